@@ -1,0 +1,61 @@
+//! The rules of the record of what auditors did: there are none, everything is recorded.
+
+use std::convert::Infallible;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::audit::event::{AuditEvent, Replayed};
+use crate::decider::{Decider, Refusal, RefusalKind};
+use crate::ids::Version;
+
+/// Decides for the stream `audit`.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit;
+
+/// What may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Record that the log is about to be read.
+    RecordReplay(Replayed),
+}
+
+/// There is no refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(Infallible);
+
+impl Refusal for Refused {
+    fn code(&self) -> &'static str {
+        match self.0 {}
+    }
+
+    fn kind(&self) -> RefusalKind {
+        match self.0 {}
+    }
+}
+
+/// Nothing needs to be known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct State {}
+
+impl Decider for Audit {
+    type State = State;
+    type Command = Command;
+    type Event = AuditEvent;
+    type Refusal = Refused;
+
+    const CATEGORY: &'static str = "audit";
+
+    fn decide(_state: &State, command: &Command) -> Result<Vec<AuditEvent>, Refused> {
+        match command {
+            Command::RecordReplay(replayed) => Ok(vec![AuditEvent::Replayed(replayed.clone())]),
+        }
+    }
+
+    fn evolve(state: State, _version: Version, event: &AuditEvent) -> State {
+        match event {
+            AuditEvent::Replayed(_) => state,
+        }
+    }
+}

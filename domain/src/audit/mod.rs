@@ -1,0 +1,7 @@
+//! What auditors did: reading the log is itself on the record.
+
+mod decide;
+mod event;
+
+pub use decide::{Audit, Command, Refused, State};
+pub use event::*;

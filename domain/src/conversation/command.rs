@@ -1,0 +1,173 @@
+//! What may be asked of a conversation.
+
+use crate::conversation::event::{HistoryVisibility, Role};
+use crate::ids::{Seq, UserId};
+use crate::values::{Emoji, MessageBody, Reason, Title};
+
+/// A fact about an earlier message, read from its `message-sent` event. It can never change, so
+/// reading it before deciding is no race.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageFact {
+    /// Which message.
+    pub seq: Seq,
+    /// Who wrote it.
+    pub author: UserId,
+}
+
+/// A message to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Plain text.
+    pub body: MessageBody,
+    /// The message it answers; that it is a message, and of this conversation, is known.
+    pub reply_to: Option<Seq>,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Start a direct conversation with `with`. Starting it again changes nothing.
+    StartDirect {
+        /// The other.
+        with: UserId,
+    },
+    /// Start a group; who asks becomes its owner.
+    StartGroup {
+        /// What it is called.
+        title: Title,
+        /// The others.
+        members: Vec<UserId>,
+        /// What later members see.
+        history_visibility: HistoryVisibility,
+    },
+    /// Give a group another title.
+    Rename {
+        /// The new title.
+        title: Title,
+    },
+    /// Decide what those who join from now on see.
+    ChangeSettings {
+        /// What they see.
+        history_visibility: HistoryVisibility,
+    },
+    /// Take somebody in.
+    AddMember {
+        /// Whom.
+        user: UserId,
+        /// As what; not as owner.
+        role: Role,
+    },
+    /// Put somebody out.
+    RemoveMember {
+        /// Whom.
+        user: UserId,
+    },
+    /// Go.
+    Leave,
+    /// Let somebody do more or less. Making another the owner makes the owner an admin.
+    ChangeRole {
+        /// Whom.
+        user: UserId,
+        /// What they become.
+        role: Role,
+    },
+    /// Say something.
+    Send(Draft),
+    /// Put one's own message otherwise.
+    Edit {
+        /// Which.
+        message: MessageFact,
+        /// The new text.
+        body: MessageBody,
+    },
+    /// Take a message back: one's own, or as admin anybody's.
+    Delete {
+        /// Which.
+        message: MessageFact,
+        /// Why.
+        reason: Option<Reason>,
+    },
+    /// Add a reaction.
+    React {
+        /// To which message.
+        message: MessageFact,
+        /// Which reaction.
+        emoji: Emoji,
+    },
+    /// Take one's reaction back.
+    Unreact {
+        /// From which message.
+        message: MessageFact,
+        /// Which reaction.
+        emoji: Emoji,
+    },
+    /// Close a group until it is unarchived.
+    Archive,
+    /// Open it again.
+    Unarchive,
+}
+
+/// Something asked by a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserCommand {
+    /// Who asks.
+    pub by: UserId,
+    /// What.
+    pub act: Act,
+}
+
+/// A fact from another system's history. Who may import is decided where the import comes in; the
+/// facts themselves are taken as they are, whether or not their author is a member today.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportedFact {
+    /// The conversation, as a group with these members, open from the start.
+    Started {
+        /// What it is called.
+        title: Title,
+        /// Who named it, for whom the title is personal; one of the members or the importer.
+        titled_by: UserId,
+        /// Who is in it; the first of them is its owner.
+        members: Vec<UserId>,
+    },
+    /// A message.
+    Message {
+        /// Who wrote it.
+        author: UserId,
+        /// Its text, which may be empty.
+        body: MessageBody,
+        /// The message it answers.
+        reply_to: Option<Seq>,
+    },
+    /// An edit.
+    Edited {
+        /// Of which message.
+        message: MessageFact,
+        /// The text after it.
+        body: MessageBody,
+    },
+    /// A reaction.
+    Reaction {
+        /// To which message.
+        message: Seq,
+        /// Whose.
+        member: UserId,
+        /// Which.
+        emoji: Emoji,
+    },
+}
+
+/// What may be asked of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// By a user.
+    User(UserCommand),
+    /// By an import.
+    Import(ImportedFact),
+}
+
+impl Command {
+    /// Something asked by `by`.
+    pub const fn by(by: UserId, act: Act) -> Self {
+        Self::User(UserCommand { by, act })
+    }
+}

@@ -1,0 +1,202 @@
+//! What can have happened in a conversation.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::event::{FromCategory as _, events};
+use crate::ids::{Seq, UserId};
+use crate::personal::Personal;
+use crate::values::{Emoji, MessageBody, Reason, Title};
+
+/// What sort of conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Two users, for ever, at most one for each pair.
+    Direct,
+    /// Any number of users, who come and go.
+    Group,
+}
+
+/// What a member may do. Ordered: each role may do all that a lower one may.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads and writes.
+    Member,
+    /// Also renames, adds and removes members, deletes others' messages, archives.
+    Admin,
+    /// Also gives and takes roles. A group has exactly one owner.
+    Owner,
+}
+
+/// What those who join later see of what was said before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryVisibility {
+    /// Nothing from before they joined.
+    Joined,
+    /// Everything from the start.
+    Start,
+}
+
+/// A member and their role, as they stand in events and commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberRole {
+    /// Who.
+    pub user: UserId,
+    /// As what.
+    pub role: Role,
+}
+
+/// `conversation-started`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Direct or group.
+    pub kind: Kind,
+    /// Of a group; personal to whoever gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<Personal<Title>>,
+    /// Who started it; `None` where the history was imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creator: Option<UserId>,
+    /// Everybody who is in it from the start, the creator included.
+    pub members: Vec<MemberRole>,
+    /// What later members see.
+    pub history_visibility: HistoryVisibility,
+}
+
+/// `conversation-renamed`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renamed {
+    /// The new title, personal to whoever gave it.
+    pub title: Personal<Title>,
+}
+
+/// `settings-changed`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsChanged {
+    /// What those who join from now on see.
+    pub history_visibility: HistoryVisibility,
+}
+
+/// `member-added`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberAdded {
+    /// Who.
+    pub user: UserId,
+    /// As what.
+    pub role: Role,
+}
+
+/// `member-removed`: by somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRemoved {
+    /// Who is out.
+    pub user: UserId,
+    /// Who did it.
+    pub by: UserId,
+}
+
+/// `member-left`: on their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberLeft {
+    /// Who.
+    pub user: UserId,
+}
+
+/// `member-role-changed`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRoleChanged {
+    /// Whose.
+    pub user: UserId,
+    /// The new role.
+    pub role: Role,
+}
+
+/// `message-sent`: the message is named by the version of this event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageSent {
+    /// Who wrote it.
+    pub author: UserId,
+    /// Plain text.
+    pub body: Personal<MessageBody>,
+    /// The message this answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Seq>,
+}
+
+/// `message-edited`: of the edits of a message the highest seq wins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageEdited {
+    /// Which message.
+    pub message: Seq,
+    /// The new text.
+    pub body: Personal<MessageBody>,
+}
+
+/// `message-deleted`: wins over any edit, earlier or later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageDeleted {
+    /// Which message.
+    pub message: Seq,
+    /// Who deleted it: the author or a moderator.
+    pub by: UserId,
+    /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Personal<Reason>>,
+}
+
+/// `reaction-added` and `reaction-removed`: of one member and emoji the last wins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaction {
+    /// To which message.
+    pub message: Seq,
+    /// Whose.
+    pub member: UserId,
+    /// Which.
+    pub emoji: Emoji,
+}
+
+/// `conversation-archived` and `conversation-unarchived`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveChanged {
+    /// Who did it.
+    pub by: UserId,
+}
+
+events! {
+    /// An event in a stream `conversation-{id}`.
+    ConversationEvent {
+        /// The conversation begins.
+        "conversation-started" => Started(Started),
+        /// It has another title.
+        "conversation-renamed" => Renamed(Renamed),
+        /// It has other settings.
+        "settings-changed" => SettingsChanged(SettingsChanged),
+        /// Somebody is in.
+        "member-added" => MemberAdded(MemberAdded),
+        /// Somebody was put out.
+        "member-removed" => MemberRemoved(MemberRemoved),
+        /// Somebody went.
+        "member-left" => MemberLeft(MemberLeft),
+        /// Somebody may do more or less.
+        "member-role-changed" => MemberRoleChanged(MemberRoleChanged),
+        /// Something was said.
+        "message-sent" => MessageSent(MessageSent),
+        /// Something was put otherwise.
+        "message-edited" => MessageEdited(MessageEdited),
+        /// Something was taken back.
+        "message-deleted" => MessageDeleted(MessageDeleted),
+        /// A reaction is there.
+        "reaction-added" => ReactionAdded(Reaction),
+        /// A reaction is gone.
+        "reaction-removed" => ReactionRemoved(Reaction),
+        /// Nothing more can be said until it is unarchived.
+        "conversation-archived" => Archived(ArchiveChanged),
+        /// It is open again.
+        "conversation-unarchived" => Unarchived(ArchiveChanged),
+    }
+}

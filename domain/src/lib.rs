@@ -1,0 +1,22 @@
+//! The rules of Verbatim: ids, values, events, and the deciders that turn commands into events.
+//!
+//! Pure: no IO, no async, no clock, no randomness. Time and ids arrive inside commands.
+
+pub mod audit;
+pub mod conversation;
+mod decider;
+pub mod event;
+mod ids;
+mod personal;
+pub mod receipts;
+pub mod reservation;
+pub mod session;
+mod stream;
+pub mod user;
+pub mod values;
+
+pub use decider::{Decider, Refusal, RefusalKind};
+pub use event::{Actor, DecodeError, Event, Metadata};
+pub use ids::{CommandId, ConversationId, EventId, Position, Seq, SessionId, UserId, Version};
+pub use personal::Personal;
+pub use stream::{StreamName, StreamNameInvalid};

@@ -1,0 +1,109 @@
+//! Names of streams: `{category}-{key}`, or a category alone for a stream there is one of.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConversationId, SessionId, UserId};
+
+/// The name of a stream. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StreamName(Arc<str>);
+
+/// A stream name that is empty, longer than [`StreamName::BYTES_MAX`] or has control characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a stream name has 1 to 200 bytes and no control characters")]
+pub struct StreamNameInvalid;
+
+impl StreamName {
+    /// The longest name, in bytes.
+    pub const BYTES_MAX: usize = 200;
+
+    /// Takes a name as it stands in a store.
+    pub fn parse(name: &str) -> Result<Self, StreamNameInvalid> {
+        let fits = !name.is_empty() && name.len() <= Self::BYTES_MAX;
+        if fits && !name.chars().any(char::is_control) {
+            Ok(Self(name.into()))
+        } else {
+            Err(StreamNameInvalid)
+        }
+    }
+
+    fn of(category: &str, key: impl fmt::Display) -> Self {
+        Self(format!("{category}-{key}").into())
+    }
+
+    /// Life cycle, members and messages of a conversation.
+    pub fn conversation(id: ConversationId) -> Self {
+        Self::of("conversation", id)
+    }
+
+    /// Delivered and seen marks in a conversation.
+    pub fn receipts(id: ConversationId) -> Self {
+        Self::of("receipts", id)
+    }
+
+    /// A user's account.
+    pub fn user(id: UserId) -> Self {
+        Self::of("user", id)
+    }
+
+    /// A login.
+    pub fn session(id: SessionId) -> Self {
+        Self::of("session", id)
+    }
+
+    /// Who holds a handle; `digest` is the HMAC of the handle in lower-case hex.
+    pub fn handle(digest: &str) -> Self {
+        Self::of("handle", digest)
+    }
+
+    /// Who holds an e-mail address; `digest` is the HMAC of the address in lower-case hex.
+    pub fn email(digest: &str) -> Self {
+        Self::of("email", digest)
+    }
+
+    /// What auditors did.
+    pub fn audit() -> Self {
+        Self("audit".into())
+    }
+
+    /// The part before the first `-`.
+    pub fn category(&self) -> &str {
+        self.0
+            .split_once('-')
+            .map_or(&*self.0, |(category, _)| category)
+    }
+
+    /// The part after the first `-`; empty for a stream there is one of.
+    pub fn key(&self) -> &str {
+        self.0.split_once('-').map_or("", |(_, key)| key)
+    }
+
+    /// The conversation that this stream belongs to: its own or its receipts.
+    pub fn conversation_id(&self) -> Option<ConversationId> {
+        match self.category() {
+            "conversation" | "receipts" => self.key().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl fmt::Debug for StreamName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "StreamName({})", self.0)
+    }
+}

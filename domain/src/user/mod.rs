@@ -1,0 +1,7 @@
+//! An account: who somebody is and what they may do on this server.
+
+mod decide;
+mod event;
+
+pub use decide::{Account, Command, Refused, State, User};
+pub use event::*;

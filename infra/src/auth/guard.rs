@@ -1,0 +1,130 @@
+//! From a token to a [`Caller`]: the one check behind every door.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+use domain::session::{self, Session};
+use domain::user::User;
+use domain::{SessionId, StreamName, UserId};
+
+use crate::auth::{Caller, TokenRefused, Tokens};
+use crate::clock::Clock;
+use crate::event_store::EventStore;
+use crate::failure::Failure;
+use crate::problem::Problem;
+use crate::states::States;
+
+/// Checks tokens against the log: a revoked session or role counts within
+/// [`States::AGE_MAX`] on every node.
+pub struct Guard {
+    tokens: Tokens,
+    sessions: States<Session>,
+    users: States<User>,
+    clock: Clock,
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotLetIn {
+    /// The token is worth nothing.
+    #[error(transparent)]
+    Token(#[from] TokenRefused),
+    /// The log could not be asked.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+impl From<NotLetIn> for Problem {
+    fn from(why: NotLetIn) -> Self {
+        match why {
+            NotLetIn::Token(refused) => {
+                let mut problem = Self::unauthenticated(refused);
+                problem.code = match refused {
+                    TokenRefused::Expired => "token_expired",
+                    TokenRefused::Invalid => "token_invalid",
+                    TokenRefused::SessionEnded => "session_ended",
+                }
+                .to_owned();
+                problem
+            }
+            NotLetIn::Failure(failure) => failure.into(),
+        }
+    }
+}
+
+impl Guard {
+    /// Checks tokens of `tokens` against what `store` says of sessions and users.
+    pub fn new(tokens: Tokens, store: &Arc<dyn EventStore>, clock: &Clock) -> Self {
+        Self {
+            tokens,
+            sessions: States::new(Arc::clone(store), clock.clone()),
+            users: States::new(Arc::clone(store), clock.clone()),
+            clock: clock.clone(),
+        }
+    }
+
+    /// Who holds `token`.
+    pub async fn caller(&self, token: &str) -> Result<Caller, NotLetIn> {
+        let claims = self.tokens.check(token)?;
+        let stream = StreamName::session(claims.sid);
+        let mut session = self.sessions.recent(&stream).await?;
+        if matches!(*session, session::State::Absent) {
+            session = self.sessions.current(&stream).await?;
+        }
+        let expires_at = match *session {
+            session::State::Open { user, expires_at } if user == claims.sub => expires_at,
+            _ => return Err(TokenRefused::SessionEnded.into()),
+        };
+        if expires_at <= self.clock.now() {
+            return Err(TokenRefused::Expired.into());
+        }
+        let user = self.users.recent(&StreamName::user(claims.sub)).await?;
+        let account = user.account.as_ref().ok_or(TokenRefused::SessionEnded)?;
+        Ok(Caller {
+            user: claims.sub,
+            session: claims.sid,
+            system_roles: account.system_roles.clone(),
+            expires_at,
+        })
+    }
+
+    /// Who sent a request with these headers: `Authorization: Bearer …`.
+    pub async fn caller_of(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let token = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or_else(|| {
+                Problem::unauthenticated("send a token in the header Authorization: Bearer …")
+            })?;
+        Ok(self.caller(token).await?)
+    }
+
+    /// The account of `user`, if there is one.
+    pub async fn account(&self, user: UserId) -> Result<Option<domain::user::Account>, Failure> {
+        Ok(self
+            .users
+            .current(&StreamName::user(user))
+            .await?
+            .account
+            .clone())
+    }
+
+    /// Makes the next check ask the log about `user`: call it after changing what they may do, so
+    /// that it counts at once on this node.
+    pub async fn forget_user(&self, user: UserId) {
+        self.users.forget(&StreamName::user(user)).await;
+    }
+
+    /// Makes the next check ask the log about `session`: call it after revoking it.
+    pub async fn forget_session(&self, session: SessionId) {
+        self.sessions.forget(&StreamName::session(session)).await;
+    }
+
+    /// Signs and serves the keys.
+    pub const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+}

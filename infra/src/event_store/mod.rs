@@ -1,0 +1,197 @@
+//! The event store port: the one primary record. See [`EventStore`] for what every adapter
+//! promises; `contract` in this folder's tests holds them to it.
+
+mod memory;
+mod subscription;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use domain::{DecodeError, Event, EventId, Metadata, Position, StreamName, Version};
+use tokio::sync::watch;
+
+use crate::failure::Failure;
+
+pub use memory::MemoryEventStore;
+pub use subscription::{Subscription, SubscriptionItem};
+
+/// An event to be appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Names the event for ever; the same id again is the same event.
+    pub id: EventId,
+    /// The stored type, such as `message-sent`.
+    pub event_type: &'static str,
+    /// The shape of `data`.
+    pub schema: u16,
+    /// The fact: JSON in UTF-8.
+    pub data: Bytes,
+    /// [`Metadata`] as JSON in UTF-8.
+    pub metadata: Bytes,
+}
+
+impl NewEvent {
+    /// Encodes `event`, made by the command named in `metadata` as its `index`-th.
+    pub fn encode(event: &Event, metadata: &Metadata, index: usize) -> Result<Self, Failure> {
+        let encoding = |source| Failure::internal("encode an event", source);
+        Ok(Self {
+            id: EventId::of(metadata.command_id, index),
+            event_type: event.event_type(),
+            schema: event.schema(),
+            data: event.encode().map_err(encoding)?.into(),
+            metadata: serde_json::to_vec(metadata).map_err(encoding)?.into(),
+        })
+    }
+}
+
+/// An event as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// In the total order of the log.
+    pub position: Position,
+    /// Of which stream.
+    pub stream: StreamName,
+    /// In that stream.
+    pub version: Version,
+    /// Its name.
+    pub id: EventId,
+    /// The stored type.
+    pub event_type: Arc<str>,
+    /// The shape of `data`.
+    pub schema: u16,
+    /// The fact: JSON in UTF-8.
+    pub data: Bytes,
+    /// Who and by which command: JSON in UTF-8.
+    pub metadata: Bytes,
+    /// When the store took it, in UTC microseconds.
+    pub recorded_at: DateTime<Utc>,
+}
+
+impl RecordedEvent {
+    /// Reads the fact.
+    pub fn event(&self) -> Result<Event, DecodeError> {
+        Event::decode(&self.event_type, self.schema, &self.data)
+    }
+
+    /// Reads who and by which command.
+    pub fn metadata(&self) -> Result<Metadata, serde_json::Error> {
+        serde_json::from_slice(&self.metadata)
+    }
+}
+
+/// What must be true of the stream for an append to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Anything.
+    Any,
+    /// It does not exist.
+    NoStream,
+    /// It ends exactly here. `Exact(0)` is the same as `NoStream`.
+    Exact(Version),
+}
+
+/// Where appended events ended up. The same for a retry of the same append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Version of the first event of the batch.
+    pub first_version: Version,
+    /// Version of the last.
+    pub last_version: Version,
+    /// Position of the last.
+    pub position: Position,
+}
+
+/// Why nothing was appended.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The stream does not end where it was expected to. Read what is new and decide again.
+    #[error("the stream ends at version {actual}, which was not expected")]
+    Conflict {
+        /// Where it ends; 0 where it does not exist.
+        actual: Version,
+    },
+    /// The batch can never be appended: it is empty, too large or repeats an id.
+    #[error("the batch cannot be appended: {0}")]
+    Invalid(&'static str),
+    /// The store could not. Unless the failure says `StorageFull`, the events may or may not be in
+    /// the log: retrying with the same ids finds out.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+/// Most events of one append; more is [`AppendError::Invalid`].
+pub const APPEND_EVENTS_MAX: usize = 10_000;
+
+/// Most bytes of data and metadata of one event; more is [`AppendError::Invalid`].
+pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most events a read returns, whatever its limit.
+pub const READ_EVENTS_MAX: usize = 10_000;
+
+/// Which way to read a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Older to newer.
+    Forward,
+    /// Newer to older.
+    Backward,
+}
+
+/// An append-only log of streams of events in one total order.
+///
+/// Every adapter promises:
+/// 1. an append that returned is on disk, once, whatever happens to the process;
+/// 2. versions of a stream run from 1 without gaps; a position is never revealed before every
+///    lower one is;
+/// 3. a retried append (same stream, expectation and ids) returns what the first returned. With
+///    [`Expected::Any`] this holds while the first is among the last events of its stream (at least
+///    1,000 of them);
+/// 4. of those who race at one expected version exactly one wins;
+/// 5. a subscription sees every event once, in order.
+#[async_trait]
+pub trait EventStore: Send + Sync + 'static {
+    /// Appends `events` to `stream`, all or none, and returns once they are on disk.
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError>;
+
+    /// Up to `limit` events of `stream`, the first of which is at `from` (inclusive). Backward from
+    /// beyond the end starts at the end. A stream that does not exist is empty.
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Arc<RecordedEvent>>, Failure>;
+
+    /// Up to `limit` events after `after` (exclusive), in the order of the log. Fewer than `limit`,
+    /// but not none, may come back before the end.
+    async fn read_all(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Arc<RecordedEvent>>, Failure>;
+
+    /// The position of the last event; changes whenever one is appended, by anybody.
+    fn head(&self) -> watch::Receiver<Position>;
+}
+
+/// The version at which `stream` ends; 0 where it does not exist.
+pub async fn version_of(store: &dyn EventStore, stream: &StreamName) -> Result<Version, Failure> {
+    let last = store
+        .read_stream(stream, Version(u64::MAX), Direction::Backward, 1)
+        .await?;
+    Ok(last.first().map_or(Version::ZERO, |event| event.version))
+}
+
+/// Follows the whole log after `after`: first what is there, then [`SubscriptionItem::CaughtUp`]
+/// once, then what comes.
+pub fn subscribe_all(store: Arc<dyn EventStore>, after: Position) -> Subscription {
+    Subscription::new(store, after)
+}

@@ -1,0 +1,141 @@
+//! What every route shares: reading bodies, queries and paths with problems that point at what is
+//! wrong, and knowing the caller.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::auth::{Caller, Guard};
+use crate::problem::Problem;
+
+/// Header that names a command, so that its retries are known as such.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
+
+/// A JSON body. Refuses what is not JSON (400 `malformed_body`), what has a field of the wrong type
+/// (422 `invalid_body`, with the field's pointer) and what is too large (413 `body_too_large`).
+#[derive(Clone, Copy, Debug)]
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| {
+                let status = rejection.status();
+                if status == StatusCode::PAYLOAD_TOO_LARGE {
+                    Problem::new(status, "body_too_large", "The request body is too large")
+                } else {
+                    Problem::malformed_body(rejection.body_text())
+                }
+            })?;
+        parse_json(&bytes).map(Self)
+    }
+}
+
+/// Reads JSON that came from outside; problems as for [`Body`].
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().clone();
+        let error = error.into_inner();
+        match error.classify() {
+            serde_json::error::Category::Data => {
+                Problem::invalid_field(&pointer_of(&path), "invalid", without_place(&error))
+            }
+            _ => Problem::malformed_body(error),
+        }
+    })?;
+    deserializer.end().map_err(Problem::malformed_body)?;
+    Ok(value)
+}
+
+/// `serde_json` ends its messages with a place in the text; the pointer says it better.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ")
+        .map_or(text.clone(), |(message, _)| message.to_owned())
+}
+
+/// The JSON Pointer (RFC 6901) of a path; the empty pointer is the whole body.
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path.iter() {
+        pointer.push('/');
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&index.to_string()),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Unknown => {
+                pointer.pop();
+            }
+        }
+    }
+    pointer
+}
+
+/// Query parameters; what cannot be read is 400 `invalid_query`. Unknown ones are refused where the
+/// type says `deny_unknown_fields`.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Query::<T>::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Query(query)| Self(query))
+            .map_err(|rejection| {
+                Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_query",
+                    "A query parameter is not valid",
+                )
+                .with_detail(rejection.body_text())
+            })
+    }
+}
+
+/// Parts of the path; what is no id is 404 `not_found`, as there is no such thing.
+#[derive(Clone, Copy, Debug)]
+pub struct InPath<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Path::<T>::from_request_parts(parts, state)
+            .await
+            .map(|Path(path)| Self(path))
+            .map_err(|rejection| Problem::not_found("not_found", rejection.body_text()))
+    }
+}
+
+/// The caller, by `Authorization: Bearer …`; without a good token 401.
+#[derive(Clone, Debug)]
+pub struct Authenticated(pub Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Authenticated
+where
+    Arc<Guard>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Arc::<Guard>::from_ref(state)
+            .caller_of(&parts.headers)
+            .await
+            .map(Self)
+    }
+}

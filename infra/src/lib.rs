@@ -1,0 +1,13 @@
+//! What Verbatim needs from the world: ports, the adapters behind them, and the plumbing that the
+//! roles share. Rules about conversations are in `domain`; routes are in the role crates.
+
+pub mod auth;
+pub mod clock;
+pub mod commands;
+pub mod event_store;
+pub mod failure;
+pub mod http;
+pub mod keys;
+pub mod problem;
+pub mod states;
+pub mod trace;
