@@ -1,2 +1,140 @@
-//! Placeholder.
-fn main() {}
+//! What people and CI run: `cargo xtask test`, `lint`, `tidy`, `openapi`. Has no dependencies on the
+//! rest of the workspace, so that it builds in seconds.
+
+mod postgres;
+mod tidy;
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+/// What went wrong, for people.
+type Outcome<T = ()> = Result<T, String>;
+
+const HELP: &str = "\
+cargo xtask TASK
+
+  test [ARGS…]   everything that must pass: tidy, then all tests of the workspace; ARGS go to
+                 `cargo test` (`cargo xtask test -p domain`). Starts a private PostgreSQL.
+  lint           formatting, clippy without a warning, licences and banned crates
+  tidy           the repository's own rules (dependency edges, module docs, paths in documents)
+  openapi        writes docs/openapi.json from the routes
+  postgres       starts a private PostgreSQL, prints its URL, stops it on Enter
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let outcome = match arguments
+        .split_first()
+        .map(|(task, rest)| (task.as_str(), rest))
+    {
+        Some(("test", rest)) => test(rest),
+        Some(("lint", [])) => lint(),
+        Some(("tidy", [])) => tidy::check(&root()),
+        Some(("openapi", [])) => openapi(),
+        Some(("postgres", [])) => postgres::interactive(),
+        _ => Err(HELP.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+fn test(arguments: &[String]) -> Outcome {
+    step("tidy", || tidy::check(&root()))?;
+    let server = step("PostgreSQL", postgres::Server::start)?;
+    let whole = if arguments.is_empty() {
+        &["--workspace"][..]
+    } else {
+        &[]
+    };
+    step("tests", || {
+        run(cargo()
+            .arg("test")
+            .args(whole)
+            .args(arguments)
+            .env(postgres::VARIABLE, server.url()))
+    })
+}
+
+fn lint() -> Outcome {
+    step("formatting", || {
+        run(cargo().args(["fmt", "--all", "--check"]))
+    })?;
+    step("clippy", || {
+        run(cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny",
+            "warnings",
+        ]))
+    })?;
+    step("licences and banned crates", || {
+        if !succeeds(cargo().args(["deny", "--version"])) {
+            // Nobody waits for a fast cargo-deny as long as for building one.
+            run(cargo()
+                .args(["install", "--locked", "cargo-deny"])
+                .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
+                .env("CARGO_PROFILE_RELEASE_LTO", "off")
+                .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"))?;
+        }
+        run(cargo().args(["deny", "check", "licenses", "bans", "sources"]))
+    })
+}
+
+fn openapi() -> Outcome {
+    let test = ["test", "-p", "server", "openapi"];
+    run(cargo().args(test).env("VERBATIM_WRITE_OPENAPI", "1"))
+}
+
+/// Says what begins and how long it took.
+fn step<T>(name: &str, work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    eprintln!("── {name}");
+    let begun = Instant::now();
+    let result = work()?;
+    eprintln!("── {name}: done in {:.0} s", begun.elapsed().as_secs_f64());
+    Ok(result)
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+fn run(command: &mut Command) -> Outcome {
+    let status = command
+        .status()
+        .map_err(|error| format!("cannot run {}: {error}", said(command.get_program())))?;
+    if status.success() {
+        return Ok(());
+    }
+    let words: Vec<_> = command.get_args().map(said).collect();
+    Err(format!(
+        "failed ({status}): {} {}",
+        said(command.get_program()),
+        words.join(" ")
+    ))
+}
+
+fn said(word: &OsStr) -> String {
+    word.to_string_lossy().into_owned()
+}
