@@ -1,0 +1,174 @@
+//! The command line. Each command works on a running server (`--server URL` and a token) or, for
+//! the operator, on a data folder that no server holds.
+
+mod config;
+mod import;
+mod rebuild;
+mod remote;
+mod replay;
+mod role;
+mod status;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::user::SystemRole;
+
+use crate::settings::{Given, Settings};
+use crate::telemetry;
+
+/// How a command ends badly: a sentence for the person at the terminal.
+pub type CliResult<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Verbatim: a messenger backend whose only primary data is an append-only log of events.
+///
+/// Without a command it serves: everything in one process, with nothing to configure.
+#[derive(Debug, Parser)]
+#[command(name = "verbatim", version, propagate_version = true)]
+pub struct Cli {
+    /// Configuration file in TOML; its keys are the settings below, in snake_case
+    #[arg(long, env = "VERBATIM_CONFIG", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// The settings that flags and environment give.
+    #[command(flatten)]
+    pub given: Given,
+
+    /// Which server to talk to, where it is not a data folder.
+    #[command(flatten)]
+    pub remote: Remote,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// A running server, for the commands that can work on one.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "A running server")]
+pub struct Remote {
+    /// Work on this running server instead of a data folder, such as http://127.0.0.1:8080
+    #[arg(long, env = "VERBATIM_SERVER", value_name = "URL", global = true)]
+    pub server: Option<String>,
+
+    /// Access token for it, of a user whose roles allow the command
+    #[arg(
+        long,
+        env = "VERBATIM_TOKEN",
+        value_name = "TOKEN",
+        global = true,
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server (the default)
+    Serve,
+    /// Take in history from another messenger
+    #[command(subcommand)]
+    Import(Import),
+    /// Print events of the log as NDJSON; each use is itself recorded
+    Replay(replay::Arguments),
+    /// Build read models anew from the log, beside the ones in use
+    Rebuild(rebuild::Arguments),
+    /// Show positions, the lag of each read model, and connections
+    Status(status::Arguments),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Give or take what a user may do on the whole server
+    #[command(subcommand)]
+    Role(Role),
+}
+
+/// Where history comes from.
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// Slack's export: a folder, or the zip as it was downloaded. Running it again adds nothing
+    Slack {
+        /// The folder or the zip
+        path: PathBuf,
+    },
+}
+
+/// About the configuration.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Check flags, environment and file, and print the settings in force
+    Check,
+}
+
+/// About system roles.
+#[derive(Debug, Subcommand)]
+pub enum Role {
+    /// Let a user do more
+    Grant(RoleOfUser),
+    /// Let a user do less
+    Revoke(RoleOfUser),
+}
+
+/// A role and a user.
+#[derive(Args, Debug)]
+pub struct RoleOfUser {
+    /// Which role
+    pub role: RoleName,
+    /// The user's handle or id
+    pub user: String,
+}
+
+/// A system role as it is typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum RoleName {
+    /// Gives and takes roles, and everything an admin may
+    Owner,
+    /// Runs the server: imports, rebuilds, reads its status
+    Admin,
+    /// Reads the whole log, on the record
+    Auditor,
+}
+
+impl From<RoleName> for SystemRole {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Owner => Self::Owner,
+            RoleName::Admin => Self::Admin,
+            RoleName::Auditor => Self::Auditor,
+        }
+    }
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub async fn run(self) -> CliResult {
+        let settings = Settings::load(&self.given, self.config.as_deref())?;
+        telemetry::start_log(&settings)?;
+        let remote = remote::Client::new(&self.remote)?;
+        match self.command.unwrap_or(Command::Serve) {
+            Command::Serve => crate::serve::serve(settings).await,
+            Command::Import(Import::Slack { path }) => match remote {
+                Some(server) => import::on_server(&server, &path).await,
+                None => import::on_folder(settings, path).await,
+            },
+            Command::Replay(arguments) => match remote {
+                Some(server) => replay::on_server(&server, &arguments).await,
+                None => replay::on_folder(settings, arguments).await,
+            },
+            Command::Rebuild(arguments) => match remote {
+                Some(server) => rebuild::on_server(&server, &arguments).await,
+                None => rebuild::on_folder(settings, arguments).await,
+            },
+            Command::Status(arguments) => match remote {
+                Some(server) => status::on_server(&server, &arguments).await,
+                None => status::on_folder(settings, &arguments).await,
+            },
+            Command::Config(Config::Check) => config::check(&settings),
+            Command::Role(role) => match remote {
+                Some(server) => role::on_server(&server, role).await,
+                None => role::on_folder(settings, role).await,
+            },
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Talking to a running server: one request, and its problem as a sentence.
+
+use infra::problem::Problem;
+use reqwest::{Method, RequestBuilder, Response};
+
+use crate::cli::{CliResult, Remote};
+
+/// A server and who we are to it.
+pub(super) struct Client {
+    http: reqwest::Client,
+    server: String,
+    token: String,
+}
+
+impl Client {
+    /// The server that was named, if one was.
+    pub(super) fn new(remote: &Remote) -> CliResult<Option<Self>> {
+        let Some(server) = &remote.server else { return Ok(None) };
+        let Some(token) = &remote.token else {
+            return Err("--server needs --token (or VERBATIM_TOKEN): log in with \
+                        POST /v1/sessions to get one"
+                .into());
+        };
+        Ok(Some(Self {
+            http: reqwest::Client::new(),
+            server: server.trim_end_matches('/').to_owned(),
+            token: token.clone(),
+        }))
+    }
+
+    /// A request with our token.
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.server)).bearer_auth(&self.token)
+    }
+
+    /// Sends it; a problem becomes the error's text.
+    pub(super) async fn send(&self, request: RequestBuilder) -> CliResult<Response> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| format!("cannot reach {}: {}", self.server, with_sources(&error)))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let text = response.text().await?;
+        Err(match serde_json::from_str::<Problem>(&text) {
+            Ok(problem) => problem.to_string().into(),
+            Err(_) => format!("{} answered {status}: {text}", self.server).into(),
+        })
+    }
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

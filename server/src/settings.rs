@@ -1,0 +1,293 @@
+//! What can be configured, once: every setting is a flag, an environment variable and a key of the
+//! configuration file. A flag wins over the environment, the environment over the file, the file
+//! over the default. Unknown keys and unknown `VERBATIM_…` variables are refused.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// Variables that the tests use; a server started by a test inherits them.
+const TEST_VARIABLES: &str = "VERBATIM_TEST_";
+
+/// Settings as one source gives them: what is absent is left to the next source. The field's docs
+/// are the flag's help.
+#[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[command(next_help_heading = "Settings")]
+pub struct Given {
+    /// Folder that holds everything: the log, the read models, the keys [default: verbatim-data]
+    #[arg(long, env = "VERBATIM_DATA_DIR", value_name = "DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+
+    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "VERBATIM_LISTEN", value_name = "ADDRESS:PORT", global = true)]
+    pub listen: Option<SocketAddr>,
+
+    /// Read database: postgres://… [default: SQLite in the data folder]
+    #[arg(
+        long,
+        env = "VERBATIM_DATABASE_URL",
+        value_name = "URL",
+        global = true,
+        hide_env_values = true
+    )]
+    pub database_url: Option<String>,
+
+    /// Hours a login lasts, 1 to 8760 [default: 24]
+    #[arg(long, env = "VERBATIM_SESSION_HOURS", value_name = "HOURS", global = true)]
+    pub session_hours: Option<u32>,
+
+    /// Largest archive that may be imported over HTTP, in MiB [default: 1024]
+    #[arg(long, env = "VERBATIM_IMPORT_MIB_MAX", value_name = "MIB", global = true)]
+    pub import_mib_max: Option<u32>,
+
+    /// Connections of one user at a time to the gateway [default: 32]
+    #[arg(long, env = "VERBATIM_CONNECTIONS_PER_USER_MAX", value_name = "N", global = true)]
+    pub connections_per_user_max: Option<usize>,
+
+    /// Commands a second that one gateway connection may send [default: 50]
+    #[arg(long, env = "VERBATIM_COMMANDS_PER_SECOND_MAX", value_name = "N", global = true)]
+    pub commands_per_second_max: Option<u32>,
+
+    /// Milliseconds between a gateway client's heartbeats, 1000 to 600000 [default: 30000]
+    #[arg(long, env = "VERBATIM_HEARTBEAT_MS", value_name = "MS", global = true)]
+    pub heartbeat_ms: Option<u32>,
+
+    /// Seconds a stopping server waits for its clients [default: 10]
+    #[arg(long, env = "VERBATIM_DRAIN_SECONDS", value_name = "SECONDS", global = true)]
+    pub drain_seconds: Option<u32>,
+
+    /// What is logged: a level, or directives such as info,gateway=debug [default: info]
+    #[arg(long, env = "VERBATIM_LOG", value_name = "FILTER", global = true)]
+    pub log: Option<String>,
+
+    /// How logs are written, to standard error [default: text on a terminal, else json]
+    #[arg(long, env = "VERBATIM_LOG_FORMAT", value_name = "FORMAT", global = true)]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The settings in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct Settings {
+    /// Folder that holds everything.
+    pub data_dir: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// PostgreSQL read database; `None` is SQLite in the data folder. May hold a password.
+    #[serde(serialize_with = "without_password")]
+    pub database_url: Option<String>,
+    /// Hours a login lasts.
+    pub session_hours: u32,
+    /// Largest archive over HTTP, in MiB.
+    pub import_mib_max: u32,
+    /// Connections of one user at a time.
+    pub connections_per_user_max: usize,
+    /// Commands a second of one connection.
+    pub commands_per_second_max: u32,
+    /// Milliseconds between heartbeats.
+    pub heartbeat_ms: u32,
+    /// Seconds a stopping server waits for its clients.
+    pub drain_seconds: u32,
+    /// What is logged.
+    pub log: String,
+    /// How it is written; `None` decides by the terminal.
+    pub log_format: Option<LogFormat>,
+}
+
+/// A setting that cannot be used. The text names it and says what would do.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has a key or value that is not known.
+    #[error("the configuration file {path} is not valid:\n{source}")]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A variable that looks like ours but is not.
+    #[error("unknown environment variable {0}; `verbatim --help` lists the known ones")]
+    UnknownVariable(String),
+    /// A value out of range.
+    #[error("{name} = {value} is out of range: it takes {range}")]
+    Range {
+        /// The key.
+        name: &'static str,
+        /// What was given.
+        value: u64,
+        /// What is taken.
+        range: &'static str,
+    },
+    /// A read database that is no PostgreSQL.
+    #[error("database_url takes postgres://…; leave it away for SQLite in the data folder")]
+    DatabaseUrl,
+}
+
+impl Settings {
+    /// The settings that flags and environment (`given`) and the file at `path` make.
+    pub fn load(given: &Given, path: Option<&Path>) -> Result<Self, SettingsError> {
+        refuse_unknown_variables(std::env::vars_os().map(|(name, _)| name))?;
+        let file = path.map(read_file).transpose()?.unwrap_or_default();
+        Self::merge(given.clone(), file)
+    }
+
+    fn merge(first: Given, then: Given) -> Result<Self, SettingsError> {
+        macro_rules! take {
+            ($name:ident, $default:expr) => {
+                first.$name.or(then.$name).unwrap_or_else(|| $default)
+            };
+        }
+        let settings = Self {
+            data_dir: take!(data_dir, "verbatim-data".into()),
+            listen: take!(listen, SocketAddr::from(([127, 0, 0, 1], 8080))),
+            database_url: first.database_url.or(then.database_url),
+            session_hours: take!(session_hours, 24),
+            import_mib_max: take!(import_mib_max, 1024),
+            connections_per_user_max: take!(connections_per_user_max, 32),
+            commands_per_second_max: take!(commands_per_second_max, 50),
+            heartbeat_ms: take!(heartbeat_ms, 30_000),
+            drain_seconds: take!(drain_seconds, 10),
+            log: take!(log, "info".to_owned()),
+            log_format: first.log_format.or(then.log_format),
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        let within = |name, value: u64, from: u64, to: u64, range| {
+            if (from..=to).contains(&value) {
+                Ok(())
+            } else {
+                Err(SettingsError::Range { name, value, range })
+            }
+        };
+        within("session_hours", self.session_hours.into(), 1, 8_760, "1 to 8760")?;
+        within("import_mib_max", self.import_mib_max.into(), 1, 102_400, "1 to 102400")?;
+        let connections = self.connections_per_user_max as u64;
+        within("connections_per_user_max", connections, 1, 10_000, "1 to 10000")?;
+        let commands = self.commands_per_second_max.into();
+        within("commands_per_second_max", commands, 1, 100_000, "1 to 100000")?;
+        within("heartbeat_ms", self.heartbeat_ms.into(), 1_000, 600_000, "1000 to 600000")?;
+        within("drain_seconds", self.drain_seconds.into(), 0, 600, "0 to 600")?;
+        let known = |url: &String| {
+            url.starts_with("postgres://") || url.starts_with("postgresql://")
+        };
+        if self.database_url.as_ref().is_some_and(|url| !known(url)) {
+            return Err(SettingsError::DatabaseUrl);
+        }
+        Ok(())
+    }
+}
+
+fn read_file(path: &Path) -> Result<Given, SettingsError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SettingsError::File { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|source| SettingsError::Syntax {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn refuse_unknown_variables(
+    names: impl Iterator<Item = std::ffi::OsString>,
+) -> Result<(), SettingsError> {
+    let command = crate::cli::Cli::command();
+    let mut known: Vec<_> = variables(&command);
+    known.extend(command.get_subcommands().flat_map(variables));
+    for name in names {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("VERBATIM_")) else {
+            continue;
+        };
+        if !name.starts_with(TEST_VARIABLES) && !known.iter().any(|known| known == name) {
+            return Err(SettingsError::UnknownVariable(name.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn variables(command: &clap::Command) -> Vec<String> {
+    let names = command.get_arguments().filter_map(clap::Arg::get_env);
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+fn without_password<S: serde::Serializer>(
+    url: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    url.as_deref().map(hide_password).serialize(serializer)
+}
+
+/// A database URL that may be shown: the password is left out.
+fn hide_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((credentials, place)) = rest.split_once('@') else { return url.to_owned() };
+    match credentials.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:…@{place}"),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Given, Settings, SettingsError, hide_password, refuse_unknown_variables};
+
+    fn file(text: &str) -> Result<Given, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let flags = Given { session_hours: Some(1), ..Given::default() };
+        let from_file = file("session_hours = 2\ndrain_seconds = 3").unwrap();
+        let settings = Settings::merge(flags, from_file).unwrap();
+        assert_eq!((settings.session_hours, settings.drain_seconds), (1, 3));
+        assert_eq!(settings.listen.port(), 8080);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = file("lisen = '0.0.0.0:80'").unwrap_err();
+        assert!(error.to_string().contains("lisen"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_variable_is_refused_by_name() {
+        let error = refuse_unknown_variables(["VERBATIM_LISEN".into()].into_iter()).unwrap_err();
+        assert!(matches!(error, SettingsError::UnknownVariable(name) if name == "VERBATIM_LISEN"));
+        refuse_unknown_variables(["VERBATIM_LISTEN".into(), "HOME".into()].into_iter()).unwrap();
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_by_name() {
+        let flags = Given { heartbeat_ms: Some(1), ..Given::default() };
+        let error = Settings::merge(flags, Given::default()).unwrap_err();
+        assert!(error.to_string().contains("heartbeat_ms = 1"), "{error}");
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let shown = hide_password("postgres://verbatim:secret@db:5432/read");
+        assert_eq!(shown, "postgres://verbatim:…@db:5432/read");
+    }
+}

@@ -1,0 +1,53 @@
+//! Logs to standard error, metrics for Prometheus.
+
+use std::io::{IsTerminal as _, stderr};
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::settings::{LogFormat, Settings};
+
+/// Upper bounds of the buckets of durations, in seconds: from a cached read to a stalled disk.
+const DURATION_BUCKETS_S: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Telemetry that cannot be set up. The text says why.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter of the logs is not one.
+    #[error("log = {filter:?} is not a level or a list of directives: {source}")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// Why not.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// There is a subscriber already.
+    #[error("cannot install the log: {0}")]
+    Log(#[from] tracing_subscriber::util::TryInitError),
+    /// There is a recorder already.
+    #[error("cannot install the metrics: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+/// Starts logging, as the settings say.
+pub fn start_log(settings: &Settings) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::builder().parse(&settings.log).map_err(|source| {
+        TelemetryError::Filter { filter: settings.log.clone(), source }
+    })?;
+    let by_terminal = if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    match settings.log_format.unwrap_or(by_terminal) {
+        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).finish().try_init()?,
+        LogFormat::Json => {
+            builder.json().flatten_event(true).with_current_span(true).finish().try_init()?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts counting; the handle renders what `/metrics` serves.
+pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
+    Ok(PrometheusBuilder::new().set_buckets(DURATION_BUCKETS_S)?.install_recorder()?)
+}
