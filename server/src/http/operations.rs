@@ -1,0 +1,94 @@
+//! For those who run the server: health, metrics, and the description of the API.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::node::Node;
+
+pub(super) fn routes(node: Arc<Node>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .routes(routes!(metrics))
+        .with_state(node)
+}
+
+/// `/openapi.json`: the description as it stands in `docs/openapi.json`.
+pub(super) fn description_routes(description: OpenApi) -> Router {
+    Router::new().route("/openapi.json", get(async move || Json(description)))
+}
+
+/// The health of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Health {
+    /// It answers.
+    Ok,
+    /// It does not, or not yet.
+    Failing,
+    /// The server is stopping.
+    Stopping,
+}
+
+/// Whether the server can be used, and if not, which part is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+struct Readiness {
+    /// The log.
+    event_store: Health,
+    /// The read database.
+    read_database: Health,
+    /// This process.
+    server: Health,
+}
+
+/// The process lives
+///
+/// Answers as long as the process takes requests at all.
+#[utoipa::path(get, path = "/health/live", tag = "operations",
+    responses((status = 200, description = "It lives")))]
+async fn live() -> StatusCode {
+    StatusCode::OK
+}
+
+/// The server can be used
+///
+/// Asks every part it depends on. Also 503 while the server is stopping, so that a balancer sends
+/// nothing new.
+#[utoipa::path(get, path = "/health/ready", tag = "operations",
+    responses(
+        (status = 200, description = "Everything answers", body = Readiness),
+        (status = 503, description = "Something does not", body = Readiness),
+    ))]
+async fn ready(State(node): State<Arc<Node>>) -> impl IntoResponse {
+    let of = |answers| if answers { Health::Ok } else { Health::Failing };
+    let readiness = Readiness {
+        event_store: of(node.event_store_answers().await),
+        read_database: of(node.read_database_answers().await),
+        server: if node.is_stopping() { Health::Stopping } else { Health::Ok },
+    };
+    let all = [readiness.event_store, readiness.read_database, readiness.server];
+    let ready = all.iter().all(|health| *health == Health::Ok);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness))
+}
+
+/// Counters and gauges
+///
+/// In the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "operations",
+    responses((status = 200, description = "All of them", body = String,
+        content_type = "text/plain")))]
+async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], node.metrics.render())
+}

@@ -1,0 +1,148 @@
+//! A person with an account, using the server over HTTP.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+/// What the server answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body; null where it was empty or no JSON.
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body of an answer that must be a success.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert!(self.status.is_success(), "{}: {}", self.status, self.body);
+        self.body
+    }
+
+    /// Checks that this is a problem with this status and code.
+    #[track_caller]
+    pub fn problem(self, status: u16, code: &str) -> Value {
+        let said = (self.status.as_u16(), self.body["code"].as_str().unwrap_or_default());
+        assert_eq!(said, (status, code), "{}", self.body);
+        self.body
+    }
+}
+
+/// A person who is logged in.
+#[derive(Clone, Debug)]
+pub struct Person {
+    http: reqwest::Client,
+    server: String,
+    /// Their user id.
+    pub id: String,
+    /// Their access token.
+    pub token: String,
+}
+
+impl Person {
+    /// Registers `handle` on the server at `server` and logs in.
+    pub async fn register(server: &str, handle: &str) -> Self {
+        let http = reqwest::Client::new();
+        let mut person =
+            Self { http, server: server.to_owned(), id: String::new(), token: String::new() };
+        let body = json!({
+            "handle": handle,
+            "email": format!("{handle}@example.org"),
+            "password": password(handle),
+            "display_name": handle,
+        });
+        let registered = person.post("/v1/users", body).await.ok();
+        person.id = registered["id"].as_str().expect("an id").to_owned();
+        person.log_in(handle).await;
+        person
+    }
+
+    /// Logs in again.
+    pub async fn log_in(&mut self, handle: &str) {
+        let body = json!({ "login": handle, "password": password(handle) });
+        let session = self.post("/v1/sessions", body).await.ok();
+        self.token = session["token"].as_str().expect("a token").to_owned();
+    }
+
+    /// Goes on with a server that was started again elsewhere.
+    pub fn moved_to(&mut self, server: &str) {
+        server.clone_into(&mut self.server);
+    }
+
+    /// Where the server is.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Starts a group with these others; gives its id.
+    pub async fn starts_group(&self, title: &str, others: &[&Self]) -> String {
+        let members: Vec<&str> = others.iter().map(|person| person.id.as_str()).collect();
+        let body = json!({ "kind": "group", "title": title, "members": members });
+        let started = self.post("/v1/conversations", body).await.ok();
+        started["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Sends a message; gives its seq.
+    pub async fn says(&self, conversation: &str, body: &str) -> u64 {
+        let path = format!("/v1/conversations/{conversation}/messages");
+        self.post(&path, json!({ "body": body })).await.ok()["seq"].as_u64().expect("a seq")
+    }
+
+    /// Reads a path.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, None, &[]).await
+    }
+
+    /// Posts a body.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.ask(Method::POST, path, Some(body), &[]).await
+    }
+
+    /// Any request.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        self.try_ask(method, path, body, headers).await.expect("the server answers")
+    }
+
+    /// Any request, to a server that may be gone.
+    pub async fn try_ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, reqwest::Error> {
+        let mut request = self.http.request(method, format!("{}{path}", self.server));
+        if !self.token.is_empty() {
+            request = request.bearer_auth(&self.token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+    }
+
+    /// Reads a path as text.
+    pub async fn text(&self, path: &str) -> String {
+        let request = self.http.get(format!("{}{path}", self.server)).bearer_auth(&self.token);
+        let response = request.send().await.expect("the server answers");
+        assert!(response.status().is_success(), "{}", response.status());
+        response.text().await.expect("a body")
+    }
+}
+
+fn password(handle: &str) -> String {
+    format!("correct horse {handle}")
+}

@@ -1,0 +1,117 @@
+//! A server as a process: started, killed, started again on the same data folder.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long a server may take until it is ready.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// How long a server may take to end after it was asked to.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// A running server with a data folder of its own. Killed when dropped.
+pub struct ServerProcess {
+    program: PathBuf,
+    folder: TempDir,
+    arguments: Vec<String>,
+    process: Option<Child>,
+    url: String,
+}
+
+impl ServerProcess {
+    /// Starts `program` on an empty data folder.
+    pub async fn start(program: &str) -> Self {
+        Self::start_with(program, &[]).await
+    }
+
+    /// Starts `program` with further arguments.
+    pub async fn start_with(program: &str, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut server = Self {
+            program: program.into(),
+            folder,
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            process: None,
+            url: String::new(),
+        };
+        server.start_again().await;
+        server
+    }
+
+    /// Starts it again after it was stopped or killed; it may get another port.
+    pub async fn start_again(&mut self) {
+        assert!(self.process.is_none(), "it is running");
+        let mut process = Command::new(&self.program)
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .args(["--listen", "127.0.0.1:0", "--log", "warn"])
+            .args(&self.arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the server starts");
+        let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        let ready = async {
+            while let Some(line) = lines.next_line().await.expect("the server says something") {
+                if let Some(url) = line.trim().strip_prefix("address") {
+                    return url.trim().to_owned();
+                }
+            }
+            panic!("the server ended before it was ready")
+        };
+        self.url = tokio::time::timeout(START_MAX, ready).await.expect("the server is ready");
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        self.process = Some(process);
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where its data is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Its process, for looking at it from outside.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().and_then(Child::id).expect("it is running")
+    }
+
+    /// Ends it as a power cut would: SIGKILL, nothing is flushed by us.
+    pub async fn kill(&mut self) {
+        self.process.take().expect("it is running").kill().await.expect("it can be killed");
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has; it must end well.
+    pub async fn stop(&mut self) {
+        let mut process = self.process.take().expect("it is running");
+        let id = process.id().expect("it is running").to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs");
+        assert!(asked.success(), "it can be signalled");
+        let ended = tokio::time::timeout(STOP_MAX, process.wait()).await;
+        let status = ended.expect("it ends in time").expect("it ends");
+        assert!(status.success(), "it ends well: {status}");
+    }
+}
+
+/// Runs a command of the program on a data folder that no server holds; gives standard output.
+pub async fn run_on_folder(program: &str, folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .arg("--data-dir")
+        .arg(folder)
+        .args(["--log", "warn"])
+        .args(arguments)
+        .output()
+        .await
+        .expect("the program runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?} ended with {}: {errors}", output.status);
+    String::from_utf8(output.stdout).expect("UTF-8")
+}

@@ -1,0 +1,120 @@
+//! What the one who runs the server sees.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Listener, Person, ServerProcess, run_on_folder};
+
+use crate::{PROGRAM, owned_server};
+
+#[tokio::test]
+async fn health_metrics_status_and_documents_are_served() {
+    let (server, olga) = owned_server().await;
+    let conversation = olga.starts_group("Team", &[]).await;
+    olga.says(&conversation, "hi").await;
+    let (_listener, _) = Listener::live(&olga).await;
+    assert_eq!(olga.get("/health/live").await.status, 200);
+    assert_eq!(olga.get("/health/ready").await.status, 200);
+    let metrics = olga.text("/metrics").await;
+    assert!(metrics.contains("verbatim_http_requests_total"), "{metrics}");
+    let status = olga.get("/v1/status").await.ok();
+    assert!(status["position"].as_u64() > Some(0), "{status}");
+    assert_eq!(status["connections"], 1, "{status}");
+    assert_eq!(status["projections"].as_array().map(Vec::len), Some(5), "{status}");
+    let api = olga.get("/openapi.json").await.ok();
+    assert!(api["paths"]["/v1/conversations"].is_object());
+    assert!(olga.text("/docs").await.contains("<html"));
+    let bob = Person::register(server.url(), "bob").await;
+    bob.get("/v1/status").await.problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn a_read_model_is_rebuilt_on_demand_while_it_is_read() {
+    let (_server, olga) = owned_server().await;
+    let conversation = olga.starts_group("Team", &[]).await;
+    for number in 0..50 {
+        olga.says(&conversation, &format!("{number}")).await;
+    }
+    let progress = olga.ask(Method::POST, "/v1/read-models/nonsense/rebuild", None, &[]).await;
+    progress.problem(404, "read_model_not_found");
+    let done = olga.ask(Method::POST, "/v1/read-models/messages/rebuild", None, &[]).await;
+    assert_eq!(done.status, 200);
+    let page = olga.get(&format!("/v1/conversations/{conversation}/messages?limit=100")).await.ok();
+    assert_eq!(page["messages"].as_array().map(Vec::len), Some(50));
+}
+
+#[tokio::test]
+async fn a_stopping_server_tells_its_clients_to_come_back() {
+    let (mut server, olga) = owned_server().await;
+    let (mut listener, _) = Listener::live(&olga).await;
+    let (stopped, reconnect) = tokio::join!(server.stop(), listener.wait_for("reconnect"));
+    assert_eq!(stopped, ());
+    assert!(reconnect["after_ms"].is_u64(), "{reconnect}");
+    assert_eq!(listener.try_next().await, None);
+}
+
+#[tokio::test]
+async fn a_data_folder_is_used_by_one_process() {
+    let server = ServerProcess::start(PROGRAM).await;
+    let second = tokio::process::Command::new(PROGRAM)
+        .arg("--data-dir")
+        .arg(server.data_dir())
+        .arg("status")
+        .output()
+        .await
+        .expect("it runs");
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("in use") && said.contains("--server"), "{said}");
+}
+
+#[tokio::test]
+async fn the_operator_works_on_a_folder_that_no_server_holds() {
+    let (mut server, olga) = owned_server().await;
+    let conversation = olga.starts_group("Team", &[]).await;
+    olga.says(&conversation, "for the record").await;
+    server.stop().await;
+    let folder = server.data_dir();
+    let replayed = run_on_folder(PROGRAM, &folder, &["replay", "--type", "message-sent"]).await;
+    let lines: Vec<Value> = replayed
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{replayed}");
+    assert_eq!(lines[0]["data"]["body"]["value"], "for the record");
+    let record = run_on_folder(PROGRAM, &folder, &["replay", "--type", "log-replayed"]).await;
+    assert!(record.lines().any(|line| line.contains(r#""actor":"operator""#)), "{record}");
+    let status = run_on_folder(PROGRAM, &folder, &["status"]).await;
+    assert!(status.contains("messages"), "{status}");
+    run_on_folder(PROGRAM, &folder, &["rebuild", "messages"]).await;
+    run_on_folder(PROGRAM, &folder, &["role", "grant", "admin", "olga"]).await;
+    let checked = run_on_folder(PROGRAM, &folder, &["config", "check"]).await;
+    assert!(checked.contains("session_hours = 24"), "{checked}");
+}
+
+#[tokio::test]
+async fn the_command_line_works_on_a_running_server() {
+    let (server, olga) = owned_server().await;
+    let bob = Person::register(server.url(), "bob").await;
+    let on_server = async |arguments: &[&str]| {
+        let output = tokio::process::Command::new(PROGRAM)
+            .args(["--server", server.url(), "--token", &olga.token])
+            .args(arguments)
+            .output()
+            .await
+            .expect("it runs");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    on_server(&["role", "grant", "auditor", "bob"]).await;
+    bob.get("/v1/audit/events").await;
+    let audit = bob.text("/v1/audit/events?type=system-role-granted").await;
+    assert_eq!(audit.lines().count(), 3, "owner, auditor and bob's: {audit}");
+    let status = on_server(&["status"]).await;
+    assert!(status.contains("conversations"), "{status}");
+    let replayed = on_server(&["replay", "--type", "user-registered"]).await;
+    assert_eq!(replayed.lines().count(), 2, "{replayed}");
+    on_server(&["rebuild", "users"]).await;
+    let me = bob.get("/v1/users/me").await.ok();
+    assert_eq!(me["system_roles"], json!(["auditor"]));
+}

@@ -1,0 +1,83 @@
+//! The read database is disposable: lost or damaged, it is all back by itself.
+
+use serde_json::{Value, json};
+use tests::Person;
+
+use crate::owned_server;
+
+async fn answers(person: &Person, conversation: &str) -> Vec<Value> {
+    let base = format!("/v1/conversations/{conversation}");
+    let mut answers = Vec::new();
+    for path in [
+        "/v1/conversations".to_owned(),
+        base.clone(),
+        format!("{base}/messages"),
+        format!("{base}/members"),
+        format!("{base}/messages/2/receipts"),
+        "/v1/users/me".to_owned(),
+    ] {
+        answers.push(person.get(&path).await.ok());
+    }
+    answers
+}
+
+/// Says, edits, reacts, sees; gives the conversation and the last position.
+async fn talk(olga: &Person, bob: &Person) -> (String, u64) {
+    let conversation = olga.starts_group("Team", &[bob]).await;
+    let base = format!("/v1/conversations/{conversation}");
+    for number in 0..20 {
+        olga.says(&conversation, &format!("message {number}")).await;
+    }
+    let put = reqwest::Method::PUT;
+    let edit = json!({ "body": "edited" });
+    olga.ask(reqwest::Method::PATCH, &format!("{base}/messages/3"), Some(edit), &[]).await.ok();
+    olga.ask(reqwest::Method::DELETE, &format!("{base}/messages/4"), None, &[]).await.ok();
+    bob.ask(put.clone(), &format!("{base}/messages/5/reactions/👍"), None, &[]).await.ok();
+    let seen = json!({ "seq": 10 });
+    let seen = bob.ask(put, &format!("{base}/receipts/seen"), Some(seen), &[]).await.ok();
+    (conversation, seen["position"].as_u64().expect("a position"))
+}
+
+#[tokio::test]
+async fn a_removed_read_database_comes_back_the_same() {
+    let (mut server, mut olga) = owned_server().await;
+    let mut bob = Person::register(server.url(), "bob").await;
+    let (conversation, position) = talk(&olga, &bob).await;
+    bob.get(&format!("/v1/conversations?min_position={position}")).await.ok();
+    let before = (answers(&olga, &conversation).await, answers(&bob, &conversation).await);
+
+    server.stop().await;
+    for name in ["read.db", "read.db-wal", "read.db-shm"] {
+        let file = server.data_dir().join(name);
+        if file.exists() {
+            std::fs::remove_file(file).expect("it can be removed");
+        }
+    }
+    server.start_again().await;
+    olga.moved_to(server.url());
+    bob.moved_to(server.url());
+    bob.get(&format!("/v1/conversations?min_position={position}")).await.ok();
+    let after = (answers(&olga, &conversation).await, answers(&bob, &conversation).await);
+    assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn a_damaged_read_database_is_noticed_and_rebuilt() {
+    let (mut server, mut olga) = owned_server().await;
+    let bob = Person::register(server.url(), "bob").await;
+    let (conversation, position) = talk(&olga, &bob).await;
+    olga.get(&format!("/v1/conversations?min_position={position}")).await.ok();
+    let before = answers(&olga, &conversation).await;
+
+    server.stop().await;
+    let file = server.data_dir().join("read.db");
+    let mut bytes = std::fs::read(&file).expect("the read database");
+    for byte in bytes.iter_mut().skip(4096).step_by(7) {
+        *byte ^= 0x5a;
+    }
+    std::fs::write(&file, bytes).expect("it can be damaged");
+    server.start_again().await;
+    olga.moved_to(server.url());
+    olga.get(&format!("/v1/conversations?min_position={position}")).await.ok();
+    assert_eq!(answers(&olga, &conversation).await, before);
+}
