@@ -22,8 +22,8 @@ impl Envelope {
     /// # Errors
     /// Only when `body` cannot be written as JSON.
     pub fn new(actor: Actor, id: CommandId, body: &impl Serialize) -> Result<Self, Failure> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| Failure::internal("hash a command", error))?;
+        let body =
+            serde_json::to_vec(body).map_err(|error| Failure::internal("hash a command", error))?;
         Ok(Self {
             metadata: Metadata {
                 actor,

@@ -21,13 +21,13 @@ pub(super) struct Plan<D: Decider> {
 
 /// What one command comes to.
 enum Verdict<D: Decider> {
-    /// An answer that holds whatever becomes of the append.
+    /// An answer that was given before and holds whatever becomes of the append.
     Firm(Outcome<D>),
-    /// An answer that holds if the append does.
-    IfAppended(Outcome<D>),
+    /// An answer that holds if the state it rests on is the newest, which the append proves.
+    IfCurrent(Outcome<D>),
     /// Events, from the first version to the last.
     Appends { first: Version, last: Version },
-    /// Nothing to do, at this place in the stream, if the append holds.
+    /// Nothing to do, at this place in the stream; holds under the same condition.
     NothingAt(Version),
     /// Whatever the command of the same id at this index of the group comes to.
     Repeats(usize),
@@ -78,7 +78,7 @@ impl<D: Decider> Plan<D> {
                 {
                     Verdict::Repeats(*first)
                 } else {
-                    Verdict::IfAppended(Err(ExecuteError::KeyReused))
+                    Verdict::IfCurrent(Err(ExecuteError::KeyReused))
                 }
             } else {
                 indexes.insert(envelope.id(), index);
@@ -89,14 +89,15 @@ impl<D: Decider> Plan<D> {
         Ok(plan)
     }
 
-    fn decide_one(&mut self, loaded: &Loaded<D>, queued: &Queued<D>) -> Result<Verdict<D>, Failure> {
+    fn decide_one(
+        &mut self,
+        loaded: &Loaded<D>,
+        queued: &Queued<D>,
+    ) -> Result<Verdict<D>, Failure> {
         let decided = D::decide(self.ahead.state(&loaded.state), &queued.command);
         let version = loaded.version.plus(self.ahead.made.len());
         let made = match decided {
-            Err(refusal) if self.events.is_empty() => {
-                return Ok(Verdict::Firm(Err(ExecuteError::Refused(refusal))));
-            }
-            Err(refusal) => return Ok(Verdict::IfAppended(Err(ExecuteError::Refused(refusal)))),
+            Err(refusal) => return Ok(Verdict::IfCurrent(Err(ExecuteError::Refused(refusal)))),
             Ok(made) if made.is_empty() => return Ok(Verdict::NothingAt(version)),
             Ok(made) => made,
         };
@@ -121,6 +122,14 @@ impl<D: Decider> Plan<D> {
             .count()
     }
 
+    /// Whether an answer rests on the state, so that the state has to be the newest. Where there are
+    /// events, their append proves it.
+    pub(super) fn rests_on_state(&self) -> bool {
+        self.verdicts
+            .iter()
+            .any(|verdict| !matches!(verdict, Verdict::Firm(_)))
+    }
+
     /// Takes the appended events into `loaded` and answers all. `positions` knows the position of
     /// every event of the append by its version; with one appending command it may be empty.
     pub(super) fn commit(
@@ -140,7 +149,7 @@ impl<D: Decider> Plan<D> {
         let mut outcomes: Vec<Outcome<D>> = Vec::with_capacity(self.verdicts.len());
         for (verdict, queued) in self.verdicts.into_iter().zip(&group) {
             let (seq, place, changed) = match verdict {
-                Verdict::Firm(outcome) | Verdict::IfAppended(outcome) => {
+                Verdict::Firm(outcome) | Verdict::IfCurrent(outcome) => {
                     outcomes.push(outcome);
                     continue;
                 }
@@ -185,7 +194,7 @@ impl<D: Decider> Plan<D> {
         for (queued, verdict) in group.into_iter().zip(self.verdicts) {
             queued.answer(match verdict {
                 Verdict::Firm(outcome) => outcome,
-                Verdict::IfAppended(_)
+                Verdict::IfCurrent(_)
                 | Verdict::Appends { .. }
                 | Verdict::NothingAt(_)
                 | Verdict::Repeats(_) => Err(error.clone()),

@@ -134,19 +134,53 @@ impl<D: Decider> StreamTask<D> {
     /// Decides `group` on the newest state that is known and appends what it makes. Takes the group
     /// only to answer it.
     async fn attempt(&mut self, group: &mut Vec<Queued<D>>) -> Attempt<D> {
-        let mut loaded = match self.load().await {
+        let is_kept = self.loaded.is_some();
+        let loaded = match self.load().await {
             Ok(loaded) => loaded,
             Err(failure) => return Attempt::Failed(None, failure),
         };
-        let mut plan = match Plan::decide(&loaded, group) {
+        let plan = match Plan::decide(&loaded, group) {
             Ok(plan) => plan,
             Err(failure) => return Attempt::Failed(None, failure),
         };
-        if plan.events.is_empty() {
-            plan.commit(&mut loaded, std::mem::take(group), None, &HashMap::new());
-            self.loaded = Some(loaded);
-            return Attempt::Answered;
+        if !plan.events.is_empty() {
+            return self.append(loaded, plan, group).await;
         }
+        // An append proves that nobody else wrote. Without one the log has to be asked, or a
+        // refusal could rest on what another node has long changed.
+        if is_kept && plan.rests_on_state() {
+            self.confirm(loaded, plan, group).await
+        } else {
+            self.answer(loaded, plan, group, None, &HashMap::new())
+        }
+    }
+
+    async fn confirm(
+        &mut self,
+        mut loaded: Loaded<D>,
+        plan: Plan<D>,
+        group: &mut Vec<Queued<D>>,
+    ) -> Attempt<D> {
+        let version = loaded.version;
+        let store = &*self.shared.store;
+        match loaded.catch_up(store, &self.stream).await {
+            Ok(()) if loaded.version == version => {
+                self.answer(loaded, plan, group, None, &HashMap::new())
+            }
+            Ok(()) => {
+                self.loaded = Some(loaded);
+                Attempt::Conflict(plan)
+            }
+            Err(failure) => Attempt::Failed(Some(plan), failure),
+        }
+    }
+
+    async fn append(
+        &mut self,
+        mut loaded: Loaded<D>,
+        mut plan: Plan<D>,
+        group: &mut Vec<Queued<D>>,
+    ) -> Attempt<D> {
         let expected = Expected::Exact(loaded.version);
         let events = std::mem::take(&mut plan.events);
         let store = &*self.shared.store;
@@ -161,16 +195,14 @@ impl<D: Decider> StreamTask<D> {
                 Attempt::Answered
             }
             Ok(appended) => match self.positions(&plan, appended).await {
-                Ok(positions) => {
-                    let group = std::mem::take(group);
-                    plan.commit(&mut loaded, group, Some(appended), &positions);
-                    self.loaded = Some(loaded);
-                    Attempt::Answered
-                }
+                Ok(positions) => self.answer(loaded, plan, group, Some(appended), &positions),
                 Err(failure) => Attempt::Failed(Some(plan), failure),
             },
-            Err(AppendError::Conflict { .. }) => match self.read_on(loaded).await {
-                Ok(()) => Attempt::Conflict(plan),
+            Err(AppendError::Conflict { .. }) => match loaded.catch_up(store, &self.stream).await {
+                Ok(()) => {
+                    self.loaded = Some(loaded);
+                    Attempt::Conflict(plan)
+                }
                 Err(failure) => Attempt::Failed(Some(plan), failure),
             },
             Err(AppendError::Invalid(why)) => {
@@ -187,6 +219,19 @@ impl<D: Decider> StreamTask<D> {
         }
     }
 
+    fn answer(
+        &mut self,
+        mut loaded: Loaded<D>,
+        plan: Plan<D>,
+        group: &mut Vec<Queued<D>>,
+        appended: Option<Appended>,
+        positions: &HashMap<Version, Position>,
+    ) -> Attempt<D> {
+        plan.commit(&mut loaded, std::mem::take(group), appended, positions);
+        self.loaded = Some(loaded);
+        Attempt::Answered
+    }
+
     /// The state; read from the log where none is kept. Until it is put back none is.
     async fn load(&mut self) -> Result<Loaded<D>, Failure> {
         if let Some(loaded) = self.loaded.take() {
@@ -198,15 +243,6 @@ impl<D: Decider> StreamTask<D> {
             Loaded::load(store, snapshots, &shared.shape, &self.stream).await?;
         self.snapshot_at = snapshot_at;
         Ok(loaded)
-    }
-
-    /// Folds what others wrote.
-    async fn read_on(&mut self, mut loaded: Loaded<D>) -> Result<(), Failure> {
-        loaded
-            .catch_up(&*self.shared.store, &self.stream)
-            .await?;
-        self.loaded = Some(loaded);
-        Ok(())
     }
 
     /// The positions of the events just appended. The store tells the last; where several commands
@@ -224,7 +260,12 @@ impl<D: Decider> StreamTask<D> {
         let events = self
             .shared
             .store
-            .read_stream(&self.stream, appended.first_version, Direction::Forward, limit)
+            .read_stream(
+                &self.stream,
+                appended.first_version,
+                Direction::Forward,
+                limit,
+            )
             .await?;
         if events.len() != limit {
             return Err(Failure::unavailable(
@@ -250,8 +291,11 @@ impl<D: Decider> StreamTask<D> {
             return;
         };
         self.snapshot_at = loaded.version;
-        let (shared, stream, loaded) =
-            (Arc::clone(&self.shared), self.stream.clone(), loaded.clone());
+        let (shared, stream, loaded) = (
+            Arc::clone(&self.shared),
+            self.stream.clone(),
+            loaded.clone(),
+        );
         self.shared.tasks.spawn(async move {
             let written = match loaded.snapshot(&shared.shape) {
                 Ok(snapshot) => shared.snapshots.write(&stream, snapshot).await,

@@ -20,7 +20,10 @@ pub(super) struct Remembered {
 
 /// The last [`COMMANDS_REMEMBERED_MAX`] commands, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<(CommandId, Remembered)>", into = "Vec<(CommandId, Remembered)>")]
+#[serde(
+    from = "Vec<(CommandId, Remembered)>",
+    into = "Vec<(CommandId, Remembered)>"
+)]
 pub(super) struct Window {
     order: VecDeque<CommandId>,
     commands: HashMap<CommandId, Remembered>,
