@@ -24,7 +24,7 @@ pub enum RefusalKind {
 
 /// The domain's "no": an expected answer, never a fault.
 pub trait Refusal: std::error::Error + Clone + Send + Sync + 'static {
-    /// Stable name, snake_case, on which clients may depend.
+    /// Stable name, `snake_case`, on which clients may depend.
     fn code(&self) -> &'static str;
 
     /// What sort of "no".
@@ -34,7 +34,8 @@ pub trait Refusal: std::error::Error + Clone + Send + Sync + 'static {
 /// A kind of stream, with its state and its rules.
 ///
 /// `decide` and `evolve` are pure. A command that was already carried out, or changes nothing, is
-/// accepted with no events.
+/// accepted with no events. Where the state cannot tell (a message sent twice), the one who carries
+/// commands out knows the repeat by the command's id.
 pub trait Decider: Send + Sync + 'static {
     /// What the rules need to know. Bounded: never a list that grows with use. `Default` is the
     /// state of a stream that does not exist.
@@ -46,7 +47,8 @@ pub trait Decider: Send + Sync + 'static {
     /// Why not.
     type Refusal: Refusal;
 
-    /// The category of the streams this decides for, such as `conversation`.
+    /// Names this kind of stream, such as `conversation`. The same as the category in the streams'
+    /// names, but for reservations, whose streams have a category for each thing that is reserved.
     const CATEGORY: &'static str;
 
     /// The events that `command` makes of `state`.

@@ -264,3 +264,51 @@ pub struct Metadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<DateTime<Utc>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::testing::{ALICE, moment};
+
+    #[test]
+    fn actors_are_read_as_they_are_written() {
+        for (actor, text) in [
+            (
+                Actor::User(UserId(Uuid::nil())),
+                "user:00000000-0000-0000-0000-000000000000",
+            ),
+            (Actor::Operator, "operator"),
+            (Actor::System, "system"),
+        ] {
+            assert_eq!(actor.to_string(), text);
+            assert_eq!(text.parse(), Ok(actor));
+        }
+        for bad in ["", "user:", "user", "user:me", "Operator"] {
+            assert_eq!(bad.parse::<Actor>(), Err(ActorInvalid), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_stored_without_what_is_not_known() {
+        let metadata = Metadata {
+            actor: Actor::User(ALICE),
+            command_id: CommandId(Uuid::nil()),
+            command_hash: "00".to_owned(),
+            correlation_id: None,
+            causation_id: None,
+            traceparent: None,
+            occurred_at: Some(moment(0)),
+        };
+        let stored = serde_json::to_string(&metadata).expect("it is JSON");
+        let expected = concat!(
+            r#"{"actor":"user:00000000-0000-0000-0000-0000000a11ce","#,
+            r#""command_id":"00000000-0000-0000-0000-000000000000","#,
+            r#""command_hash":"00","occurred_at":"2023-11-14T22:13:20Z"}"#
+        );
+        assert_eq!(stored, expected);
+        let read: Metadata = serde_json::from_str(&stored).expect("it is metadata");
+        assert_eq!(read, metadata);
+    }
+}

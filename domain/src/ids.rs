@@ -164,3 +164,63 @@ impl Version {
 /// How clients name a message and every other event of a conversation: the version of the event in
 /// the conversation's stream.
 pub type Seq = Version;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn two_users_have_one_direct_conversation(one: u128, other: u128, third: u128) {
+            let [one, other, third] = [one, other, third].map(|id| UserId(Uuid::from_u128(id)));
+            let direct = ConversationId::direct(one, other);
+            prop_assert_eq!(direct, ConversationId::direct(other, one));
+            if third != other {
+                prop_assert_ne!(direct, ConversationId::direct(one, third));
+            }
+        }
+
+        #[test]
+        fn ids_are_read_as_they_are_written(id: u128, place: u64) {
+            let user = UserId(Uuid::from_u128(id));
+            prop_assert_eq!(user.to_string().parse::<UserId>(), Ok(user));
+            let version = Version(place);
+            prop_assert_eq!(version.to_string().parse::<Version>(), Ok(version));
+        }
+    }
+
+    /// These stand in every log: they never change.
+    #[test]
+    fn derived_ids_are_the_same_for_ever() {
+        let [one, other] = [1, 2].map(|id| UserId(Uuid::from_u128(id)));
+        let command = CommandId::of(one, "key");
+        let derived = [
+            command.0,
+            command.derive("part").0,
+            EventId::of(command, 0).0,
+            EventId::of(command, 1).0,
+            ConversationId::direct(one, other).0,
+            ConversationId::started_by(command).0,
+        ];
+        let expected = [
+            "06102ad7-b6a0-54ff-b554-04ac859a96d3",
+            "25e3b958-31ad-59d6-8fa5-b6fc0776e6d9",
+            "c9ec9587-6729-5bf1-82f0-0d26b70fe10c",
+            "d0855680-204a-58de-ae78-3eeb0d5d5493",
+            "12d40bd6-eee6-5700-8078-a648636397d4",
+            "1508adc3-4605-561d-a0bf-a41c47df3b39",
+        ];
+        assert_eq!(derived.map(|id| id.to_string()).to_vec(), expected);
+        assert_eq!(BTreeSet::from(derived).len(), derived.len());
+    }
+
+    #[test]
+    fn the_same_key_of_two_users_names_two_commands() {
+        let [one, other] = [1, 2].map(|id| UserId(Uuid::from_u128(id)));
+        assert_ne!(CommandId::of(one, "key"), CommandId::of(other, "key"));
+    }
+}

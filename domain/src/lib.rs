@@ -6,12 +6,16 @@ pub mod audit;
 pub mod conversation;
 mod decider;
 pub mod event;
+#[cfg(test)]
+mod fixtures;
 mod ids;
 mod personal;
 pub mod receipts;
 pub mod reservation;
 pub mod session;
 mod stream;
+#[cfg(test)]
+mod testing;
 pub mod user;
 pub mod values;
 

@@ -28,3 +28,24 @@ impl<T> fmt::Debug for Personal<T> {
         write!(out, "Personal(of {})", self.of)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn it_says_whose_it_is_when_stored_and_nothing_more_in_logs() {
+        let secret = Personal::new(UserId(Uuid::from_u128(1)), "secret");
+        let stored = serde_json::to_string(&secret).expect("it is JSON");
+        assert_eq!(
+            stored,
+            r#"{"of":"00000000-0000-0000-0000-000000000001","value":"secret"}"#
+        );
+        assert_eq!(
+            format!("{secret:?}"),
+            "Personal(of 00000000-0000-0000-0000-000000000001)"
+        );
+    }
+}

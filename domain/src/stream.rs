@@ -107,3 +107,39 @@ impl fmt::Debug for StreamName {
         write!(out, "StreamName({})", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_name_has_a_category_and_a_key() {
+        let conversation = ConversationId(Uuid::from_u128(7));
+        for (name, category) in [
+            (StreamName::conversation(conversation), "conversation"),
+            (StreamName::receipts(conversation), "receipts"),
+        ] {
+            assert_eq!(name.category(), category);
+            assert_eq!(name.key(), conversation.to_string());
+            assert_eq!(name.conversation_id(), Some(conversation));
+            assert_eq!(StreamName::parse(name.as_str()), Ok(name));
+        }
+        let user = StreamName::user(UserId(conversation.0));
+        assert_eq!(user.conversation_id(), None);
+        assert_eq!(
+            (StreamName::audit().category(), StreamName::audit().key()),
+            ("audit", "")
+        );
+    }
+
+    #[test]
+    fn names_are_bounded_and_hold_no_control_characters() {
+        assert!(StreamName::parse(&"a".repeat(StreamName::BYTES_MAX)).is_ok());
+        let too_long = "a".repeat(StreamName::BYTES_MAX + 1);
+        for bad in ["", "a\nb", "a\0", &too_long] {
+            assert_eq!(StreamName::parse(bad), Err(StreamNameInvalid), "{bad:?}");
+        }
+    }
+}

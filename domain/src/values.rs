@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule}")]
 pub struct Invalid {
-    /// Stable name of the rule that was broken, snake_case.
+    /// Stable name of the rule that was broken, `snake_case`.
     pub code: &'static str,
     /// The rule as a sentence.
     pub rule: &'static str,
@@ -57,7 +57,8 @@ text_value!(
     Title
 );
 text_value!(
-    /// A message as plain text: 1 byte to 16 KiB of UTF-8, not only white space.
+    /// A message as plain text: 1 byte to 16 KiB of UTF-8, not only white space, without the NUL
+    /// character, which not every database stores.
     MessageBody
 );
 text_value!(
@@ -66,9 +67,12 @@ text_value!(
     Emoji
 );
 text_value!(
-    /// Why a message was deleted, in the moderator's words: at most 500 characters.
+    /// Why a message was deleted, in the moderator's words: 1 to 500 characters, no control
+    /// characters.
     Reason
 );
+
+const NUL: char = '\0';
 
 fn plain(text: &str, characters_max: usize) -> bool {
     !text.is_empty()
@@ -164,15 +168,24 @@ impl MessageBody {
                 code: "body_too_long",
                 rule: "a message has at most 16384 bytes",
             })
+        } else if text.contains(NUL) {
+            Err(Invalid {
+                code: "nul_in_body",
+                rule: "a message has no NUL character",
+            })
         } else {
             Ok(Self(text.to_owned()))
         }
     }
 
     /// Takes a body from another system's history as it is: history may hold messages without
-    /// text, and longer ones than are sent here.
+    /// text, and longer ones than are sent here. Only NUL characters become U+FFFD.
     pub fn imported(text: String) -> Self {
-        Self(text)
+        if text.contains(NUL) {
+            Self(text.replace(NUL, "\u{fffd}"))
+        } else {
+            Self(text)
+        }
     }
 }
 
@@ -203,5 +216,126 @@ impl Reason {
                 rule: "a reason has 1 to 500 characters and no control characters",
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_are_folded_and_keep_to_few_characters() {
+        let folded = Handle::parse("Anna.B-2_x").expect("a good handle");
+        assert_eq!(folded.as_str(), "anna.b-2_x");
+        assert!(Handle::parse("0k").is_ok());
+        assert!(Handle::parse(&"a".repeat(32)).is_ok());
+        let too_long = "a".repeat(33);
+        for bad in [
+            "", "a", "_ab", ".ab", "-ab", "a b", "a@b", "ümlaut", "aé", "a\n", &too_long,
+        ] {
+            let refused = Handle::parse(bad).expect_err(bad);
+            assert_eq!(refused.code, "invalid_handle", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_trimmed_and_folded() {
+        let folded = Email::parse("  Anna@Example.ORG ").expect("a good address");
+        assert_eq!(folded.as_str(), "anna@example.org");
+        assert!(Email::parse("a+b@localhost").is_ok());
+        let longest = format!("{}@{}", "a".repeat(64), "b".repeat(189));
+        assert!(Email::parse(&longest).is_ok());
+        let too_long = format!("{longest}b");
+        for bad in [
+            "", "@", "a", "a@", "@b", "a@b@c", "a@b..c", "a@.b", "a@b.", "a b@c", "a@b\u{7}",
+            &too_long,
+        ] {
+            let refused = Email::parse(bad).expect_err(bad);
+            assert_eq!(refused.code, "invalid_email", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_titles_and_reasons_count_characters_not_bytes() {
+        let trimmed = DisplayName::parse(" Ånna ").expect("a good name");
+        assert_eq!(trimmed.as_str(), "Ånna");
+        assert!(DisplayName::parse(&"ü".repeat(80)).is_ok());
+        assert!(Title::parse(&"ü".repeat(120)).is_ok());
+        assert!(Reason::parse(&"ü".repeat(500)).is_ok());
+        for bad in [
+            String::new(),
+            "  ".to_owned(),
+            "a\tb".to_owned(),
+            "ü".repeat(81),
+        ] {
+            assert_eq!(
+                DisplayName::parse(&bad).expect_err(&bad).code,
+                "invalid_display_name"
+            );
+        }
+        for bad in [String::new(), "a\nb".to_owned(), "ü".repeat(121)] {
+            assert_eq!(Title::parse(&bad).expect_err(&bad).code, "invalid_title");
+        }
+        for bad in [String::new(), "a\0b".to_owned(), "ü".repeat(501)] {
+            assert_eq!(Reason::parse(&bad).expect_err(&bad).code, "invalid_reason");
+        }
+    }
+
+    #[test]
+    fn a_body_is_kept_as_it_is_typed() {
+        let typed = "  two\nlines\t ";
+        assert_eq!(
+            MessageBody::parse(typed).expect("a good body").as_str(),
+            typed
+        );
+        assert!(MessageBody::parse(&"a".repeat(MessageBody::BYTES_MAX)).is_ok());
+    }
+
+    #[test]
+    fn a_body_has_some_text_of_bounded_length_without_nul() {
+        let too_long = "é".repeat(MessageBody::BYTES_MAX / 2 + 1);
+        for (bad, code) in [
+            ("", "empty_body"),
+            (" \n\u{2003}", "empty_body"),
+            (too_long.as_str(), "body_too_long"),
+            ("a\0b", "nul_in_body"),
+        ] {
+            assert_eq!(MessageBody::parse(bad).expect_err(code).code, code);
+        }
+    }
+
+    #[test]
+    fn imported_bodies_may_be_empty_or_long_but_hold_no_nul() {
+        assert_eq!(MessageBody::imported(String::new()).as_str(), "");
+        let long = "a".repeat(MessageBody::BYTES_MAX + 1);
+        assert_eq!(MessageBody::imported(long.clone()).as_str(), long);
+        assert_eq!(
+            MessageBody::imported("a\0b".to_owned()).as_str(),
+            "a\u{fffd}b"
+        );
+    }
+
+    #[test]
+    fn reactions_are_short_and_without_white_space() {
+        for good in ["+1", "👩‍👩‍👧‍👦", "racket"] {
+            assert_eq!(Emoji::parse(good).expect(good).as_str(), good);
+        }
+        assert!(Emoji::parse(&"a".repeat(64)).is_ok());
+        let too_long = "a".repeat(65);
+        for bad in ["", "a b", "\n", "a\0", "a\u{2003}b", &too_long] {
+            assert_eq!(Emoji::parse(bad).expect_err(bad).code, "invalid_emoji");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_already_is_taken_as_it_is() {
+        let stored: Handle = serde_json::from_str("\"Not Valid Today\"").expect("JSON text");
+        assert_eq!(stored.as_str(), "Not Valid Today");
+    }
+
+    #[test]
+    fn values_do_not_show_in_logs() {
+        let email = Email::parse("anna@example.org").expect("a good address");
+        assert_eq!(format!("{email:?}"), "Email(16 bytes)");
     }
 }

@@ -9,5 +9,6 @@ pub mod failure;
 pub mod http;
 pub mod keys;
 pub mod problem;
+pub mod snapshots;
 pub mod states;
 pub mod trace;

@@ -59,3 +59,25 @@ impl Decider for Audit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Selection;
+    use crate::testing::Given;
+
+    #[test]
+    fn every_replay_is_recorded_also_the_same_one_again() {
+        let replayed = Replayed {
+            selection: Selection {
+                types: vec!["message-sent".to_owned()],
+                ..Selection::default()
+            },
+        };
+        for history in [vec![], vec![AuditEvent::Replayed(replayed.clone())]] {
+            Given::<Audit>::history(history)
+                .when(Command::RecordReplay(replayed.clone()))
+                .then([AuditEvent::Replayed(replayed.clone())]);
+        }
+    }
+}

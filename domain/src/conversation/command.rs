@@ -23,7 +23,7 @@ pub struct Draft {
     pub reply_to: Option<Seq>,
 }
 
-/// What is asked.
+/// What is asked. That the users it names have accounts is known when it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Start a direct conversation with `with`. Starting it again changes nothing.
@@ -31,7 +31,7 @@ pub enum Act {
         /// The other.
         with: UserId,
     },
-    /// Start a group; who asks becomes its owner.
+    /// Start a group; who asks becomes its owner. Starting it again changes nothing.
     StartGroup {
         /// What it is called.
         title: Title,
@@ -62,7 +62,8 @@ pub enum Act {
         /// Whom.
         user: UserId,
     },
-    /// Go.
+    /// Go. The owner goes last; others make another the owner first. Who has gone is told, when they
+    /// ask again, that there is no such conversation.
     Leave,
     /// Let somebody do more or less. Making another the owner makes the owner an admin.
     ChangeRole {

@@ -4,9 +4,18 @@
 mod command;
 mod decide;
 mod event;
+mod imported;
+mod members;
+mod messages;
+#[cfg(test)]
+mod properties;
+mod refused;
+mod settings;
+mod start;
 mod state;
 
 pub use command::{Act, Command, Draft, ImportedFact, MessageFact, UserCommand};
-pub use decide::{Conversation, Refused};
+pub use decide::Conversation;
 pub use event::*;
-pub use state::State;
+pub use refused::Refused;
+pub use state::{Settings, State};

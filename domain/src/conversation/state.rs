@@ -1,12 +1,12 @@
 //! What the rules need to know of a conversation. Bounded by the number of members and of recently
 //! deleted messages: no message list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::conversation::event::{ConversationEvent, HistoryVisibility, Kind, Role};
+use crate::conversation::event::{ConversationEvent, HistoryVisibility, Kind, Role, Started};
 use crate::ids::{Seq, UserId, Version};
 use crate::values::Title;
 
@@ -23,8 +23,9 @@ pub struct State {
     pub settings: Option<Settings>,
     /// Who is in it now.
     pub members: BTreeMap<UserId, Role>,
-    /// Messages deleted lately; at most 256.
-    pub deleted: BTreeSet<Seq>,
+    /// Messages deleted lately, in the order of their deletion; at most 256. The one deleted first
+    /// is forgotten first, so that a repeat of the last delete is always known as such.
+    pub deleted: Vec<Seq>,
 }
 
 /// What is set for the whole conversation.
@@ -46,30 +47,20 @@ impl State {
         self.members.get(&user).copied()
     }
 
+    /// Folds `event`. One that is redundant changes nothing but the version: a second start, the
+    /// addition of a member, a role of somebody who is not in.
     pub(super) fn evolve(mut self, version: Version, event: &ConversationEvent) -> Self {
         self.version = version;
         match event {
-            ConversationEvent::Started(started) => {
-                self.settings = Some(Settings {
-                    kind: started.kind,
-                    title: started.title.as_ref().map(|title| title.value.clone()),
-                    history_visibility: started.history_visibility,
-                    archived: false,
-                });
-                self.members = started.members.iter().map(|m| (m.user, m.role)).collect();
-            }
+            ConversationEvent::Started(started) => self.start(started),
             ConversationEvent::Renamed(renamed) => {
-                if let Some(settings) = &mut self.settings {
-                    settings.title = Some(renamed.title.value.clone());
-                }
+                self.set(|settings| settings.title = Some(renamed.title.value.clone()));
             }
             ConversationEvent::SettingsChanged(changed) => {
-                if let Some(settings) = &mut self.settings {
-                    settings.history_visibility = changed.history_visibility;
-                }
+                self.set(|settings| settings.history_visibility = changed.history_visibility);
             }
             ConversationEvent::MemberAdded(added) => {
-                self.members.insert(added.user, added.role);
+                self.members.entry(added.user).or_insert(added.role);
             }
             ConversationEvent::MemberRemoved(removed) => {
                 self.members.remove(&removed.user);
@@ -78,16 +69,13 @@ impl State {
                 self.members.remove(&left.user);
             }
             ConversationEvent::MemberRoleChanged(changed) => {
-                self.members.insert(changed.user, changed.role);
-            }
-            ConversationEvent::MessageDeleted(deleted) => {
-                self.deleted.insert(deleted.message);
-                if self.deleted.len() > DELETED_REMEMBERED_MAX {
-                    self.deleted.pop_first();
+                if let Some(role) = self.members.get_mut(&changed.user) {
+                    *role = changed.role;
                 }
             }
-            ConversationEvent::Archived(_) => self.set_archived(true),
-            ConversationEvent::Unarchived(_) => self.set_archived(false),
+            ConversationEvent::MessageDeleted(deleted) => self.remember_deleted(deleted.message),
+            ConversationEvent::Archived(_) => self.set(|settings| settings.archived = true),
+            ConversationEvent::Unarchived(_) => self.set(|settings| settings.archived = false),
             ConversationEvent::MessageSent(_)
             | ConversationEvent::MessageEdited(_)
             | ConversationEvent::ReactionAdded(_)
@@ -96,9 +84,75 @@ impl State {
         self
     }
 
-    fn set_archived(&mut self, archived: bool) {
-        if let Some(settings) = &mut self.settings {
-            settings.archived = archived;
+    fn start(&mut self, started: &Started) {
+        if self.settings.is_some() {
+            return;
         }
+        self.settings = Some(Settings {
+            kind: started.kind,
+            title: started.title.as_ref().map(|title| title.value.clone()),
+            history_visibility: started.history_visibility,
+            archived: false,
+        });
+        self.members = started.members.iter().map(|m| (m.user, m.role)).collect();
+    }
+
+    fn remember_deleted(&mut self, message: Seq) {
+        if self.deleted.contains(&message) {
+            return;
+        }
+        if self.deleted.len() >= DELETED_REMEMBERED_MAX {
+            self.deleted.remove(0);
+        }
+        self.deleted.push(message);
+    }
+
+    fn set(&mut self, change: impl FnOnce(&mut Settings)) {
+        if let Some(settings) = &mut self.settings {
+            change(settings);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conversation::event::{MemberAdded, MemberRoleChanged, MessageDeleted};
+    use crate::testing::conversation::{direct_of, group_of};
+    use crate::testing::{ALICE, BOB, CAROL};
+
+    fn group() -> State {
+        State::default().evolve(Version(1), &group_of(ALICE, &[BOB]))
+    }
+
+    #[test]
+    fn redundant_events_fold_to_nothing() {
+        let deleted = ConversationEvent::MessageDeleted(MessageDeleted {
+            message: Version(2),
+            by: ALICE,
+            reason: None,
+        });
+        let before = group().evolve(Version(3), &deleted);
+        for redundant in [
+            direct_of(BOB, CAROL),
+            group_of(CAROL, &[]),
+            ConversationEvent::MemberAdded(MemberAdded {
+                user: ALICE,
+                role: Role::Member,
+            }),
+            ConversationEvent::MemberRoleChanged(MemberRoleChanged {
+                user: CAROL,
+                role: Role::Owner,
+            }),
+            deleted.clone(),
+        ] {
+            let after = before.clone().evolve(Version(3), &redundant);
+            assert_eq!(after, before, "{redundant:?}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_last_event() {
+        assert_eq!(group().version, Version(1));
     }
 }

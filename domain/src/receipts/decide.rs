@@ -130,3 +130,126 @@ impl Decider for Receipts {
         state
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{ALICE, BOB, Given, moment, user};
+
+    const HEAD: Seq = Version(10);
+
+    fn given(history: impl IntoIterator<Item = ReceiptsEvent>) -> Given<Receipts> {
+        Given::history(history)
+    }
+
+    fn mark(kind: MarkKind, member: UserId, seq: u64) -> Command {
+        Command::Mark(Mark {
+            kind,
+            member,
+            seq: Version(seq),
+            head: HEAD,
+        })
+    }
+
+    fn seen(member: UserId, seq: u64) -> ReceiptsEvent {
+        let seq = Version(seq);
+        ReceiptsEvent::Seen(MarkedUpTo { member, seq })
+    }
+
+    fn delivered(member: UserId, seq: u64) -> ReceiptsEvent {
+        let seq = Version(seq);
+        ReceiptsEvent::Delivered(MarkedUpTo { member, seq })
+    }
+
+    #[test]
+    fn a_mark_moves_forward() {
+        given([])
+            .when(mark(MarkKind::Seen, ALICE, 3))
+            .then([seen(ALICE, 3)]);
+        given([seen(ALICE, 3)])
+            .when(mark(MarkKind::Seen, ALICE, HEAD.0))
+            .then([seen(ALICE, HEAD.0)]);
+    }
+
+    #[test]
+    fn a_mark_that_is_there_or_further_stays() {
+        for seq in [0, 2, 3] {
+            given([seen(ALICE, 3)])
+                .when(mark(MarkKind::Seen, ALICE, seq))
+                .then([]);
+        }
+        given([]).when(mark(MarkKind::Delivered, ALICE, 0)).then([]);
+    }
+
+    #[test]
+    fn marks_of_others_and_of_the_other_kind_are_their_own() {
+        given([seen(ALICE, 3)])
+            .when(mark(MarkKind::Seen, BOB, 2))
+            .then([seen(BOB, 2)]);
+        given([seen(ALICE, 3)])
+            .when(mark(MarkKind::Delivered, ALICE, 2))
+            .then([delivered(ALICE, 2)]);
+    }
+
+    #[test]
+    fn nobody_has_seen_what_is_not_there() {
+        given([])
+            .when(mark(MarkKind::Seen, ALICE, 11))
+            .then_refused(Refused::BeyondTheEnd {
+                seq: Version(11),
+                head: HEAD,
+            });
+    }
+
+    #[test]
+    fn a_mark_waits_for_a_second_after_the_last() {
+        assert_eq!(Receipts::next_mark_at(moment(0)), moment(1));
+    }
+
+    fn marks() -> impl Strategy<Value = Vec<Command>> {
+        let kind = prop_oneof![Just(MarkKind::Delivered), Just(MarkKind::Seen)];
+        let one = (kind, 0..3_u128, 0..=HEAD.0 + 2)
+            .prop_map(|(kind, member, seq)| mark(kind, user(member), seq));
+        prop::collection::vec(one, 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn marks_only_grow(marks in marks()) {
+            let mut given = given([]);
+            for command in &marks {
+                let Command::Mark(Mark { kind, member, seq, head }) = *command;
+                let before = given.state.clone();
+                let accepted = given.accept(command).is_ok();
+                prop_assert_eq!(accepted, seq <= head);
+                let expected = if accepted { seq.max(before.mark(kind, member)) } else { before.mark(kind, member) };
+                prop_assert_eq!(given.state.mark(kind, member), expected);
+                for (earlier, now) in [(&before.delivered, &given.state.delivered), (&before.seen, &given.state.seen)] {
+                    prop_assert!(earlier.iter().all(|(member, seq)| now[member] >= *seq));
+                }
+                if accepted {
+                    prop_assert!(given.accept(command).is_ok_and(|events| events.is_empty()));
+                }
+            }
+        }
+
+        /// Marks are appended without an expected version, so that events of several nodes may be
+        /// stored in any order.
+        #[test]
+        fn the_order_in_which_marks_are_stored_does_not_matter(
+            stored in prop::collection::vec((0..3_u128, 1..=HEAD.0, any::<bool>()), 0..20)
+        ) {
+            let events: Vec<_> = stored
+                .into_iter()
+                .map(|(member, seq, is_seen)| {
+                    if is_seen { seen(user(member), seq) } else { delivered(user(member), seq) }
+                })
+                .collect();
+            let forward = given(events.clone()).state;
+            let backward = given(events.into_iter().rev()).state;
+            prop_assert_eq!(forward, backward);
+        }
+    }
+}

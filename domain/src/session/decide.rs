@@ -86,6 +86,11 @@ impl Decider for Session {
             (State::Absent, Command::Open(opened)) => {
                 Ok(vec![SessionEvent::Opened(opened.clone())])
             }
+            (State::Open { user, expires_at }, Command::Open(opened))
+                if (*user, *expires_at) == (opened.user, opened.expires_at) =>
+            {
+                Ok(vec![])
+            }
             (State::Open { .. } | State::Revoked { .. }, Command::Open(_)) => {
                 Err(Refused::AlreadyOpen)
             }
@@ -93,20 +98,104 @@ impl Decider for Session {
                 Ok(vec![SessionEvent::Revoked(Revoked { because: *because })])
             }
             (State::Revoked { user }, Command::Revoke { by, .. }) if user == by => Ok(vec![]),
-            (_, Command::Revoke { .. }) => Err(Refused::NotFound),
+            (
+                State::Absent | State::Open { .. } | State::Revoked { .. },
+                Command::Revoke { .. },
+            ) => Err(Refused::NotFound),
         }
     }
 
     fn evolve(state: State, _version: Version, event: &SessionEvent) -> State {
         match (event, state) {
-            (SessionEvent::Opened(opened), _) => State::Open {
+            (SessionEvent::Opened(opened), State::Absent) => State::Open {
                 user: opened.user,
                 expires_at: opened.expires_at,
             },
-            (SessionEvent::Revoked(_), State::Open { user, .. } | State::Revoked { user }) => {
-                State::Revoked { user }
-            }
-            (SessionEvent::Revoked(_), State::Absent) => State::Absent,
+            (SessionEvent::Revoked(_), State::Open { user, .. }) => State::Revoked { user },
+            (SessionEvent::Opened(_) | SessionEvent::Revoked(_), state) => state,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ALICE, BOB, Given, moment};
+
+    fn given(history: impl IntoIterator<Item = SessionEvent>) -> Given<Session> {
+        Given::history(history)
+    }
+
+    fn login(user: UserId, expires_in_s: i64) -> Opened {
+        Opened {
+            user,
+            expires_at: moment(expires_in_s),
+            device: None,
+            address: None,
+        }
+    }
+
+    fn opened() -> SessionEvent {
+        SessionEvent::Opened(login(ALICE, 60))
+    }
+
+    fn revoked() -> SessionEvent {
+        SessionEvent::Revoked(Revoked {
+            because: RevokedBecause::LoggedOut,
+        })
+    }
+
+    fn log_out(by: UserId) -> Command {
+        Command::Revoke {
+            by,
+            because: RevokedBecause::LoggedOut,
+        }
+    }
+
+    #[test]
+    fn a_login_opens_a_session() {
+        given([])
+            .when(Command::Open(login(ALICE, 60)))
+            .then([opened()]);
+    }
+
+    #[test]
+    fn the_same_login_again_changes_nothing() {
+        given([opened()])
+            .when(Command::Open(login(ALICE, 60)))
+            .then([]);
+    }
+
+    #[test]
+    fn a_session_is_opened_once() {
+        for other in [login(BOB, 60), login(ALICE, 61)] {
+            given([opened()])
+                .when(Command::Open(other))
+                .then_refused(Refused::AlreadyOpen);
+        }
+        given([opened(), revoked()])
+            .when(Command::Open(login(ALICE, 60)))
+            .then_refused(Refused::AlreadyOpen);
+    }
+
+    #[test]
+    fn its_user_ends_it_once() {
+        given([opened()]).when(log_out(ALICE)).then([revoked()]);
+        given([opened(), revoked()]).when(log_out(ALICE)).then([]);
+    }
+
+    #[test]
+    fn nobody_else_learns_that_there_is_one() {
+        for history in [vec![], vec![opened()], vec![opened(), revoked()]] {
+            given(history)
+                .when(log_out(BOB))
+                .then_refused(Refused::NotFound);
+        }
+    }
+
+    #[test]
+    fn no_event_opens_again_what_was_revoked() {
+        let state = given([opened(), revoked(), opened()]).state;
+        assert_eq!(state, State::Revoked { user: ALICE });
     }
 }

@@ -125,8 +125,8 @@ impl Decider for User {
                 display_name,
                 password_hash,
             } => {
-                if state.account.is_some() {
-                    return Err(Refused::AlreadyRegistered);
+                if let Some(account) = &state.account {
+                    return account.registered_again(handle, email, password_hash);
                 }
                 Ok(vec![
                     UserEvent::Registered(Registered {
@@ -191,7 +191,7 @@ impl Decider for User {
     fn evolve(mut state: State, _version: Version, event: &UserEvent) -> State {
         match event {
             UserEvent::Registered(registered) => {
-                state.account = Some(Account {
+                state.account.get_or_insert_with(|| Account {
                     handle: registered.handle.clone(),
                     email: registered.email.as_ref().map(|email| email.value.clone()),
                     display_name: registered.display_name.value.clone(),
@@ -216,10 +216,253 @@ impl Decider for User {
     }
 }
 
+impl Account {
+    /// What a registration is told that finds the account there: the very same registration that
+    /// it is done, any other that it is too late.
+    fn registered_again(
+        &self,
+        handle: &Handle,
+        email: &Email,
+        password_hash: &String,
+    ) -> Result<Vec<UserEvent>, Refused> {
+        let same = self.handle == *handle
+            && self.email.as_ref() == Some(email)
+            && self.password_hash.as_ref() == Some(password_hash);
+        if same {
+            Ok(vec![])
+        } else {
+            Err(Refused::AlreadyRegistered)
+        }
+    }
+}
+
 impl State {
     fn change(&mut self, change: impl FnOnce(&mut Account)) {
         if let Some(account) = &mut self.account {
             change(account);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{ALICE, Given};
+
+    fn given(history: impl IntoIterator<Item = UserEvent>) -> Given<User> {
+        Given::history(history)
+    }
+
+    fn handle(text: &str) -> Handle {
+        Handle::parse(text).expect("a good handle")
+    }
+
+    fn email(text: &str) -> Email {
+        Email::parse(text).expect("a good address")
+    }
+
+    fn name(text: &str) -> DisplayName {
+        DisplayName::parse(text).expect("a good name")
+    }
+
+    fn register(handle_text: &str, hash: &str) -> Command {
+        Command::Register {
+            user: ALICE,
+            email: email("alice@example.org"),
+            handle: handle(handle_text),
+            display_name: name("Alice"),
+            password_hash: hash.to_owned(),
+        }
+    }
+
+    fn import(address: Option<&str>) -> Command {
+        Command::Import {
+            user: ALICE,
+            email: address.map(email),
+            handle: handle("alice"),
+            display_name: name("Alice"),
+            imported_from: "slack:U1".to_owned(),
+        }
+    }
+
+    fn rename(to: &str) -> Command {
+        Command::ChangeProfile {
+            user: ALICE,
+            display_name: name(to),
+        }
+    }
+
+    fn registered() -> UserEvent {
+        UserEvent::Registered(Registered {
+            email: Some(Personal::new(ALICE, email("alice@example.org"))),
+            display_name: Personal::new(ALICE, name("Alice")),
+            handle: handle("alice"),
+            imported_from: None,
+        })
+    }
+
+    fn imported(address: Option<&str>) -> UserEvent {
+        UserEvent::Registered(Registered {
+            email: address.map(|address| Personal::new(ALICE, email(address))),
+            display_name: Personal::new(ALICE, name("Alice")),
+            handle: handle("alice"),
+            imported_from: Some("slack:U1".to_owned()),
+        })
+    }
+
+    fn password(hash: &str) -> UserEvent {
+        UserEvent::PasswordSet(PasswordSet {
+            hash: Personal::new(ALICE, hash.to_owned()),
+        })
+    }
+
+    fn renamed(to: &str) -> UserEvent {
+        UserEvent::ProfileChanged(ProfileChanged {
+            display_name: Personal::new(ALICE, name(to)),
+        })
+    }
+
+    fn granted(role: SystemRole) -> UserEvent {
+        UserEvent::SystemRoleGranted(SystemRoleChanged { role })
+    }
+
+    fn revoked(role: SystemRole) -> UserEvent {
+        UserEvent::SystemRoleRevoked(SystemRoleChanged { role })
+    }
+
+    #[test]
+    fn to_register_is_to_have_a_name_an_address_and_a_password() {
+        given([])
+            .when(register("alice", "$1"))
+            .then([registered(), password("$1")]);
+    }
+
+    #[test]
+    fn the_same_registration_again_changes_nothing_even_under_another_display_name() {
+        given([registered(), password("$1"), renamed("Ally")])
+            .when(register("alice", "$1"))
+            .then([]);
+    }
+
+    #[test]
+    fn another_registration_of_the_same_account_is_refused() {
+        for other in [register("alicia", "$1"), register("alice", "$2")] {
+            given([registered(), password("$1")])
+                .when(other)
+                .then_refused(Refused::AlreadyRegistered);
+        }
+        given([imported(Some("alice@example.org"))])
+            .when(register("alice", "$1"))
+            .then_refused(Refused::AlreadyRegistered);
+    }
+
+    #[test]
+    fn who_is_imported_has_no_password_and_perhaps_no_address() {
+        for address in [None, Some("alice@example.org")] {
+            let account = given([])
+                .when(import(address))
+                .then([imported(address)])
+                .account
+                .expect("there is an account");
+            assert_eq!(account.password_hash, None);
+            assert_eq!(account.email, address.map(email));
+        }
+    }
+
+    #[test]
+    fn a_second_import_changes_nothing() {
+        given([imported(None)])
+            .when(import(Some("alice@example.org")))
+            .then([]);
+    }
+
+    #[test]
+    fn users_change_what_they_are_called() {
+        given([registered()])
+            .when(rename("Ally"))
+            .then([renamed("Ally")]);
+        given([registered()]).when(rename("Alice")).then([]);
+    }
+
+    #[test]
+    fn roles_are_given_and_taken_once() {
+        let role = SystemRole::Auditor;
+        let grant = Command::GrantSystemRole(role);
+        let revoke = Command::RevokeSystemRole(role);
+        given([registered()])
+            .when(grant.clone())
+            .then([granted(role)]);
+        given([registered(), granted(role)]).when(grant).then([]);
+        given([registered(), granted(role)])
+            .when(revoke.clone())
+            .then([revoked(role)]);
+        given([registered(), granted(SystemRole::Admin)])
+            .when(revoke)
+            .then([]);
+    }
+
+    #[test]
+    fn who_has_no_account_changes_nothing_of_it() {
+        for command in [
+            rename("Ally"),
+            Command::GrantSystemRole(SystemRole::Admin),
+            Command::RevokeSystemRole(SystemRole::Admin),
+        ] {
+            given([]).when(command).then_refused(Refused::NotFound);
+        }
+    }
+
+    #[test]
+    fn redundant_events_fold_to_nothing() {
+        let history = [registered(), password("$1"), granted(SystemRole::Admin)];
+        let state = given(history.clone()).state;
+        for redundant in [
+            imported(None),
+            granted(SystemRole::Admin),
+            revoked(SystemRole::Owner),
+        ] {
+            let after = User::evolve(state.clone(), Version(4), &redundant);
+            assert_eq!(after, state, "{redundant:?}");
+        }
+        let nobody = given([renamed("Ally"), password("$1"), granted(SystemRole::Admin)]).state;
+        assert_eq!(nobody, State::default());
+    }
+
+    fn commands() -> impl Strategy<Value = Vec<Command>> {
+        let role = || {
+            prop_oneof![
+                Just(SystemRole::Owner),
+                Just(SystemRole::Admin),
+                Just(SystemRole::Auditor)
+            ]
+        };
+        let command = prop_oneof![
+            Just(register("alice", "$1")),
+            Just(register("alicia", "$2")),
+            Just(import(None)),
+            "[a-c]".prop_map(|text| rename(&text)),
+            role().prop_map(Command::GrantSystemRole),
+            role().prop_map(Command::RevokeSystemRole),
+        ];
+        prop::collection::vec(command, 0..30)
+    }
+
+    proptest! {
+        #[test]
+        fn a_repeat_of_what_was_accepted_changes_nothing(commands in commands()) {
+            let mut given = given([]);
+            for command in &commands {
+                let had_account = given.state.account.is_some();
+                if given.accept(command).is_ok() {
+                    let repeated = given.accept(command);
+                    prop_assert!(repeated.is_ok_and(|events| events.is_empty()), "{command:?}");
+                }
+                prop_assert!(given.state.account.is_some() >= had_account);
+            }
+            let registrations = given.events.iter().filter(|e| matches!(e, UserEvent::Registered(_)));
+            prop_assert!(registrations.count() <= 1);
         }
     }
 }

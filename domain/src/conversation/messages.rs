@@ -1,0 +1,322 @@
+//! What is said, put otherwise, taken back and reacted to.
+
+use crate::conversation::command::{Draft, MessageFact};
+use crate::conversation::decide::{Asker, Decision};
+use crate::conversation::event::{
+    ConversationEvent, MessageDeleted, MessageEdited, MessageSent, Reaction, Role,
+};
+use crate::conversation::refused::Refused;
+use crate::ids::Seq;
+use crate::personal::Personal;
+use crate::values::{Emoji, MessageBody, Reason};
+
+impl Asker<'_> {
+    pub(super) fn send(&self, draft: &Draft) -> Decision {
+        self.open()?;
+        Ok(vec![ConversationEvent::MessageSent(MessageSent {
+            author: self.by,
+            body: Personal::new(self.by, draft.body.clone()),
+            reply_to: draft.reply_to,
+        })])
+    }
+
+    pub(super) fn edit(&self, message: MessageFact, body: &MessageBody) -> Decision {
+        self.open()?;
+        if message.author != self.by {
+            return Err(Refused::NotTheAuthor);
+        }
+        self.not_deleted(message.seq)?;
+        Ok(vec![ConversationEvent::MessageEdited(MessageEdited {
+            message: message.seq,
+            body: Personal::new(self.by, body.clone()),
+        })])
+    }
+
+    pub(super) fn delete(&self, message: MessageFact, reason: Option<&Reason>) -> Decision {
+        self.open()?;
+        if message.author != self.by {
+            self.in_group().map_err(|_| Refused::NotTheAuthor)?;
+            self.at_least(Role::Admin)?;
+        }
+        if self.state.deleted.contains(&message.seq) {
+            return Ok(vec![]);
+        }
+        Ok(vec![ConversationEvent::MessageDeleted(MessageDeleted {
+            message: message.seq,
+            by: self.by,
+            reason: reason.map(|reason| Personal::new(self.by, reason.clone())),
+        })])
+    }
+
+    pub(super) fn react(&self, message: Seq, emoji: &Emoji) -> Decision {
+        let reaction = self.reaction(message, emoji)?;
+        Ok(vec![ConversationEvent::ReactionAdded(reaction)])
+    }
+
+    pub(super) fn unreact(&self, message: Seq, emoji: &Emoji) -> Decision {
+        let reaction = self.reaction(message, emoji)?;
+        Ok(vec![ConversationEvent::ReactionRemoved(reaction)])
+    }
+
+    /// Which reactions there are is not known here, as it would grow with use: one that is there
+    /// already, or is not there to be taken back, is stored and folds to nothing.
+    fn reaction(&self, message: Seq, emoji: &Emoji) -> Result<Reaction, Refused> {
+        self.open()?;
+        self.not_deleted(message)?;
+        Ok(Reaction {
+            message,
+            member: self.by,
+            emoji: emoji.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::conversation::state::DELETED_REMEMBERED_MAX;
+    use crate::conversation::{
+        Act, Command, ConversationEvent, Draft, MessageDeleted, MessageEdited, MessageFact,
+        MessageSent, Reaction, Refused,
+    };
+    use crate::ids::{UserId, Version};
+    use crate::personal::Personal;
+    use crate::testing::conversation::{archived, body, direct_of, emoji, given, group_of, sent};
+    use crate::testing::{ALICE, BOB, CAROL};
+    use crate::values::Reason;
+
+    /// The message that is the second event of every history here.
+    fn message_of(author: UserId) -> MessageFact {
+        MessageFact {
+            seq: Version(2),
+            author,
+        }
+    }
+
+    fn send(by: UserId, text: &str) -> Command {
+        Command::by(
+            by,
+            Act::Send(Draft {
+                body: body(text),
+                reply_to: None,
+            }),
+        )
+    }
+
+    fn edit(by: UserId, message: MessageFact, text: &str) -> Command {
+        Command::by(
+            by,
+            Act::Edit {
+                message,
+                body: body(text),
+            },
+        )
+    }
+
+    fn delete(by: UserId, message: MessageFact) -> Command {
+        Command::by(
+            by,
+            Act::Delete {
+                message,
+                reason: None,
+            },
+        )
+    }
+
+    fn react(by: UserId, message: MessageFact) -> Command {
+        Command::by(
+            by,
+            Act::React {
+                message,
+                emoji: emoji("🫖"),
+            },
+        )
+    }
+
+    fn unreact(by: UserId, message: MessageFact) -> Command {
+        Command::by(
+            by,
+            Act::Unreact {
+                message,
+                emoji: emoji("🫖"),
+            },
+        )
+    }
+
+    fn deleted(message: MessageFact, by: UserId) -> ConversationEvent {
+        ConversationEvent::MessageDeleted(MessageDeleted {
+            message: message.seq,
+            by,
+            reason: None,
+        })
+    }
+
+    fn reaction(by: UserId) -> Reaction {
+        Reaction {
+            message: message_of(ALICE).seq,
+            member: by,
+            emoji: emoji("🫖"),
+        }
+    }
+
+    #[test]
+    fn a_member_speaks() {
+        given([group_of(ALICE, &[BOB])])
+            .when(send(BOB, "hi"))
+            .then([sent(BOB, "hi")]);
+        given([direct_of(ALICE, BOB)])
+            .when(send(BOB, "hi"))
+            .then([sent(BOB, "hi")]);
+    }
+
+    #[test]
+    fn a_message_may_answer_another() {
+        given([group_of(ALICE, &[BOB]), sent(ALICE, "tea?")])
+            .when(Command::by(
+                BOB,
+                Act::Send(Draft {
+                    body: body("yes"),
+                    reply_to: Some(message_of(ALICE).seq),
+                }),
+            ))
+            .then([ConversationEvent::MessageSent(MessageSent {
+                author: BOB,
+                body: Personal::new(BOB, body("yes")),
+                reply_to: Some(message_of(ALICE).seq),
+            })]);
+    }
+
+    #[test]
+    fn outsiders_do_not_speak() {
+        given([group_of(ALICE, &[BOB])])
+            .when(send(CAROL, "hi"))
+            .then_refused(Refused::NotFound);
+        given([])
+            .when(send(CAROL, "hi"))
+            .then_refused(Refused::NotFound);
+    }
+
+    #[test]
+    fn nothing_is_said_in_what_is_archived() {
+        let history = [
+            group_of(ALICE, &[BOB]),
+            sent(ALICE, "tea?"),
+            archived(ALICE),
+        ];
+        for command in [
+            send(ALICE, "hi"),
+            edit(ALICE, message_of(ALICE), "coffee?"),
+            delete(ALICE, message_of(ALICE)),
+            react(ALICE, message_of(ALICE)),
+            unreact(ALICE, message_of(ALICE)),
+        ] {
+            given(history.clone())
+                .when(command)
+                .then_refused(Refused::Archived);
+        }
+    }
+
+    #[test]
+    fn only_its_author_puts_a_message_otherwise() {
+        given([group_of(ALICE, &[BOB]), sent(BOB, "tea?")])
+            .when(edit(BOB, message_of(BOB), "coffee?"))
+            .then([ConversationEvent::MessageEdited(MessageEdited {
+                message: message_of(BOB).seq,
+                body: Personal::new(BOB, body("coffee?")),
+            })]);
+        given([group_of(ALICE, &[BOB]), sent(BOB, "tea?")])
+            .when(edit(ALICE, message_of(BOB), "coffee?"))
+            .then_refused(Refused::NotTheAuthor);
+    }
+
+    #[test]
+    fn authors_and_admins_take_messages_back() {
+        let history = [group_of(ALICE, &[BOB, CAROL]), sent(BOB, "tea?")];
+        given(history.clone())
+            .when(delete(BOB, message_of(BOB)))
+            .then([deleted(message_of(BOB), BOB)]);
+        given(history.clone())
+            .when(delete(ALICE, message_of(BOB)))
+            .then([deleted(message_of(BOB), ALICE)]);
+        given(history)
+            .when(delete(CAROL, message_of(BOB)))
+            .then_refused(Refused::RoleTooLow);
+        given([direct_of(ALICE, BOB), sent(BOB, "tea?")])
+            .when(delete(ALICE, message_of(BOB)))
+            .then_refused(Refused::NotTheAuthor);
+    }
+
+    #[test]
+    fn a_reason_is_personal_to_whoever_gave_it() {
+        let reason = Reason::parse("spam").expect("a good reason");
+        given([group_of(ALICE, &[BOB]), sent(BOB, "tea?")])
+            .when(Command::by(
+                ALICE,
+                Act::Delete {
+                    message: message_of(BOB),
+                    reason: Some(reason.clone()),
+                },
+            ))
+            .then([ConversationEvent::MessageDeleted(MessageDeleted {
+                message: message_of(BOB).seq,
+                by: ALICE,
+                reason: Some(Personal::new(ALICE, reason)),
+            })]);
+    }
+
+    #[test]
+    fn what_is_deleted_stays_deleted() {
+        let message = message_of(BOB);
+        let history = [
+            group_of(ALICE, &[BOB]),
+            sent(BOB, "tea?"),
+            deleted(message, BOB),
+        ];
+        given(history.clone()).when(delete(BOB, message)).then([]);
+        given(history.clone()).when(delete(ALICE, message)).then([]);
+        for command in [
+            edit(BOB, message, "coffee?"),
+            react(ALICE, message),
+            unreact(ALICE, message),
+        ] {
+            given(history.clone())
+                .when(command)
+                .then_refused(Refused::MessageDeleted);
+        }
+    }
+
+    #[test]
+    fn of_deleted_messages_the_last_to_be_deleted_are_remembered_however_old_they_are() {
+        let old = message_of(ALICE);
+        let newer = (0..DELETED_REMEMBERED_MAX as u64).map(|index| {
+            let seq = Version(1_000 + index);
+            deleted(MessageFact { seq, author: ALICE }, ALICE)
+        });
+        let history: Vec<_> = [group_of(ALICE, &[]), sent(ALICE, "tea?")]
+            .into_iter()
+            .chain(newer)
+            .chain([deleted(old, ALICE)])
+            .collect();
+        given(history.clone()).when(delete(ALICE, old)).then([]);
+        let forgotten = MessageFact {
+            seq: Version(1_000),
+            author: ALICE,
+        };
+        given(history)
+            .when(delete(ALICE, forgotten))
+            .then([deleted(forgotten, ALICE)]);
+    }
+
+    #[test]
+    fn members_react_to_anybodys_message_and_take_it_back() {
+        let history = [group_of(ALICE, &[BOB]), sent(ALICE, "tea?")];
+        given(history.clone())
+            .when(react(BOB, message_of(ALICE)))
+            .then([ConversationEvent::ReactionAdded(reaction(BOB))]);
+        given(history.clone())
+            .when(unreact(BOB, message_of(ALICE)))
+            .then([ConversationEvent::ReactionRemoved(reaction(BOB))]);
+        given(history)
+            .when(react(CAROL, message_of(ALICE)))
+            .then_refused(Refused::NotFound);
+    }
+}

@@ -1,0 +1,217 @@
+//! What holds of every conversation, whatever is asked of it, by whom and in which order.
+
+use proptest::prelude::*;
+
+use crate::conversation::state::DELETED_REMEMBERED_MAX;
+use crate::conversation::{
+    Act, Command, Conversation, ConversationEvent, Draft, HistoryVisibility, ImportedFact, Kind,
+    MessageFact, Role, State,
+};
+use crate::ids::{UserId, Version};
+use crate::testing::conversation::{body, emoji, given, title};
+use crate::testing::{Given, user};
+use crate::values::Emoji;
+
+const USERS: u128 = 5;
+
+fn who() -> impl Strategy<Value = UserId> {
+    (0..USERS).prop_map(user)
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![Just(Role::Member), Just(Role::Admin), Just(Role::Owner)]
+}
+
+fn visibility() -> impl Strategy<Value = HistoryVisibility> {
+    prop_oneof![
+        Just(HistoryVisibility::Joined),
+        Just(HistoryVisibility::Start)
+    ]
+}
+
+fn message() -> impl Strategy<Value = MessageFact> {
+    (1..30_u64, who()).prop_map(|(seq, author)| MessageFact {
+        seq: Version(seq),
+        author,
+    })
+}
+
+fn reaction() -> impl Strategy<Value = Emoji> {
+    "[a-c]".prop_map(|text| emoji(&text))
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let members = || prop::collection::vec(who(), 0..4);
+    prop_oneof![
+        1 => who().prop_map(|with| Act::StartDirect { with }),
+        2 => (members(), visibility()).prop_map(|(members, history_visibility)| {
+            Act::StartGroup { title: title("Tea"), members, history_visibility }
+        }),
+        2 => "[a-c]".prop_map(|text| Act::Rename { title: title(&text) }),
+        1 => visibility().prop_map(|history_visibility| Act::ChangeSettings { history_visibility }),
+        6 => (who(), role()).prop_map(|(user, role)| Act::AddMember { user, role }),
+        3 => who().prop_map(|user| Act::RemoveMember { user }),
+        3 => Just(Act::Leave),
+        6 => (who(), role()).prop_map(|(user, role)| Act::ChangeRole { user, role }),
+        4 => (1..30_u64).prop_map(|seq| {
+            Act::Send(Draft { body: body("hi"), reply_to: Some(Version(seq)) })
+        }),
+        2 => message().prop_map(|message| Act::Edit { message, body: body("hello") }),
+        3 => message().prop_map(|message| Act::Delete { message, reason: None }),
+        2 => (message(), reaction()).prop_map(|(message, emoji)| Act::React { message, emoji }),
+        1 => (message(), reaction()).prop_map(|(message, emoji)| Act::Unreact { message, emoji }),
+        1 => Just(Act::Archive),
+        2 => Just(Act::Unarchive),
+    ]
+}
+
+fn imported() -> impl Strategy<Value = ImportedFact> {
+    prop_oneof![
+        (who(), prop::collection::vec(who(), 0..4)).prop_map(|(titled_by, members)| {
+            ImportedFact::Started {
+                title: title("Tea"),
+                titled_by,
+                members,
+            }
+        }),
+        who().prop_map(|author| ImportedFact::Message {
+            author,
+            body: body("hi"),
+            reply_to: None,
+        }),
+        message().prop_map(|message| ImportedFact::Edited {
+            message,
+            body: body("hello")
+        }),
+        (message(), who(), reaction()).prop_map(|(message, member, emoji)| {
+            ImportedFact::Reaction {
+                message: message.seq,
+                member,
+                emoji,
+            }
+        }),
+    ]
+}
+
+fn commands() -> impl Strategy<Value = Vec<Command>> {
+    let command = prop_oneof![
+        9 => (who(), act()).prop_map(|(by, act)| Command::by(by, act)),
+        1 => imported().prop_map(Command::Import),
+    ];
+    prop::collection::vec(command, 0..80)
+}
+
+/// Whether the state tells a repeat of `command`. What is said, put otherwise and reacted is not in
+/// the state; who has left is told nothing.
+fn is_known_when_repeated(command: &Command) -> bool {
+    match command {
+        Command::User(command) => match &command.act {
+            Act::Send(_)
+            | Act::Edit { .. }
+            | Act::React { .. }
+            | Act::Unreact { .. }
+            | Act::Leave => false,
+            Act::RemoveMember { user } => *user != command.by,
+            Act::StartDirect { .. }
+            | Act::StartGroup { .. }
+            | Act::Rename { .. }
+            | Act::ChangeSettings { .. }
+            | Act::AddMember { .. }
+            | Act::ChangeRole { .. }
+            | Act::Delete { .. }
+            | Act::Archive
+            | Act::Unarchive => true,
+        },
+        Command::Import(fact) => match fact {
+            ImportedFact::Started { .. } => true,
+            ImportedFact::Message { .. }
+            | ImportedFact::Edited { .. }
+            | ImportedFact::Reaction { .. } => false,
+        },
+    }
+}
+
+fn owners(state: &State) -> usize {
+    state
+        .members
+        .values()
+        .filter(|role| **role == Role::Owner)
+        .count()
+}
+
+fn check(state: &State) -> Result<(), TestCaseError> {
+    prop_assert!(state.members.len() <= Conversation::MEMBERS_MAX);
+    prop_assert!(state.deleted.len() <= DELETED_REMEMBERED_MAX);
+    match state.settings.as_ref().map(|settings| settings.kind) {
+        None => prop_assert!(state.members.is_empty()),
+        Some(Kind::Direct) => {
+            prop_assert_eq!(state.members.len(), 2);
+            prop_assert_eq!(owners(state), 0);
+        }
+        Some(Kind::Group) => {
+            prop_assert_eq!(owners(state), usize::from(!state.members.is_empty()));
+        }
+    }
+    Ok(())
+}
+
+fn run(commands: &[Command]) -> Result<Given<Conversation>, TestCaseError> {
+    let mut given = given([]);
+    for command in commands {
+        let before = given.state.clone();
+        let Ok(events) = given.accept(command) else {
+            prop_assert_eq!(&before, &given.state);
+            continue;
+        };
+        check(&given.state)?;
+        if before.settings.as_ref().map(|settings| settings.kind) == Some(Kind::Direct) {
+            prop_assert_eq!(&before.members, &given.state.members);
+        }
+        if events.is_empty() {
+            prop_assert_eq!(&before, &given.state);
+        }
+        if is_known_when_repeated(command) {
+            let again = given.accept(command);
+            prop_assert_eq!(again, Ok(vec![]), "{:?}", command);
+        }
+    }
+    Ok(given)
+}
+
+proptest! {
+    #[test]
+    fn its_invariants_hold_whatever_is_asked(commands in commands()) {
+        let given = run(&commands)?;
+        prop_assert_eq!(given.state.version, Version::ZERO.plus(given.events.len()));
+        let starts = given.events.iter().filter(|e| matches!(e, ConversationEvent::Started(_)));
+        prop_assert!(starts.count() <= 1);
+    }
+
+    /// The same events folded from a state that was stored half way, as snapshots do.
+    #[test]
+    fn a_state_survives_being_stored(commands in commands(), half in 0..80_usize) {
+        let given = run(&commands)?;
+        let half = half.min(given.events.len());
+        let (first, second) = given.events.split_at(half);
+        let stored = serde_json::to_string(&Given::<Conversation>::history(first.to_vec()).state)
+            .expect("a state is JSON");
+        let mut state: State = serde_json::from_str(&stored).expect("a state is JSON");
+        for (index, event) in second.iter().enumerate() {
+            state = state.evolve(Version::ZERO.plus(half + index + 1), event);
+        }
+        prop_assert_eq!(state, given.state);
+    }
+
+    /// Not every list of events can come to be, but every list can be folded.
+    #[test]
+    fn events_fold_in_any_order(commands in commands(), seed in any::<u64>()) {
+        let mut events = run(&commands)?.events;
+        let mut next = seed;
+        for index in (1..events.len()).rev() {
+            next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            events.swap(index, usize::try_from(next >> 33).unwrap_or(0) % (index + 1));
+        }
+        let state = given(events).state;
+        prop_assert!(state.deleted.len() <= DELETED_REMEMBERED_MAX);
+    }
+}

@@ -1,0 +1,79 @@
+//! Why a conversation says no.
+
+use crate::conversation::decide::Conversation;
+use crate::decider::{Refusal, RefusalKind};
+
+/// Why a conversation says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is none, or the asker is not in it: which of the two is not told.
+    #[error("there is no such conversation, or you are not in it")]
+    NotFound,
+    /// The asker's role does not allow it.
+    #[error("your role in this conversation does not allow this")]
+    RoleTooLow,
+    /// A direct conversation has no title, settings, roles or changes of members.
+    #[error("this cannot be done in a direct conversation")]
+    DirectConversation,
+    /// It is archived.
+    #[error("this conversation is archived; unarchive it first")]
+    Archived,
+    /// The user named is not in it.
+    #[error("the user is not a member of this conversation")]
+    NoSuchMember,
+    /// The conversation is full.
+    #[error("a conversation has at most {} members", Conversation::MEMBERS_MAX)]
+    TooManyMembers,
+    /// The owner would go while others stay.
+    #[error("the owner cannot leave before making another member the owner")]
+    OwnerMustStay,
+    /// Only making another the owner takes the role away from its owner.
+    #[error("a group has one owner; make another member the owner instead")]
+    OwnerStays,
+    /// A conversation with oneself.
+    #[error("a direct conversation needs another user")]
+    WithOneself,
+    /// The message was deleted.
+    #[error("the message was deleted")]
+    MessageDeleted,
+    /// Only its author may edit a message, and only its author may delete it in a direct
+    /// conversation.
+    #[error("only the author of the message may do this")]
+    NotTheAuthor,
+    /// There is a conversation under this id that the command cannot have started.
+    #[error("this conversation was already started otherwise")]
+    AlreadyStarted,
+}
+
+impl Refusal for Refused {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "conversation_not_found",
+            Self::RoleTooLow => "role_too_low",
+            Self::DirectConversation => "direct_conversation",
+            Self::Archived => "conversation_archived",
+            Self::NoSuchMember => "no_such_member",
+            Self::TooManyMembers => "too_many_members",
+            Self::OwnerMustStay => "owner_must_stay",
+            Self::OwnerStays => "owner_stays",
+            Self::WithOneself => "with_oneself",
+            Self::MessageDeleted => "message_deleted",
+            Self::NotTheAuthor => "not_the_author",
+            Self::AlreadyStarted => "already_started",
+        }
+    }
+
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::NotFound | Self::NoSuchMember => RefusalKind::NotFound,
+            Self::RoleTooLow | Self::NotTheAuthor => RefusalKind::Forbidden,
+            Self::DirectConversation
+            | Self::Archived
+            | Self::OwnerMustStay
+            | Self::OwnerStays
+            | Self::MessageDeleted
+            | Self::AlreadyStarted => RefusalKind::Conflict,
+            Self::TooManyMembers | Self::WithOneself => RefusalKind::Invalid,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Every event that was ever stored, as it was stored: `fixtures/{type}.{schema}.json` holds the
+//! `data` of one event. A fixture is never changed and never removed; a new event or schema gets a
+//! new one. `VERBATIM_WRITE_FIXTURES=1 cargo test -p domain fixtures` writes those that are missing
+//! from [`samples`] and leaves the others alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::audit::{AuditEvent, Replayed, Selection};
+use crate::conversation::{
+    ArchiveChanged, ConversationEvent, HistoryVisibility, Kind, MemberAdded, MemberLeft,
+    MemberRemoved, MemberRoleChanged, MessageDeleted, MessageEdited, MessageSent, Reaction,
+    Renamed, Role, SettingsChanged, Started,
+};
+use crate::event::Event;
+use crate::ids::{ConversationId, Position, Version};
+use crate::personal::Personal;
+use crate::receipts::{MarkedUpTo, ReceiptsEvent};
+use crate::reservation::{Held, ReservationEvent};
+use crate::session::{Opened, Revoked, RevokedBecause, SessionEvent};
+use crate::testing::conversation::{body, emoji, members, title};
+use crate::testing::{ALICE, BOB, moment};
+use crate::user::{
+    PasswordSet, ProfileChanged, Registered, SystemRole, SystemRoleChanged, UserEvent,
+};
+use crate::values::{DisplayName, Email, Handle, Reason};
+
+/// One event of each type, every optional field given.
+fn samples() -> Vec<Event> {
+    let mut samples: Vec<Event> = Vec::new();
+    samples.extend(conversation_samples().into_iter().map(Event::from));
+    samples.extend(user_samples().into_iter().map(Event::from));
+    let mark = MarkedUpTo {
+        member: ALICE,
+        seq: Version(7),
+    };
+    samples.push(ReceiptsEvent::Delivered(mark.clone()).into());
+    samples.push(ReceiptsEvent::Seen(mark).into());
+    let opened = Opened {
+        user: ALICE,
+        expires_at: moment(60),
+        device: Some(Personal::new(ALICE, "phone".to_owned())),
+        address: Some(Personal::new(ALICE, "192.0.2.1".to_owned())),
+    };
+    samples.push(SessionEvent::Opened(opened).into());
+    let because = RevokedBecause::LoggedOut;
+    samples.push(SessionEvent::Revoked(Revoked { because }).into());
+    samples.push(ReservationEvent::Claimed(Held { user: ALICE }).into());
+    samples.push(ReservationEvent::Released(Held { user: ALICE }).into());
+    let selection = Selection {
+        conversation: Some(ConversationId(BOB.0)),
+        after: Some(Position(1)),
+        up_to: Some(Position(9)),
+        since: Some(moment(0)),
+        until: Some(moment(60)),
+        actor: Some(ALICE),
+        types: vec!["message-sent".to_owned()],
+    };
+    samples.push(AuditEvent::Replayed(Replayed { selection }).into());
+    samples
+}
+
+fn conversation_samples() -> Vec<ConversationEvent> {
+    let message = Version(2);
+    let reaction = Reaction {
+        message,
+        member: BOB,
+        emoji: emoji("🫖"),
+    };
+    vec![
+        ConversationEvent::Started(Started {
+            kind: Kind::Group,
+            title: Some(Personal::new(ALICE, title("Tea"))),
+            creator: Some(ALICE),
+            members: members(&[(ALICE, Role::Owner), (BOB, Role::Member)]),
+            history_visibility: HistoryVisibility::Joined,
+        }),
+        ConversationEvent::Renamed(Renamed {
+            title: Personal::new(ALICE, title("Coffee")),
+        }),
+        ConversationEvent::SettingsChanged(SettingsChanged {
+            history_visibility: HistoryVisibility::Start,
+        }),
+        ConversationEvent::MemberAdded(MemberAdded {
+            user: BOB,
+            role: Role::Admin,
+        }),
+        ConversationEvent::MemberRemoved(MemberRemoved {
+            user: BOB,
+            by: ALICE,
+        }),
+        ConversationEvent::MemberLeft(MemberLeft { user: BOB }),
+        ConversationEvent::MemberRoleChanged(MemberRoleChanged {
+            user: BOB,
+            role: Role::Owner,
+        }),
+        ConversationEvent::MessageSent(MessageSent {
+            author: BOB,
+            body: Personal::new(BOB, body("tea?\n\u{1fad6} \"now\"")),
+            reply_to: Some(message),
+        }),
+        ConversationEvent::MessageEdited(MessageEdited {
+            message,
+            body: Personal::new(BOB, body("coffee?")),
+        }),
+        ConversationEvent::MessageDeleted(MessageDeleted {
+            message,
+            by: ALICE,
+            reason: Some(Personal::new(
+                ALICE,
+                Reason::parse("off topic").expect("a good reason"),
+            )),
+        }),
+        ConversationEvent::ReactionAdded(reaction.clone()),
+        ConversationEvent::ReactionRemoved(reaction),
+        ConversationEvent::Archived(ArchiveChanged { by: ALICE }),
+        ConversationEvent::Unarchived(ArchiveChanged { by: ALICE }),
+    ]
+}
+
+fn user_samples() -> Vec<UserEvent> {
+    let name = DisplayName::parse("Alice").expect("a good name");
+    let role = SystemRole::Auditor;
+    vec![
+        UserEvent::Registered(Registered {
+            email: Some(Personal::new(
+                ALICE,
+                Email::parse("alice@example.org").expect("a good address"),
+            )),
+            display_name: Personal::new(ALICE, name.clone()),
+            handle: Handle::parse("alice").expect("a good handle"),
+            imported_from: Some("slack:U5213C2A7".to_owned()),
+        }),
+        UserEvent::ProfileChanged(ProfileChanged {
+            display_name: Personal::new(ALICE, name),
+        }),
+        UserEvent::PasswordSet(PasswordSet {
+            hash: Personal::new(ALICE, "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA".to_owned()),
+        }),
+        UserEvent::SystemRoleGranted(SystemRoleChanged { role }),
+        UserEvent::SystemRoleRevoked(SystemRoleChanged { role }),
+    ]
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// The stored `data` by type and schema.
+fn fixtures() -> BTreeMap<(String, u16), Vec<u8>> {
+    fs::read_dir(folder())
+        .expect("there is a folder of fixtures")
+        .map(|entry| {
+            let path = entry.expect("the folder can be read").path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let (event_type, schema) = name
+                .and_then(|name| name.strip_suffix(".json"))
+                .and_then(|stem| stem.rsplit_once('.'))
+                .and_then(|(event_type, schema)| Some((event_type, schema.parse().ok()?)))
+                .unwrap_or_else(|| panic!("{} is not {{type}}.{{schema}}.json", path.display()));
+            let data = fs::read(&path).expect("a fixture can be read");
+            ((event_type.to_owned(), schema), data)
+        })
+        .collect()
+}
+
+fn write_missing() {
+    if std::env::var_os("VERBATIM_WRITE_FIXTURES").is_none() {
+        return;
+    }
+    for event in samples() {
+        let name = format!("{}.{}.json", event.event_type(), event.schema());
+        let path = folder().join(name);
+        if !path.exists() {
+            let data = event.encode().expect("an event can be encoded");
+            fs::write(path, data).expect("a fixture can be written");
+        }
+    }
+}
+
+#[test]
+fn every_type_has_a_fixture_of_its_newest_schema() {
+    write_missing();
+    let fixtures = fixtures();
+    let newest: BTreeMap<_, _> = samples()
+        .iter()
+        .map(|event| (event.event_type(), event.schema()))
+        .collect();
+    for event_type in Event::types() {
+        let schema = newest.get(event_type).copied();
+        let schema = schema.unwrap_or_else(|| panic!("samples() lacks {event_type}"));
+        for schema in 1..=schema {
+            assert!(
+                fixtures.contains_key(&(event_type.to_owned(), schema)),
+                "fixtures/{event_type}.{schema}.json is missing"
+            );
+        }
+    }
+}
+
+#[test]
+fn everything_that_was_ever_stored_is_read_and_the_newest_is_written_as_it_was() {
+    write_missing();
+    for ((event_type, schema), data) in fixtures() {
+        let event = Event::decode(&event_type, schema, &data)
+            .unwrap_or_else(|error| panic!("{event_type}.{schema}.json: {error}"));
+        assert_eq!(event.event_type(), event_type);
+        assert!(schema <= event.schema());
+        if schema == event.schema() {
+            let encoded = event.encode().expect("an event can be encoded");
+            assert_eq!(
+                String::from_utf8_lossy(&encoded),
+                String::from_utf8_lossy(&data)
+            );
+        }
+    }
+}
+
+#[test]
+fn stored_types_are_unique_and_kebab_case() {
+    let mut types: Vec<_> = Event::types().collect();
+    let count = types.len();
+    types.sort_unstable();
+    types.dedup();
+    assert_eq!(types.len(), count);
+    for event_type in types {
+        let kebab = event_type
+            .split('-')
+            .all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase()));
+        assert!(kebab, "{event_type}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    for (event_type, schema, data, message) in [
+        (
+            "message-sung",
+            1,
+            "{}",
+            "unknown event type message-sung with schema 1",
+        ),
+        (
+            "message-sent",
+            99,
+            "{}",
+            "unknown event type message-sent with schema 99",
+        ),
+        (
+            "member-left",
+            1,
+            "{}",
+            "data of member-left with schema 1 cannot be read: missing field",
+        ),
+        (
+            "member-left",
+            1,
+            "{",
+            "data of member-left with schema 1 cannot be read: EOF",
+        ),
+    ] {
+        let error = Event::decode(event_type, schema, data.as_bytes()).expect_err(message);
+        assert!(error.to_string().starts_with(message), "{error}");
+    }
+}

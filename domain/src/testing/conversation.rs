@@ -1,0 +1,68 @@
+//! Words for tests about conversations.
+
+use super::Given;
+use crate::conversation::{
+    ArchiveChanged, Conversation, ConversationEvent, HistoryVisibility, Kind, MemberRole,
+    MessageSent, Role, Started,
+};
+use crate::ids::UserId;
+use crate::personal::Personal;
+use crate::values::{Emoji, MessageBody, Title};
+
+pub(crate) fn given(history: impl IntoIterator<Item = ConversationEvent>) -> Given<Conversation> {
+    Given::history(history)
+}
+
+pub(crate) fn title(text: &str) -> Title {
+    Title::parse(text).expect("a good title")
+}
+
+pub(crate) fn body(text: &str) -> MessageBody {
+    MessageBody::parse(text).expect("a good body")
+}
+
+pub(crate) fn emoji(text: &str) -> Emoji {
+    Emoji::parse(text).expect("a good reaction")
+}
+
+pub(crate) fn members(members: &[(UserId, Role)]) -> Vec<MemberRole> {
+    members
+        .iter()
+        .map(|&(user, role)| MemberRole { user, role })
+        .collect()
+}
+
+/// A group called Tea, of which newcomers see nothing from before they joined.
+pub(crate) fn group_of(owner: UserId, others: &[UserId]) -> ConversationEvent {
+    let mut all = vec![(owner, Role::Owner)];
+    all.extend(others.iter().map(|user| (*user, Role::Member)));
+    ConversationEvent::Started(Started {
+        kind: Kind::Group,
+        title: Some(Personal::new(owner, title("Tea"))),
+        creator: Some(owner),
+        members: members(&all),
+        history_visibility: HistoryVisibility::Joined,
+    })
+}
+
+pub(crate) fn direct_of(one: UserId, other: UserId) -> ConversationEvent {
+    ConversationEvent::Started(Started {
+        kind: Kind::Direct,
+        title: None,
+        creator: Some(one),
+        members: members(&[(one, Role::Member), (other, Role::Member)]),
+        history_visibility: HistoryVisibility::Start,
+    })
+}
+
+pub(crate) fn sent(author: UserId, text: &str) -> ConversationEvent {
+    ConversationEvent::MessageSent(MessageSent {
+        author,
+        body: Personal::new(author, body(text)),
+        reply_to: None,
+    })
+}
+
+pub(crate) fn archived(by: UserId) -> ConversationEvent {
+    ConversationEvent::Archived(ArchiveChanged { by })
+}
