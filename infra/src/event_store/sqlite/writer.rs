@@ -117,7 +117,8 @@ impl Writer {
         });
         match self.commit(requests.collect()) {
             Ok(answers) => {
-                for ((answer, _room), appended) in waiting.into_iter().zip(answers) {
+                for ((answer, room), appended) in waiting.into_iter().zip(answers) {
+                    drop(room);
                     // Whoever no longer waits does not want to know.
                     let _ = answer.send(appended);
                 }
@@ -125,7 +126,8 @@ impl Writer {
             Err(error) => {
                 let failure = schema::failure(APPEND, error);
                 tracing::error!(%failure, requests = waiting.len(), "appends were rolled back");
-                for (answer, _room) in waiting {
+                for (answer, room) in waiting {
+                    drop(room);
                     let _ = answer.send(Err(AppendError::Failure(failure.clone())));
                 }
             }

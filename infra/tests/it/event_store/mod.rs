@@ -1,6 +1,10 @@
 //! The event store: one contract suite for every adapter, and what only a file can go through.
 
 mod contract;
+mod crash;
+mod full_disk;
+mod model;
+mod sqlite;
 
 use std::sync::Arc;
 
