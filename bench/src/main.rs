@@ -1,2 +1,26 @@
-//! Placeholder.
-fn main() {}
+//! Measures Verbatim beside the machine's own limits: one subcommand per figure. Prints a table and
+//! writes JSON where asked.
+
+mod append;
+mod figures;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Measures Verbatim beside the machine's own limits")]
+struct Arguments {
+    #[command(subcommand)]
+    figure: Figure,
+}
+
+#[derive(Subcommand)]
+enum Figure {
+    /// Durable appends a second, beside a bare file with group commit on the same disk.
+    Append(append::Options),
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    match Arguments::parse().figure {
+        Figure::Append(options) => append::run(&options),
+    }
+}

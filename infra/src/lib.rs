@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod clock;
 pub mod commands;
+pub mod data_folder;
 pub mod event_store;
 pub mod failure;
 pub mod http;

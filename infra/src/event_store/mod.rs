@@ -2,6 +2,7 @@
 //! promises; `contract` in this folder's tests holds them to it.
 
 mod memory;
+mod sqlite;
 mod subscription;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use crate::failure::Failure;
 
 pub use memory::MemoryEventStore;
+pub use sqlite::SqliteEventStore;
 pub use subscription::{Subscription, SubscriptionItem};
 
 /// An event to be appended.

@@ -1,0 +1,59 @@
+//! Numbers that figures share: percentiles of one run, median and spread of several.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// One run of one side.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Run {
+    /// Operations a second.
+    pub(crate) per_second: f64,
+    /// Median latency in milliseconds.
+    pub(crate) p50_ms: f64,
+    /// 99th percentile of the latency in milliseconds.
+    pub(crate) p99_ms: f64,
+}
+
+impl Run {
+    /// Sums up a run that took `elapsed`.
+    pub(crate) fn of(mut latencies: Vec<Duration>, elapsed: Duration) -> Self {
+        latencies.sort_unstable();
+        let at = |part: usize| {
+            let index = (latencies.len() * part / 100).min(latencies.len().saturating_sub(1));
+            latencies
+                .get(index)
+                .map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
+        };
+        Self {
+            per_second: latencies.len() as f64 / elapsed.as_secs_f64(),
+            p50_ms: at(50),
+            p99_ms: at(99),
+        }
+    }
+}
+
+/// The middle of several runs and how far they lie apart.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Spread {
+    /// Half of the runs are above it.
+    pub(crate) median: f64,
+    /// The lowest.
+    pub(crate) min: f64,
+    /// The highest.
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    /// Sums up at least one value.
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        Self {
+            median: at(values.len() / 2),
+            min: at(0),
+            max: at(values.len().saturating_sub(1)),
+        }
+    }
+}

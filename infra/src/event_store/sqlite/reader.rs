@@ -1,0 +1,259 @@
+//! Reading the file: a few read-only connections, each with its own prepared statements and its own
+//! memory of names, used on the runtime's blocking threads.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::DateTime;
+use domain::{EventId, Position, StreamName, Version};
+use lru::LruCache;
+use parking_lot::Mutex;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::schema;
+use crate::event_store::{Direction, RecordedEvent};
+use crate::failure::Failure;
+
+/// Reads at the same time; the next one waits for its turn.
+const READERS_MAX: usize = 4;
+
+/// Reads that run or wait; one more is refused as unavailable.
+const READS_MAX: usize = 4_096;
+
+/// Stream names that each connection remembers, by number and by name.
+const NAMES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
+/// A page of the whole log ends once it has this many bytes of data and metadata.
+const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const READ: &str = "read the log";
+
+/// The columns of [`Reader::event`].
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT position, stream_id, version, id, type_id, schema, recorded_at, metadata, data ",
+            "FROM events ",
+            $rest
+        )
+    };
+}
+
+/// The connections. Opened when first needed; at most [`READERS_MAX`].
+pub(super) struct Readers {
+    path: PathBuf,
+    /// `None` once closed.
+    idle: Mutex<Option<Vec<Reader>>>,
+    turns: Arc<Semaphore>,
+    places: Semaphore,
+}
+
+impl Readers {
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            idle: Mutex::new(Some(Vec::new())),
+            turns: Arc::new(Semaphore::new(READERS_MAX)),
+            places: Semaphore::new(READS_MAX),
+        }
+    }
+
+    /// Runs `work` on a connection, on a thread that may block.
+    pub(super) async fn run<T, W>(self: &Arc<Self>, work: W) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Reader) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let Ok(_place) = self.places.try_acquire() else {
+            return Err(Failure::unavailable(READ, "too many reads at once"));
+        };
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|closed| Failure::unavailable(READ, closed))?;
+        let readers = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let mut reader = readers.take()?;
+            let read = work(&mut reader);
+            readers.give_back(reader);
+            read.map_err(|error| schema::failure(READ, error))
+        });
+        reading
+            .await
+            .map_err(|error| Failure::internal(READ, error))?
+    }
+
+    /// Closes the connections; later reads are refused as unavailable.
+    pub(super) fn close(&self) {
+        *self.idle.lock() = None;
+    }
+
+    fn take(&self) -> Result<Reader, Failure> {
+        let idle = match self.idle.lock().as_mut() {
+            Some(idle) => idle.pop(),
+            None => return Err(Failure::unavailable(READ, "the event store was closed")),
+        };
+        match idle {
+            Some(reader) => Ok(reader),
+            None => Reader::open(&self.path),
+        }
+    }
+
+    fn give_back(&self, reader: Reader) {
+        if let Some(idle) = self.idle.lock().as_mut() {
+            idle.push(reader);
+        }
+    }
+}
+
+/// One connection.
+pub(super) struct Reader {
+    connection: Connection,
+    names: Names,
+}
+
+/// What never changes in the file once it is there.
+struct Names {
+    streams: LruCache<i64, StreamName>,
+    stream_ids: LruCache<StreamName, i64>,
+    /// As many as the program has event types.
+    event_types: HashMap<i64, Arc<str>>,
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        Ok(Self {
+            connection: schema::open_for_reading(path)?,
+            names: Names {
+                streams: LruCache::new(NAMES_MAX),
+                stream_ids: LruCache::new(NAMES_MAX),
+                event_types: HashMap::new(),
+            },
+        })
+    }
+
+    /// Up to `limit` events of `stream` from `from`.
+    pub(super) fn read_stream(
+        &mut self,
+        stream: &StreamName,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Arc<RecordedEvent>>> {
+        let Some(stream_id) = self.names.stream_id(&self.connection, stream)? else {
+            return Ok(Vec::new());
+        };
+        let mut select = self.connection.prepare_cached(match direction {
+            Direction::Forward => {
+                select!("WHERE stream_id = ?1 AND version >= ?2 ORDER BY version LIMIT ?3")
+            }
+            Direction::Backward => {
+                select!("WHERE stream_id = ?1 AND version <= ?2 ORDER BY version DESC LIMIT ?3")
+            }
+        })?;
+        let limit = schema::to_sql(limit as u64);
+        let mut rows = select.query((stream_id, schema::to_sql(from.0), limit))?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            events.push(self.names.event(&self.connection, row)?);
+        }
+        Ok(events)
+    }
+
+    /// Up to `limit` events after `after`, fewer where they are large.
+    pub(super) fn read_all(
+        &mut self,
+        after: Position,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Arc<RecordedEvent>>> {
+        let mut select = self
+            .connection
+            .prepare_cached(select!("WHERE position > ?1 ORDER BY position LIMIT ?2"))?;
+        let mut rows = select.query((schema::to_sql(after.0), schema::to_sql(limit as u64)))?;
+        let mut events = Vec::with_capacity(limit);
+        let mut bytes = 0;
+        while let Some(row) = rows.next()? {
+            let event = self.names.event(&self.connection, row)?;
+            bytes += event.data.len() + event.metadata.len();
+            events.push(event);
+            if bytes >= PAGE_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(events)
+    }
+}
+
+impl Names {
+    fn event(&mut self, file: &Connection, row: &Row<'_>) -> rusqlite::Result<Arc<RecordedEvent>> {
+        let blob = |column| -> rusqlite::Result<Bytes> {
+            let value = row.get_ref(column)?;
+            Ok(Bytes::copy_from_slice(value.as_blob()?))
+        };
+        let id = row.get_ref(3)?;
+        let id = Uuid::from_slice(id.as_blob()?).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(3, Type::Blob, Box::new(error))
+        })?;
+        let recorded_at: i64 = row.get(6)?;
+        Ok(Arc::new(RecordedEvent {
+            position: Position(schema::from_sql(row, 0)?),
+            stream: self.stream(file, row.get(1)?)?,
+            version: Version(schema::from_sql(row, 2)?),
+            id: EventId(id),
+            event_type: self.event_type(file, row.get(4)?)?,
+            schema: row.get(5)?,
+            recorded_at: DateTime::from_timestamp_micros(recorded_at)
+                .ok_or(rusqlite::Error::IntegralValueOutOfRange(6, recorded_at))?,
+            metadata: blob(7)?,
+            data: blob(8)?,
+        }))
+    }
+
+    fn stream(&mut self, file: &Connection, id: i64) -> rusqlite::Result<StreamName> {
+        if let Some(name) = self.streams.get(&id) {
+            return Ok(name.clone());
+        }
+        let name: String = file
+            .prepare_cached("SELECT name FROM streams WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))?;
+        let name = StreamName::parse(&name).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error))
+        })?;
+        self.streams.put(id, name.clone());
+        Ok(name)
+    }
+
+    fn stream_id(&mut self, file: &Connection, name: &StreamName) -> rusqlite::Result<Option<i64>> {
+        if let Some(id) = self.stream_ids.get(name) {
+            return Ok(Some(*id));
+        }
+        let id = stream_id(file, name)?;
+        if let Some(id) = id {
+            self.stream_ids.put(name.clone(), id);
+        }
+        Ok(id)
+    }
+
+    fn event_type(&mut self, file: &Connection, id: i64) -> rusqlite::Result<Arc<str>> {
+        if let Some(name) = self.event_types.get(&id) {
+            return Ok(Arc::clone(name));
+        }
+        let name: Arc<str> = file
+            .prepare_cached("SELECT name FROM event_types WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))?;
+        self.event_types.insert(id, Arc::clone(&name));
+        Ok(name)
+    }
+}
+
+/// The number of a stream, where it exists.
+pub(super) fn stream_id(file: &Connection, name: &StreamName) -> rusqlite::Result<Option<i64>> {
+    file.prepare_cached("SELECT id FROM streams WHERE name = ?1")?
+        .query_row([name.as_str()], |row| row.get(0))
+        .optional()
+}

@@ -1,0 +1,3 @@
+//! Tests of `infra` against the real thing: files, processes, disks.
+
+mod event_store;
