@@ -4,10 +4,12 @@
 pub mod auth;
 pub mod clock;
 pub mod commands;
+pub mod database;
 pub mod event_store;
 pub mod failure;
 pub mod http;
 pub mod keys;
 pub mod problem;
+pub mod read_models;
 pub mod states;
 pub mod trace;
