@@ -1,0 +1,301 @@
+//! Conversations: what each is called, how far it is, and its last message.
+
+use chrono::{DateTime, Utc};
+use domain::conversation::{HistoryVisibility, Kind};
+use domain::{ConversationId, Position, Seq, UserId};
+use serde::Serialize;
+
+use crate::database::{
+    DatabaseError, Index, Row, Table, Transaction, Value, flag, id, int, micros, micros_if_any,
+    text, time,
+};
+use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
+
+/// The read model.
+pub const MODEL: Model = Model {
+    name: "conversations",
+    version: 1,
+    category: "conversation",
+    tables: &[&CONVERSATIONS, &SETTINGS],
+};
+
+const CONVERSATIONS: Table = Table {
+    name: "conversations",
+    columns: &[
+        id("id"),
+        text("kind"),
+        id("creator").nullable(),
+        time("started_at"),
+        text("title").nullable(),
+        text("history_visibility"),
+        flag("archived"),
+        int("head_seq"),
+        int("message_count"),
+        int("activity"),
+        int("last_message_seq").nullable(),
+        id("last_message_author").nullable(),
+        text("last_message_preview").nullable(),
+        time("last_message_at").nullable(),
+    ],
+    key: &["id"],
+    indexes: &[Index {
+        name: "by_activity",
+        columns: "activity",
+        condition: None,
+    }],
+};
+
+/// Every change of what is set for a whole conversation, so that one who left sees what was set
+/// then.
+const SETTINGS: Table = Table {
+    name: "conversation_settings",
+    columns: &[
+        id("conversation"),
+        int("seq"),
+        text("title").nullable(),
+        text("history_visibility"),
+        flag("archived"),
+    ],
+    key: &["conversation", "seq"],
+    indexes: &[],
+};
+
+/// Longest preview of a message, in characters.
+const PREVIEW_CHARACTERS_MAX: usize = 200;
+
+/// A row of `conversations`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Conversation {
+    /// Which.
+    pub id: ConversationId,
+    /// Direct or group.
+    pub kind: Kind,
+    /// Who started it; nobody for imported history.
+    pub creator: Option<UserId>,
+    /// When it began.
+    #[serde(serialize_with = "micros")]
+    pub started_at: DateTime<Utc>,
+    /// Of a group.
+    pub title: Option<String>,
+    /// What those who join now see of before.
+    pub history_visibility: HistoryVisibility,
+    /// Whether it is closed for now.
+    pub archived: bool,
+    /// The seq of its last event.
+    pub head_seq: Seq,
+    /// How many messages were ever sent.
+    pub message_count: u64,
+    /// Position of its last message, or of its start: the order of lists.
+    pub activity: Position,
+    /// The seq of its last message.
+    pub last_message_seq: Option<Seq>,
+    /// Who wrote it.
+    pub last_message_author: Option<UserId>,
+    /// How it begins, as last edited; none once it is deleted.
+    pub last_message_preview: Option<String>,
+    /// When it was sent.
+    #[serde(serialize_with = "micros_if_any")]
+    pub last_message_at: Option<DateTime<Utc>>,
+}
+
+/// A row of `conversation_settings`: what was set from `seq` on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Settings {
+    /// Of which conversation.
+    pub conversation: ConversationId,
+    /// From which event on.
+    pub seq: Seq,
+    /// Its title.
+    pub title: Option<String>,
+    /// What later members see.
+    pub history_visibility: HistoryVisibility,
+    /// Whether it is closed.
+    pub archived: bool,
+}
+
+/// How a message begins.
+pub fn preview(body: &str) -> String {
+    body.chars().take(PREVIEW_CHARACTERS_MAX).collect()
+}
+
+impl Conversation {
+    fn from_row(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            id: row.get("id")?,
+            kind: parse_stored(&row.get::<String>("kind")?)?,
+            creator: row.get("creator")?,
+            started_at: row.get("started_at")?,
+            title: row.get("title")?,
+            history_visibility: parse_stored(&row.get::<String>("history_visibility")?)?,
+            archived: row.get("archived")?,
+            head_seq: row.get("head_seq")?,
+            message_count: row.get("message_count")?,
+            activity: row.get("activity")?,
+            last_message_seq: row.get("last_message_seq")?,
+            last_message_author: row.get("last_message_author")?,
+            last_message_preview: row.get("last_message_preview")?,
+            last_message_at: row.get("last_message_at")?,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Key {
+    id: ConversationId,
+}
+
+/// The rows of `ids` as they stand in a generation.
+pub async fn load(
+    transaction: &mut Transaction,
+    generation: u64,
+    ids: impl IntoIterator<Item = ConversationId>,
+) -> Result<Vec<Conversation>, DatabaseError> {
+    let keys: Vec<Key> = ids.into_iter().map(|id| Key { id }).collect();
+    CONVERSATIONS
+        .load(transaction, generation, &["id"], &keys)
+        .await?
+        .iter()
+        .map(Conversation::from_row)
+        .collect()
+}
+
+/// Writes what a batch changed.
+pub async fn store(
+    transaction: &mut Transaction,
+    generation: u64,
+    conversations: &[Conversation],
+    settings: &[Settings],
+) -> Result<(), DatabaseError> {
+    CONVERSATIONS
+        .upsert(transaction, generation, conversations)
+        .await?;
+    SETTINGS.upsert(transaction, generation, settings).await
+}
+
+/// A conversation in somebody's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// From where on they see it.
+    pub visible_from: Seq,
+    /// How many messages by others, not deleted, came after their seen mark or their joining.
+    pub unread: u64,
+    /// How far they have seen it.
+    pub seen_seq: Seq,
+}
+
+/// How many messages `$1` has not seen: those of the conversation, less those up to the mark (or the
+/// joining), less their own and less the deleted ones of others. Each part is one look into an index.
+/// `c` is the conversation, `m` the membership, `r` the mark.
+const UNREAD: &str = "\
+    (SELECT COALESCE(max(ordinal), 0) FROM (SELECT ordinal FROM messages AS x \
+        WHERE x.conversation = c.id ORDER BY x.seq DESC LIMIT 1) AS head) \
+    - c.base \
+    - (SELECT count(*) FROM messages AS x \
+        WHERE x.conversation = c.id AND x.author = $1 AND x.ordinal > c.base) \
+    - (SELECT count(*) FROM messages AS x WHERE x.conversation = c.id \
+        AND x.deleted_seq IS NOT NULL AND x.ordinal > c.base AND x.author <> $1)";
+
+/// The conversations that `user` is a member of, newest activity first: up to `limit`, those after
+/// activity `before`. Needs the models conversations, members, messages and receipts.
+pub async fn of_member(
+    snapshot: &mut Snapshot,
+    user: UserId,
+    before: Option<Position>,
+    limit: usize,
+) -> Result<Vec<Listed>, ReadError> {
+    let before = before.map_or(i64::MAX.into(), Value::from);
+    let wanted = "m.member = $1 AND m.left_seq IS NULL AND c.activity < $2";
+    list(snapshot, wanted, &[user.into(), before, limit.into()]).await
+}
+
+/// One conversation as `user`, who is a member, sees it.
+pub async fn of_member_one(
+    snapshot: &mut Snapshot,
+    user: UserId,
+    conversation: ConversationId,
+) -> Result<Option<Listed>, ReadError> {
+    let wanted = "m.member = $1 AND m.left_seq IS NULL AND m.conversation = $2";
+    let values = [user.into(), conversation.into(), 1_i64.into()];
+    Ok(list(snapshot, wanted, &values).await?.pop())
+}
+
+async fn list(
+    snapshot: &mut Snapshot,
+    wanted: &str,
+    values: &[Value],
+) -> Result<Vec<Listed>, ReadError> {
+    let columns: Vec<String> = CONVERSATIONS
+        .column_list()
+        .map(|column| format!("c.{column}"))
+        .collect();
+    let columns = columns.join(", ");
+    // Three steps, so that each is computed once for a row, and only for the rows of the page: the
+    // page, the mark, the ordinal up to which all is seen.
+    let sql = format!(
+        "WITH page AS MATERIALIZED (SELECT {columns}, m.joined_seq, m.visible_from \
+            FROM members AS m JOIN conversations AS c ON c.id = m.conversation \
+            WHERE {wanted} ORDER BY c.activity DESC LIMIT $3), \
+         marked AS MATERIALIZED (SELECT c.*, COALESCE((SELECT max(r.seq) FROM receipts AS r \
+            WHERE r.conversation = c.id AND r.member = $1 AND r.kind = 'seen'), 0) AS seen_seq \
+            FROM page AS c), \
+         based AS MATERIALIZED (SELECT c.*, COALESCE((SELECT x.ordinal FROM messages AS x \
+            WHERE x.conversation = c.id AND x.seq <= \
+                CASE WHEN c.seen_seq > c.joined_seq THEN c.seen_seq ELSE c.joined_seq END \
+            ORDER BY x.seq DESC LIMIT 1), 0) AS base FROM marked AS c) \
+         SELECT c.*, {UNREAD} AS unread FROM based AS c \
+         ORDER BY c.activity DESC"
+    );
+    let rows = snapshot.all(&sql, values).await?;
+    let mut listed = Vec::with_capacity(rows.len());
+    for row in &rows {
+        // The models are folded apart from each other: one may be ahead by a few messages.
+        let unread: i64 = row.get("unread")?;
+        listed.push(Listed {
+            conversation: Conversation::from_row(row)?,
+            visible_from: row.get("visible_from")?,
+            unread: u64::try_from(unread).unwrap_or(0),
+            seen_seq: row.get("seen_seq")?,
+        });
+    }
+    Ok(listed)
+}
+
+/// The conversation, whoever asks.
+pub async fn one(
+    snapshot: &mut Snapshot,
+    conversation: ConversationId,
+) -> Result<Option<Conversation>, ReadError> {
+    let columns: Vec<&str> = CONVERSATIONS.column_list().collect();
+    let sql = format!(
+        "SELECT {} FROM conversations WHERE id = $1",
+        columns.join(", ")
+    );
+    let row = snapshot.first(&sql, &[conversation.into()]).await?;
+    Ok(row.as_ref().map(Conversation::from_row).transpose()?)
+}
+
+/// What was set for the conversation when its event `seq` was the last.
+pub async fn settings_at(
+    snapshot: &mut Snapshot,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Result<Option<Settings>, ReadError> {
+    let sql = "SELECT conversation, seq, title, history_visibility, archived \
+               FROM conversation_settings WHERE conversation = $1 AND seq <= $2 \
+               ORDER BY seq DESC LIMIT 1";
+    let Some(row) = snapshot
+        .first(sql, &[conversation.into(), seq.into()])
+        .await?
+    else {
+        return Ok(None);
+    };
+    Ok(Some(Settings {
+        conversation: row.get("conversation")?,
+        seq: row.get("seq")?,
+        title: row.get("title")?,
+        history_visibility: parse_stored(&row.get::<String>("history_visibility")?)?,
+        archived: row.get("archived")?,
+    }))
+}
