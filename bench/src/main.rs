@@ -3,6 +3,7 @@
 
 mod append;
 mod figures;
+mod send;
 
 use clap::{Parser, Subcommand};
 
@@ -17,10 +18,14 @@ struct Arguments {
 enum Figure {
     /// Durable appends a second, beside a bare file with group commit on the same disk.
     Append(append::Options),
+    /// From an HTTP request to its acknowledgement, beside the disk's fdatasync. Needs the server's
+    /// release build.
+    Send(send::Options),
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Arguments::parse().figure {
         Figure::Append(options) => append::run(&options),
+        Figure::Send(options) => Ok(send::run(&options)?),
     }
 }

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use reqwest::Client;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::statistics::{Spread, percentile};
+use crate::figures::{Run, Spread};
 
 /// Users who send; each is in many conversations.
 const USERS: usize = 20;
@@ -28,8 +29,8 @@ const SYNCS: usize = 400;
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// What to measure.
-#[derive(Args, Clone, Debug)]
-pub struct Arguments {
+#[derive(Args)]
+pub(crate) struct Options {
     /// The server's program
     #[arg(long, default_value = "target/release/verbatim")]
     program: PathBuf,
@@ -45,6 +46,9 @@ pub struct Arguments {
     /// Pairs of rounds (disk, send)
     #[arg(long, default_value_t = 5)]
     pairs: usize,
+    /// Where to write the figures as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
 }
 
 struct Server {
@@ -59,46 +63,61 @@ struct Target {
     token: String,
 }
 
-/// Measures and prints a line of JSON and a table.
-pub async fn run(arguments: Arguments) -> Fallible<()> {
-    let server = start(&arguments.program).await?;
-    let client = Client::new();
-    let targets = Arc::new(prepare(&client, &server.url, arguments.conversations).await?);
-    let round = Duration::from_secs(arguments.seconds);
-    let (mut sync_p50, mut sync_p99) = (Vec::new(), Vec::new());
-    let (mut send_p50, mut send_p99, mut rate) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..arguments.pairs {
-        let file = server.disk.clone();
-        let mut syncs = tokio::task::spawn_blocking(move || syncs(&file)).await??;
-        sync_p50.push(percentile(&mut syncs, 50.0));
-        sync_p99.push(percentile(&mut syncs, 99.0));
-        let begun = Instant::now();
-        let mut sends = storm(&client, &targets, arguments.senders, round).await?;
-        #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
-        rate.push(sends.len() as f64 / begun.elapsed().as_secs_f64());
-        send_p50.push(percentile(&mut sends, 50.0));
-        send_p99.push(percentile(&mut sends, 99.0));
+/// What was measured, pair by pair.
+#[derive(Serialize)]
+struct Report {
+    senders: usize,
+    conversations: usize,
+    send: Vec<Run>,
+    fdatasync: Vec<Run>,
+}
+
+/// Measures and prints a table; writes JSON where asked.
+pub(crate) fn run(options: &Options) -> Fallible<()> {
+    let report = tokio::runtime::Runtime::new()?.block_on(measure(options))?;
+    let spread = |runs: &[Run], of: fn(&Run) -> f64| Spread::of(runs.iter().map(of));
+    let rate = spread(&report.send, |run| run.per_second);
+    println!(
+        "send at {} senders: {:.0} a second ({:.0} to {:.0})",
+        report.senders, rate.median, rate.min, rate.max
+    );
+    println!("             p50 ms (least to most)     p99 ms (least to most)");
+    for (name, runs) in [("send", &report.send), ("fdatasync", &report.fdatasync)] {
+        let (p50, p99) = (spread(runs, |run| run.p50_ms), spread(runs, |run| run.p99_ms));
+        println!(
+            "  {name:<9}  {:>6.3} ({:.3} to {:.3})    {:>6.3} ({:.3} to {:.3})",
+            p50.median, p50.min, p50.max, p99.median, p99.min, p99.max
+        );
     }
-    let (sync_p50, sync_p99) = (Spread::of(sync_p50), Spread::of(sync_p99));
-    let (send_p50, send_p99) = (Spread::of(send_p50), Spread::of(send_p99));
-    let rate = Spread::of(rate);
-    let figure = json!({
-        "figure": "send",
-        "senders": arguments.senders,
-        "conversations": arguments.conversations,
-        "sends_per_second": rate,
-        "send_p50_ms": send_p50, "send_p99_ms": send_p99,
-        "fdatasync_p50_ms": sync_p50, "fdatasync_p99_ms": sync_p99,
-        "p50_over_fdatasync": send_p50.median / sync_p50.median,
-    });
-    println!("{figure}");
-    println!("send at {} senders: {rate:.0} a second", arguments.senders);
-    println!("            p50 ms          p99 ms");
-    println!("  send      {send_p50:.3}   {send_p99:.3}");
-    println!("  fdatasync {sync_p50:.3}   {sync_p99:.3}");
-    let bound = 2.0 * sync_p50.median + 1.0;
-    println!("  p50 {:.3} of the bound 2 × fdatasync + 1 ms = {bound:.3}", send_p50.median / bound);
+    let bound = 2.0 * spread(&report.fdatasync, |run| run.p50_ms).median + 1.0;
+    let ratio = spread(&report.send, |run| run.p50_ms).median / bound;
+    println!("send p50 is {ratio:.2} of the bound, 2 x fdatasync p50 + 1 ms = {bound:.3} ms");
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
     Ok(())
+}
+
+async fn measure(options: &Options) -> Fallible<Report> {
+    let server = start(&options.program).await?;
+    let client = Client::new();
+    let targets = Arc::new(prepare(&client, &server.url, options.conversations).await?);
+    let mut report = Report {
+        senders: options.senders,
+        conversations: options.conversations,
+        send: Vec::new(),
+        fdatasync: Vec::new(),
+    };
+    for _ in 0..options.pairs {
+        let (file, begun) = (server.disk.clone(), Instant::now());
+        let took = tokio::task::spawn_blocking(move || syncs(&file)).await??;
+        report.fdatasync.push(Run::of(took, begun.elapsed()));
+        let begun = Instant::now();
+        let round = Duration::from_secs(options.seconds);
+        let took = storm(&client, &targets, options.senders, round).await?;
+        report.send.push(Run::of(took, begun.elapsed()));
+    }
+    Ok(report)
 }
 
 async fn start(program: &PathBuf) -> Fallible<Server> {
@@ -158,13 +177,13 @@ async fn prepare(client: &Client, url: &str, conversations: usize) -> Fallible<V
     Ok(targets)
 }
 
-/// Sends from `senders` tasks for `round`; gives each send's milliseconds.
+/// Sends from `senders` tasks for `round`; gives how long each send took.
 async fn storm(
     client: &Client,
     targets: &Arc<Vec<Target>>,
     senders: usize,
     round: Duration,
-) -> Fallible<Vec<f64>> {
+) -> Fallible<Vec<Duration>> {
     let body = json!({ "body": "The quick brown fox jumps over the lazy dog. ".repeat(4) });
     let until = Instant::now() + round;
     let tasks: Vec<_> = (0..senders)
@@ -178,7 +197,7 @@ async fn storm(
                     next += senders;
                     let begun = Instant::now();
                     post(&client, &target.path, &target.token, &body).await?;
-                    took.push(begun.elapsed().as_secs_f64() * 1e3);
+                    took.push(begun.elapsed());
                 }
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(took)
             })
@@ -191,8 +210,8 @@ async fn storm(
     Ok(all)
 }
 
-/// Milliseconds of `write` of 400 bytes and `fdatasync`, one after the other.
-fn syncs(path: &PathBuf) -> std::io::Result<Vec<f64>> {
+/// `write` of 400 bytes and `fdatasync`, one after the other.
+fn syncs(path: &PathBuf) -> std::io::Result<Vec<Duration>> {
     let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
     let bytes = [7; 400];
     let mut took = Vec::with_capacity(SYNCS);
@@ -201,7 +220,7 @@ fn syncs(path: &PathBuf) -> std::io::Result<Vec<f64>> {
         file.seek(SeekFrom::End(0))?;
         file.write_all(&bytes)?;
         file.sync_data()?;
-        took.push(begun.elapsed().as_secs_f64() * 1e3);
+        took.push(begun.elapsed());
     }
     Ok(took)
 }
