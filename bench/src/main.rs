@@ -26,6 +26,6 @@ enum Figure {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Arguments::parse().figure {
         Figure::Append(options) => append::run(&options),
-        Figure::Send(options) => send::run(&options).map_err(Into::into),
+        Figure::Send(options) => send::run(&options).map_err(|error| error as Box<dyn std::error::Error>),
     }
 }
