@@ -3,6 +3,8 @@
 
 mod config;
 mod import;
+mod lines;
+mod progress;
 mod rebuild;
 mod remote;
 mod replay;
@@ -88,10 +90,18 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum Import {
     /// Slack's export: a folder, or the zip as it was downloaded. Running it again adds nothing
-    Slack {
-        /// The folder or the zip
-        path: PathBuf,
-    },
+    Slack(SlackArguments),
+}
+
+/// What `import slack` takes.
+#[derive(Args, Clone, Debug)]
+pub struct SlackArguments {
+    /// The folder or the zip
+    pub path: PathBuf,
+    /// Handle or id of the user who becomes the owner of the imported public channels. Without one
+    /// their creators do, who cannot log in
+    #[arg(long, value_name = "USER")]
+    pub owner: Option<String>,
 }
 
 /// About the configuration.
@@ -148,9 +158,9 @@ impl Cli {
         let remote = remote::Client::new(&self.remote)?;
         match self.command.unwrap_or(Command::Serve) {
             Command::Serve => crate::serve::serve(settings).await,
-            Command::Import(Import::Slack { path }) => match remote {
-                Some(server) => import::on_server(&server, &path).await,
-                None => import::on_folder(settings, path).await,
+            Command::Import(Import::Slack(arguments)) => match remote {
+                Some(server) => import::on_server(&server, arguments).await,
+                None => import::on_folder(settings, arguments).await,
             },
             Command::Replay(arguments) => match remote {
                 Some(server) => replay::on_server(&server, &arguments).await,

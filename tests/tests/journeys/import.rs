@@ -139,12 +139,12 @@ async fn two_years_of_a_real_channel_are_all_there() {
     server.stop().await;
     let folder = server.data_dir();
     let path = slack.to_str().expect("UTF-8");
-    run_on_folder(PROGRAM, &folder, &["import", "slack", path, "--join", "olga"]).await;
+    run_on_folder(PROGRAM, &folder, &["import", "slack", path, "--owner", "olga"]).await;
     let replayed = run_on_folder(PROGRAM, &folder, &["replay", "--type", "message-sent"]).await;
     let said = bodies(&replayed);
     assert_eq!(said.len(), 22_172);
     assert_eq!(said.iter().filter(|body| body.is_empty()).count(), 1);
-    run_on_folder(PROGRAM, &folder, &["import", "slack", path, "--join", "olga"]).await;
+    run_on_folder(PROGRAM, &folder, &["import", "slack", path, "--owner", "olga"]).await;
     let again = run_on_folder(PROGRAM, &folder, &["replay", "--type", "message-sent"]).await;
     assert_eq!(replayed, again, "a second import adds nothing");
     let users = run_on_folder(PROGRAM, &folder, &["replay", "--type", "user-registered"]).await;

@@ -1,0 +1,50 @@
+//! `verbatim role grant|revoke`: how the operator makes the first auditor, and anybody after.
+
+use domain::Actor;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::cli::remote::Client;
+use crate::cli::{CliResult, Role};
+use crate::node::Node;
+use crate::settings::Settings;
+
+/// Changes a role in the data folder.
+pub(super) async fn on_folder(settings: Settings, role: Role) -> CliResult {
+    let node = Node::open(&settings).await?;
+    let done = change(&node, role).await;
+    node.close().await;
+    done
+}
+
+async fn change(node: &Node, role: Role) -> CliResult {
+    let (of, granted) = parts(role);
+    let user = node.user(&of.user).await?;
+    node.command_api.change_role(Actor::Operator, user, of.role.into(), granted).await?;
+    Ok(())
+}
+
+/// Changes a role on a running server.
+pub(super) async fn on_server(server: &Client, role: Role) -> CliResult {
+    let (of, granted) = parts(role);
+    let id = if of.user.parse::<domain::UserId>().is_ok() {
+        of.user
+    } else {
+        let lookup = server.request(Method::GET, "/v1/users").query(&[("handle", &of.user)]);
+        let user: Value = server.send(lookup).await?.json().await?;
+        user["id"].as_str().ok_or("the server's answer has no id")?.to_owned()
+    };
+    let role = serde_json::to_value(domain::user::SystemRole::from(of.role))?;
+    let role = role.as_str().unwrap_or_default();
+    let path = format!("/v1/users/{id}/system-roles/{role}");
+    let method = if granted { Method::PUT } else { Method::DELETE };
+    server.send(server.request(method, &path)).await?;
+    Ok(())
+}
+
+fn parts(role: Role) -> (crate::cli::RoleOfUser, bool) {
+    match role {
+        Role::Grant(of) => (of, true),
+        Role::Revoke(of) => (of, false),
+    }
+}

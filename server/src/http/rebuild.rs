@@ -1,0 +1,100 @@
+//! `POST /v1/read-models/{name}/rebuild`: a read model anew from the log, with progress.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures::stream::unfold;
+use infra::http::{Authenticated, InPath};
+use infra::problem::Problem;
+use projector::Rebuild;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::http::admins_only;
+use crate::node::Node;
+
+/// How often progress is told.
+const TELL_EVERY: Duration = Duration::from_millis(250);
+
+pub(super) fn routes(node: Arc<Node>) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(rebuild)).with_state(node)
+}
+
+/// A line of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Line {
+    /// It has come to `position` of `head`.
+    Progress {
+        /// Where the new generation is.
+        position: u64,
+        /// Where the log ends.
+        head: u64,
+    },
+    /// The new generation answers queries; the last line.
+    Done {},
+}
+
+/// Build a read model anew
+///
+/// Beside the one that answers queries, which goes on until the new one has caught up and takes its
+/// place. The answer is NDJSON: lines of progress, then one of `done`. Who goes away in the middle
+/// does not stop it. For admins and owners.
+#[utoipa::path(post, path = "/v1/read-models/{name}/rebuild", tag = "operations",
+    security(("bearer" = [])),
+    params(("name" = String, Path, description = "conversations, members, messages, receipts or \
+        users")),
+    responses(
+        (status = 200, description = "Progress, line by line", body = Line,
+            content_type = "application/x-ndjson"),
+        (status = 401, description = "`unauthenticated`, `token_invalid`, `token_expired` or \
+            `session_ended`", body = Problem),
+        (status = 403, description = "`forbidden`: not an admin", body = Problem),
+        (status = 404, description = "`read_model_not_found`", body = Problem),
+    ))]
+async fn rebuild(
+    State(node): State<Arc<Node>>,
+    Authenticated(caller): Authenticated,
+    InPath(name): InPath<String>,
+) -> Result<Response, Problem> {
+    admins_only(&caller)?;
+    let rebuild = node
+        .projector
+        .rebuild(&name)
+        .map_err(|unknown| Problem::not_found("read_model_not_found", unknown))?;
+    let lines = unfold(Some(rebuild), |rebuild| async {
+        let mut rebuild = rebuild?;
+        let line = next_line(&mut rebuild).await;
+        let ended = matches!(line, Line::Done {});
+        // An enum of numbers is always written as JSON.
+        let mut text = serde_json::to_vec(&line).unwrap_or_default();
+        text.push(b'\n');
+        Some((Ok::<_, Infallible>(Bytes::from(text)), (!ended).then_some(rebuild)))
+    });
+    let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((content_type, Body::from_stream(lines)).into_response())
+}
+
+async fn next_line(rebuild: &mut Rebuild) -> Line {
+    loop {
+        let done = tokio::time::timeout(TELL_EVERY, rebuild.done()).await;
+        if done.is_ok() {
+            return Line::Done {};
+        }
+        match rebuild.progress().await {
+            Ok(Some((position, head))) => {
+                return Line::Progress { position: position.0, head: head.0 };
+            }
+            // Not begun, or just completed: the next look tells.
+            Ok(None) => {}
+            Err(failure) => tracing::warn!(%failure, "cannot tell how far a rebuild is"),
+        }
+    }
+}

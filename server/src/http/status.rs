@@ -1,0 +1,38 @@
+//! `GET /v1/status`: how the server is doing, for those who run it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use infra::http::Authenticated;
+use infra::problem::Problem;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::http::admins_only;
+use crate::node::{Node, Status};
+
+pub(super) fn routes(node: Arc<Node>) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(status)).with_state(node)
+}
+
+/// How the server is doing
+///
+/// Positions, where each read model is, what it could not apply, and connections. For admins and
+/// owners.
+#[utoipa::path(get, path = "/v1/status", tag = "operations", security(("bearer" = [])),
+    responses(
+        (status = 200, description = "How it is doing", body = Status),
+        (status = 401, description = "`unauthenticated`, `token_invalid`, `token_expired` or \
+            `session_ended`", body = Problem),
+        (status = 403, description = "`forbidden`: not an admin", body = Problem),
+        (status = 503, description = "`unavailable`: the read database does not answer",
+            body = Problem),
+    ))]
+async fn status(
+    State(node): State<Arc<Node>>,
+    Authenticated(caller): Authenticated,
+) -> Result<Json<Status>, Problem> {
+    admins_only(&caller)?;
+    Ok(Json(node.status().await?))
+}

@@ -1,0 +1,235 @@
+//! The composition root: the one place that knows which adapters stand behind the ports.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use chrono::TimeDelta;
+use command_api::execute::Limits as ExecuteLimits;
+use command_api::owner::OwnerCode;
+use command_api::{CommandApi, Parts as CommandParts};
+use domain::{Position, UserId};
+use infra::auth::{Guard, Tokens};
+use infra::clock::Clock;
+use infra::data_folder::DataFolder;
+use infra::database::Database;
+use infra::event_store::{EventStore, SqliteEventStore};
+use infra::failure::Failure;
+use infra::keys::Secret;
+use infra::snapshots::SqliteSnapshots;
+use projector::{Projector, ProjectorError};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+use crate::owner_code;
+use crate::settings::Settings;
+
+/// Everything below the doors: opened from a data folder, used by the server and by the commands
+/// that work on a folder.
+pub struct Node {
+    pub(crate) folder: DataFolder,
+    pub(crate) clock: Clock,
+    pub(crate) secret: Secret,
+    pub(crate) owner_code: String,
+    pub(crate) store: Arc<SqliteEventStore>,
+    pub(crate) database: Database,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) command_api: CommandApi,
+    pub(crate) projector: Projector,
+    started: Instant,
+    stopping: AtomicBool,
+}
+
+/// How a server is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Status {
+    /// Version of the program.
+    pub(crate) version: String,
+    /// Seconds since it was started.
+    pub(crate) uptime_s: u64,
+    /// Position of the last event of the log.
+    pub(crate) position: Position,
+    /// Where each generation of a read model is.
+    pub(crate) projections: Vec<ProjectionLine>,
+    /// Open connections to the gateway.
+    pub(crate) connections: usize,
+}
+
+/// Where one generation of a read model is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ProjectionLine {
+    /// The read model.
+    pub(crate) name: String,
+    /// The version of its shape.
+    pub(crate) version: u64,
+    /// `live`, or `building` while it catches up beside the live one.
+    pub(crate) state: String,
+    /// Everything up to here is in it.
+    pub(crate) position: Position,
+    /// Streams left out because an event could not be applied.
+    pub(crate) parked: u64,
+}
+
+impl Node {
+    /// Opens the data folder of `settings` and everything in it. Nothing runs yet.
+    ///
+    /// # Errors
+    /// Another process holds the folder; a file cannot be opened; the read database does not
+    /// answer.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
+        let path = settings.data_dir.clone();
+        let folder = blocking(move || DataFolder::open(&path)).await?;
+        let clock = Clock::system();
+        let secret_file = folder.keys().join("secret");
+        let secret = blocking(move || Secret::open(&secret_file)).await?;
+        let (log, log_clock) = (folder.log(), clock.clone());
+        let store = Arc::new(blocking(move || SqliteEventStore::open(&log, log_clock)).await?);
+        let snapshot_file = folder.snapshots();
+        let snapshots =
+            Arc::new(blocking(move || SqliteSnapshots::open(&snapshot_file)).await?);
+        let database = match &settings.database_url {
+            Some(url) => Database::open(url).await?,
+            None => Database::open(&format!("sqlite:{}", folder.read().display())).await?,
+        };
+        let port: Arc<dyn EventStore> = Arc::clone(&store) as Arc<dyn EventStore>;
+        let guard = Arc::new(Guard::new(Tokens::new(&secret)?, &port, &clock));
+        let owner_code = owner_code::of(&secret);
+        let command_api = CommandApi::new(CommandParts {
+            store: Arc::clone(&port),
+            snapshots,
+            guard: Arc::clone(&guard),
+            secret: secret.clone(),
+            clock: clock.clone(),
+            limits: ExecuteLimits::default(),
+            session_lifetime: TimeDelta::hours(settings.session_hours.into()),
+            owner_code: Some(OwnerCode::new(owner_code.clone())),
+        })?;
+        let projector = Projector::new(port, database.clone(), clock.clone());
+        Ok(Self {
+            folder,
+            clock,
+            secret,
+            owner_code,
+            store,
+            database,
+            guard,
+            command_api,
+            projector,
+            started: Instant::now(),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// The log as a port.
+    pub(crate) fn port(&self) -> Arc<dyn EventStore> {
+        Arc::clone(&self.store) as Arc<dyn EventStore>
+    }
+
+    /// Keeps the read models up to date until it is stopped.
+    pub(crate) fn start_projecting(&self) -> Projecting {
+        let stop = CancellationToken::new();
+        let (projector, token) = (self.projector.clone(), stop.clone());
+        Projecting { stop, task: tokio::spawn(async move { projector.run(token).await }) }
+    }
+
+    /// The user with this handle or id.
+    pub(crate) async fn user(&self, name: &str) -> Result<UserId, UnknownUser> {
+        let unknown = || UnknownUser::NoSuchUser(name.to_owned());
+        let user = match name.parse() {
+            Ok(id) => id,
+            Err(_) => self.command_api.user_of_handle(name).await?.ok_or_else(unknown)?,
+        };
+        self.guard.account(user).await?.ok_or_else(unknown)?;
+        Ok(user)
+    }
+
+    /// How it is doing, without connections: those are the server's.
+    pub(crate) async fn status(&self) -> Result<Status, Failure> {
+        let projections = self.projector.status().await?;
+        let projections = projections
+            .into_iter()
+            .map(|projection| ProjectionLine {
+                name: projection.name,
+                version: projection.version,
+                state: projection.state.as_str().to_owned(),
+                position: projection.position,
+                parked: projection.parked,
+            })
+            .collect();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            position: *self.store.head().borrow(),
+            projections,
+            connections: 0,
+        })
+    }
+
+    /// Whether it is about to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// From now on it is about to end.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers what was accepted, then closes every file. Commands after this are refused.
+    pub(crate) async fn close(&self) {
+        self.command_api.close().await;
+        self.database.close().await;
+        self.store.close().await;
+    }
+}
+
+/// A user who was named and is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnknownUser {
+    /// Nobody has that handle or id.
+    #[error("there is no user {0}")]
+    NoSuchUser(String),
+    /// It could not be looked up.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+/// Projections that run.
+pub(crate) struct Projecting {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), ProjectorError>>,
+}
+
+impl Projecting {
+    /// Waits until they end by themselves, which they do only when they must not go on.
+    pub(crate) async fn ended(&mut self) -> Result<(), ProjectingError> {
+        Ok((&mut self.task).await??)
+    }
+
+    /// Commits what was begun and ends them.
+    pub(crate) async fn stop(self) -> Result<(), ProjectingError> {
+        self.stop.cancel();
+        Ok(self.task.await??)
+    }
+}
+
+/// Why projections ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProjectingError {
+    /// They must not go on.
+    #[error(transparent)]
+    Projector(#[from] ProjectorError),
+    /// Their task panicked.
+    #[error("the projector failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Failure::internal("open the data folder", error))?
+}
