@@ -1,0 +1,178 @@
+//! A committed event as it is sent: encoded once, shared by all who get it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::conversation::ConversationEvent;
+use domain::{ConversationId, Event, Position, UserId};
+use infra::event_store::RecordedEvent;
+use serde_json::Value;
+
+use crate::cursor::CursorTag;
+use crate::frames::{EventFrame, ResetReason, ServerFrame};
+
+/// An event of a conversation or of its receipts.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) position: Position,
+    pub(crate) conversation: ConversationId,
+    pub(crate) change: MembersChange,
+    /// The frame up to the value of `cursor`, which differs from user to user.
+    head: String,
+}
+
+/// What an event does to who is in the conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MembersChange {
+    Nobody,
+    In(Vec<UserId>),
+    Out(UserId, ResetReason),
+}
+
+impl Entry {
+    /// Encodes `recorded`; `None` where it is of no conversation.
+    pub(crate) fn encode(recorded: &RecordedEvent) -> Option<Self> {
+        let conversation = recorded.stream.conversation_id()?;
+        let (change, data) = match recorded.event() {
+            Ok(event) => (change_of(&event), newest_data(&event)),
+            Err(error) => {
+                // Written by a newer version of the program: clients may know it though we do not.
+                tracing::warn!(position = %recorded.position, %error, "sent as it is stored");
+                (MembersChange::Nobody, recorded.data.clone())
+            }
+        };
+        let metadata = recorded.metadata();
+        if let Err(error) = &metadata {
+            tracing::error!(position = %recorded.position, %error, "metadata cannot be read");
+        }
+        let metadata = metadata.ok();
+        let frame = ServerFrame::Event(EventFrame {
+            conversation,
+            seq: recorded.version,
+            event_type: recorded.event_type.as_ref().to_owned(),
+            actor: metadata.as_ref().map(|metadata| metadata.actor),
+            at: metadata
+                .and_then(|metadata| metadata.occurred_at)
+                .unwrap_or(recorded.recorded_at),
+            data: serde_json::from_slice(&data).map_or(Value::Null, without_owners),
+            cursor: String::new(),
+        });
+        let mut head = encode(&frame);
+        // Reopens the object for its last field.
+        head.pop();
+        head.push_str(",\"cursor\":\"");
+        Some(Self {
+            position: recorded.position,
+            conversation,
+            change,
+            head,
+        })
+    }
+
+    /// The whole frame for the user of `tag`, with the cursor of `position`.
+    pub(crate) fn frame(&self, position: Position, tag: &CursorTag) -> String {
+        use std::fmt::Write as _;
+        let mut frame = String::with_capacity(self.head.len() + tag.as_str().len() + 24);
+        frame.push_str(&self.head);
+        // Writing to a string cannot fail.
+        let _ = write!(frame, "{position}.{}\"}}", tag.as_str());
+        frame
+    }
+
+    /// What it takes to keep it.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.head.len()
+    }
+
+    /// Whether it takes `user` in.
+    pub(crate) fn takes_in(&self, user: UserId) -> bool {
+        matches!(&self.change, MembersChange::In(users) if users.contains(&user))
+    }
+
+    /// Why `user` is out after it, if they are.
+    pub(crate) fn puts_out(&self, user: UserId) -> Option<ResetReason> {
+        match self.change {
+            MembersChange::Out(out, reason) if out == user => Some(reason),
+            MembersChange::Out(..) | MembersChange::In(_) | MembersChange::Nobody => None,
+        }
+    }
+}
+
+/// `frame` as JSON.
+pub(crate) fn encode(frame: &ServerFrame) -> String {
+    serde_json::to_string(frame).unwrap_or_else(|error| {
+        // No frame has anything that JSON cannot say.
+        tracing::error!(%error, "a frame cannot be encoded");
+        String::from("{}")
+    })
+}
+
+fn newest_data(event: &Event) -> Bytes {
+    event.encode().map_or_else(
+        |error| {
+            tracing::error!(%error, "an event cannot be encoded");
+            Bytes::from_static(b"null")
+        },
+        Bytes::from,
+    )
+}
+
+fn change_of(event: &Event) -> MembersChange {
+    let Event::Conversation(event) = event else {
+        return MembersChange::Nobody;
+    };
+    match event {
+        ConversationEvent::Started(started) => {
+            MembersChange::In(started.members.iter().map(|member| member.user).collect())
+        }
+        ConversationEvent::MemberAdded(added) => MembersChange::In(vec![added.user]),
+        ConversationEvent::MemberRemoved(removed) => {
+            MembersChange::Out(removed.user, ResetReason::Removed)
+        }
+        ConversationEvent::MemberLeft(left) => MembersChange::Out(left.user, ResetReason::Left),
+        ConversationEvent::Renamed(_)
+        | ConversationEvent::SettingsChanged(_)
+        | ConversationEvent::MemberRoleChanged(_)
+        | ConversationEvent::MessageSent(_)
+        | ConversationEvent::MessageEdited(_)
+        | ConversationEvent::MessageDeleted(_)
+        | ConversationEvent::ReactionAdded(_)
+        | ConversationEvent::ReactionRemoved(_)
+        | ConversationEvent::Archived(_)
+        | ConversationEvent::Unarchived(_) => MembersChange::Nobody,
+    }
+}
+
+/// Replaces every `{"of": …, "value": …}`, which is how personal data is stored, by its value.
+fn without_owners(value: Value) -> Value {
+    match value {
+        Value::Object(mut fields) => {
+            if fields.len() == 2 && fields.contains_key("of") {
+                if let Some(inner) = fields.remove("value") {
+                    return without_owners(inner);
+                }
+            }
+            let fields = fields.into_iter();
+            Value::Object(fields.map(|(name, value)| (name, without_owners(value))).collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(without_owners).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+    }
+}
+
+/// What is sent: an entry with the position that its cursor has, or any other frame.
+#[derive(Clone, Debug)]
+pub(crate) enum Outgoing {
+    Event(Arc<Entry>, Position),
+    Frame(ServerFrame),
+}
+
+impl Outgoing {
+    /// The frame as JSON.
+    pub(crate) fn render(&self, tag: &CursorTag) -> String {
+        match self {
+            Self::Event(entry, position) => entry.frame(*position, tag),
+            Self::Frame(frame) => encode(frame),
+        }
+    }
+}

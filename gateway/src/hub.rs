@@ -1,0 +1,400 @@
+//! One follower of the log for all connections of a process. It encodes each event once, keeps it
+//! on its conversation's ring, and tells the connections that follow the conversation.
+//!
+//! Two positions order everything. `seen` is the end of the batch that is being worked on, and is
+//! set before the work begins; whoever registers and then reads `seen` is told of every event after
+//! it. `watermark` is the end of the last finished batch: connections send up to it and no further,
+//! so that events of different conversations keep the order of the log.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use domain::user::{SystemRole, UserEvent};
+use domain::{ConversationId, Event, Position, SessionId, UserId};
+use infra::event_store::{
+    EventStore, RecordedEvent, Subscription, SubscriptionItem, subscribe_all,
+};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::watch;
+
+use crate::entry::{Entry, MembersChange};
+use crate::frames::Close;
+use crate::limits::Limits;
+use crate::mailbox::Mailbox;
+use crate::ring::{Collected, Ring};
+use crate::signals::Presences;
+
+/// How long the hub waits after a failed read of the log before it reads again. There is no end to
+/// this: without the log there is nothing to send.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Parts of each map, so that connections seldom wait for each other.
+const SHARDS: usize = 64;
+
+/// A map in parts, each behind a lock of its own.
+pub(crate) struct Sharded<K, V> {
+    hasher: RandomState,
+    shards: Vec<Mutex<HashMap<K, V>>>,
+}
+
+impl<K: Hash, V> Sharded<K, V> {
+    fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
+        }
+    }
+
+    /// Locks the part that has `key`. Never held across an await, nor together with another part.
+    pub(crate) fn part(&self, key: &K) -> MutexGuard<'_, HashMap<K, V>> {
+        let shard = self.hasher.hash_one(key) % SHARDS as u64;
+        self.shards[usize::try_from(shard).unwrap_or(0)].lock()
+    }
+}
+
+/// A conversation that some connection here follows.
+struct Followed {
+    followers: Vec<Arc<Mailbox>>,
+    ring: Ring,
+}
+
+/// See the module.
+pub(crate) struct Hub {
+    conversations: Sharded<ConversationId, Followed>,
+    users: Sharded<UserId, Vec<Arc<Mailbox>>>,
+    logins: Sharded<SessionId, Vec<Arc<Mailbox>>>,
+    pub(crate) presences: Presences,
+    registered: AtomicUsize,
+    seen: AtomicU64,
+    watermark: watch::Sender<Position>,
+    limits: Limits,
+}
+
+/// What is on the rings of all conversations, oldest first. Only the hub's task touches it. An
+/// entry that its own ring has let go of already is still counted here until its turn comes.
+#[derive(Default)]
+struct Kept {
+    order: VecDeque<(Position, ConversationId, usize)>,
+    bytes: usize,
+}
+
+impl Hub {
+    /// A hub that follows `store` from its end.
+    pub(crate) fn start(store: &Arc<dyn EventStore>, limits: Limits) -> Arc<Self> {
+        let head = *store.head().borrow();
+        let hub = Arc::new(Self {
+            conversations: Sharded::new(),
+            users: Sharded::new(),
+            logins: Sharded::new(),
+            presences: Presences::default(),
+            registered: AtomicUsize::new(0),
+            seen: AtomicU64::new(head.0),
+            watermark: watch::Sender::new(head),
+            limits,
+        });
+        let subscription = subscribe_all(Arc::clone(store), head);
+        // The task ends when the last handle of the hub is gone.
+        let following = Arc::downgrade(&hub);
+        tokio::spawn(follow(following, subscription));
+        hub
+    }
+
+    /// The end of the batch that is being worked on. Whoever registered before reading this is told
+    /// of everything after it.
+    pub(crate) fn seen(&self) -> Position {
+        Position(self.seen.load(Ordering::SeqCst))
+    }
+
+    /// Up to where the rings are complete.
+    pub(crate) fn watermark(&self) -> Position {
+        *self.watermark.borrow()
+    }
+
+    /// Waits until the watermark is after `position`.
+    pub(crate) async fn passed(&self, position: Position) {
+        // The sender is ours, so it is there for as long as we wait.
+        let mut watermark = self.watermark.subscribe();
+        let _ = watermark.wait_for(|watermark| *watermark > position).await;
+    }
+
+    /// Takes a connection in. From now on it hears of revocation, of roles and of conversations
+    /// that take its user in. Where the user has too many connections, the oldest is closed.
+    pub(crate) fn register(self: &Arc<Self>, mailbox: Arc<Mailbox>) -> Registration {
+        self.registered.fetch_add(1, Ordering::Relaxed);
+        self.logins
+            .part(&mailbox.session)
+            .entry(mailbox.session)
+            .or_default()
+            .push(Arc::clone(&mailbox));
+        let mut users = self.users.part(&mailbox.user);
+        let of_user = users.entry(mailbox.user).or_default();
+        of_user.push(Arc::clone(&mailbox));
+        let live = || of_user.iter().filter(|other| other.closing().is_none());
+        let replaced = (live().count() > self.limits.sessions_per_user_max)
+            .then(|| live().next().cloned())
+            .flatten();
+        drop(users);
+        if let Some(replaced) = replaced {
+            replaced.close(Close::Replaced);
+        }
+        Registration {
+            hub: Arc::clone(self),
+            mailbox,
+        }
+    }
+
+    /// How many connections are registered.
+    pub(crate) fn connections(&self) -> usize {
+        self.registered.load(Ordering::Relaxed)
+    }
+
+    /// Makes a connection hear of `conversation`, from the end of the current batch at the latest.
+    pub(crate) fn follow(&self, conversation: ConversationId, mailbox: &Arc<Mailbox>) {
+        self.follow_after(conversation, mailbox, None);
+    }
+
+    fn follow_after(
+        &self,
+        conversation: ConversationId,
+        mailbox: &Arc<Mailbox>,
+        after: Option<Position>,
+    ) {
+        let mut conversations = self.conversations.part(&conversation);
+        let followed = conversations.entry(conversation).or_insert_with(|| Followed {
+            followers: Vec::new(),
+            // Read under the lock: the hub's task needs it for every event that comes after.
+            ring: Ring::after(after.unwrap_or_else(|| self.seen())),
+        });
+        if !followed.followers.iter().any(|other| Arc::ptr_eq(other, mailbox)) {
+            followed.followers.push(Arc::clone(mailbox));
+        }
+    }
+
+    /// Makes a connection hear of `conversation` no more. Its ring goes with its last follower.
+    pub(crate) fn unfollow(&self, conversation: ConversationId, mailbox: &Arc<Mailbox>) {
+        let mut conversations = self.conversations.part(&conversation);
+        if let Some(followed) = conversations.get_mut(&conversation) {
+            followed.followers.retain(|other| !Arc::ptr_eq(other, mailbox));
+            if followed.followers.is_empty() {
+                conversations.remove(&conversation);
+            }
+        }
+    }
+
+    /// Collects from the ring of `conversation`; see [`Ring::collect`].
+    pub(crate) fn collect(
+        &self,
+        conversation: ConversationId,
+        after: Position,
+        up_to: Position,
+        limit: usize,
+        into: &mut Vec<Arc<Entry>>,
+    ) -> Collected {
+        let conversations = self.conversations.part(&conversation);
+        match conversations.get(&conversation) {
+            Some(followed) => followed.ring.collect(after, up_to, limit, into),
+            None => Collected {
+                fell_off: true,
+                cut: false,
+                beyond: false,
+            },
+        }
+    }
+
+    /// Calls `tell` for each connection that follows `conversation`, unless there are more than
+    /// `at_most`.
+    pub(crate) fn each_follower(
+        &self,
+        conversation: ConversationId,
+        at_most: usize,
+        mut tell: impl FnMut(&Arc<Mailbox>),
+    ) {
+        let conversations = self.conversations.part(&conversation);
+        let Some(followed) = conversations.get(&conversation) else {
+            return;
+        };
+        if followed.followers.len() <= at_most {
+            followed.followers.iter().for_each(&mut tell);
+        }
+    }
+
+    fn work(&self, events: &[Arc<RecordedEvent>], kept: &mut Kept) {
+        let Some(last) = events.last() else { return };
+        self.seen.store(last.position.0, Ordering::SeqCst);
+        let mut touched: Vec<Arc<Mailbox>> = Vec::new();
+        let mut before = self.watermark();
+        for recorded in events {
+            match recorded.stream.category() {
+                "conversation" | "receipts" => self.publish(recorded, before, kept, &mut touched),
+                "session" => self.note_revocation(recorded),
+                "user" => self.note_roles(recorded),
+                _ => {}
+            }
+            before = recorded.position;
+        }
+        self.watermark.send_replace(last.position);
+        for mailbox in touched {
+            mailbox.wake();
+        }
+    }
+
+    fn publish(
+        &self,
+        recorded: &RecordedEvent,
+        before: Position,
+        kept: &mut Kept,
+        touched: &mut Vec<Arc<Mailbox>>,
+    ) {
+        let Some(conversation) = recorded.stream.conversation_id() else {
+            return;
+        };
+        let takes_in = matches!(
+            recorded.event_type.as_ref(),
+            "conversation-started" | "member-added"
+        );
+        if !takes_in && !self.is_followed(conversation) {
+            return;
+        }
+        let Some(entry) = Entry::encode(recorded).map(Arc::new) else {
+            return;
+        };
+        if let MembersChange::In(users) = &entry.change {
+            for user in users {
+                let here = self.users.part(user).get(user).cloned().unwrap_or_default();
+                for mailbox in here {
+                    self.follow_after(conversation, &mailbox, Some(before));
+                }
+            }
+        }
+        let mut conversations = self.conversations.part(&conversation);
+        let Some(followed) = conversations.get_mut(&conversation) else {
+            return;
+        };
+        let (position, bytes) = (entry.position, entry.bytes());
+        followed.ring.push(
+            entry,
+            self.limits.ring_entries_max,
+            self.limits.ring_bytes_max,
+        );
+        for follower in &followed.followers {
+            if follower.mark(conversation) {
+                touched.push(Arc::clone(follower));
+            }
+        }
+        drop(conversations);
+        kept.bytes += bytes;
+        kept.order.push_back((position, conversation, bytes));
+        self.trim(kept);
+    }
+
+    fn is_followed(&self, conversation: ConversationId) -> bool {
+        self.conversations.part(&conversation).contains_key(&conversation)
+    }
+
+    fn trim(&self, kept: &mut Kept) {
+        while kept.order.len() > self.limits.rings_entries_max
+            || kept.bytes > self.limits.rings_bytes_max
+        {
+            let Some((position, conversation, bytes)) = kept.order.pop_front() else {
+                return;
+            };
+            kept.bytes -= bytes;
+            let mut conversations = self.conversations.part(&conversation);
+            if let Some(followed) = conversations.get_mut(&conversation) {
+                followed.ring.let_go(position);
+            }
+        }
+    }
+
+    fn note_revocation(&self, recorded: &RecordedEvent) {
+        if recorded.event_type.as_ref() != "session-revoked" {
+            return;
+        }
+        let Ok(session) = recorded.stream.key().parse::<SessionId>() else {
+            return;
+        };
+        let connections = self.logins.part(&session).get(&session).cloned();
+        for mailbox in connections.unwrap_or_default() {
+            mailbox.close(Close::Unauthenticated);
+        }
+    }
+
+    fn note_roles(&self, recorded: &RecordedEvent) {
+        if recorded.event_type.as_ref() != "system-role-revoked" {
+            return;
+        }
+        let auditor_no_more = match recorded.event() {
+            Ok(Event::User(UserEvent::SystemRoleRevoked(change))) => {
+                change.role == SystemRole::Auditor
+            }
+            // One that cannot be read may have been the auditor's: looking ends, to be safe.
+            Ok(_) | Err(_) => true,
+        };
+        let Ok(user) = recorded.stream.key().parse::<UserId>() else {
+            return;
+        };
+        if auditor_no_more {
+            let connections = self.users.part(&user).get(&user).cloned();
+            for mailbox in connections.unwrap_or_default() {
+                mailbox.end_auditing();
+            }
+        }
+    }
+}
+
+/// A connection's place in the hub; gone when dropped.
+pub(crate) struct Registration {
+    hub: Arc<Hub>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Registration {
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.hub.registered.fetch_sub(1, Ordering::Relaxed);
+        remove(&self.hub.users, &self.mailbox.user, &self.mailbox);
+        remove(&self.hub.logins, &self.mailbox.session, &self.mailbox);
+    }
+}
+
+fn remove<K: Hash + Eq>(from: &Sharded<K, Vec<Arc<Mailbox>>>, key: &K, mailbox: &Arc<Mailbox>) {
+    let mut part = from.part(key);
+    if let Some(mailboxes) = part.get_mut(key) {
+        mailboxes.retain(|other| !Arc::ptr_eq(other, mailbox));
+        if mailboxes.is_empty() {
+            part.remove(key);
+        }
+    }
+}
+
+/// Follows the log for as long as there is a hub.
+async fn follow(hub: std::sync::Weak<Hub>, mut subscription: Subscription) {
+    let mut kept = Kept::default();
+    let mut tick = tokio::time::interval(Presences::LOOKED_AT_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let item = tokio::select! {
+            item = subscription.next() => Some(item),
+            _ = tick.tick() => None,
+        };
+        let Some(hub) = hub.upgrade() else { return };
+        match item {
+            None => hub.tell_absences(hub.limits.offline_after),
+            Some(Ok(SubscriptionItem::Events(events))) => hub.work(&events, &mut kept),
+            Some(Ok(SubscriptionItem::CaughtUp)) => {}
+            Some(Err(failure)) => {
+                tracing::error!(%failure, "the gateway cannot follow the log; trying again");
+                drop(hub);
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What the hub leaves for one connection: which conversations have news, what passes by, and
+//! whether it has to end. Everything in it is bounded and cheap while empty.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use domain::{Actor, ConversationId, SessionId, UserId};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::frames::{Close, Presence, PresenceState, SignalFrame, SignalType};
+
+/// Typing signals that wait for one connection; the oldest is lost.
+const TYPING_WAITING_MAX: usize = 32;
+
+/// Users whose coming or going waits to be told to one connection; further ones are lost.
+const PRESENCE_WAITING_MAX: usize = 256;
+
+/// The place of one identified connection in the hub.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    pub(crate) user: UserId,
+    pub(crate) session: SessionId,
+    mail: Mutex<Mail>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Mail {
+    /// At most one for each conversation that the connection follows.
+    dirty: HashSet<ConversationId>,
+    typing: VecDeque<(ConversationId, UserId)>,
+    presence: HashMap<UserId, PresenceState>,
+    auditor_no_more: bool,
+    close: Option<Close>,
+}
+
+/// What was asked of the connection besides sending events.
+#[derive(Debug, Default)]
+pub(crate) struct Notices {
+    pub(crate) signals: Vec<SignalFrame>,
+    pub(crate) auditor_no_more: bool,
+}
+
+impl Mailbox {
+    pub(crate) fn new(user: UserId, session: SessionId) -> Self {
+        Self {
+            user,
+            session,
+            mail: Mutex::default(),
+            wake: Notify::new(),
+        }
+    }
+
+    /// Notes that `conversation` has news. The connection is not woken yet. Returns whether this is
+    /// new.
+    pub(crate) fn mark(&self, conversation: ConversationId) -> bool {
+        self.mail.lock().dirty.insert(conversation)
+    }
+
+    /// Wakes the connection.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until there may be something. One connection waits, so one permit is enough.
+    pub(crate) async fn changed(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Whether any conversation has news.
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.mail.lock().dirty.is_empty()
+    }
+
+    /// Takes the conversations that have news.
+    pub(crate) fn take_dirty(&self) -> HashSet<ConversationId> {
+        std::mem::take(&mut self.mail.lock().dirty)
+    }
+
+    /// Asks the connection to end. The first reason stays.
+    pub(crate) fn close(&self, why: Close) {
+        self.mail.lock().close.get_or_insert(why);
+        self.wake();
+    }
+
+    /// Why the connection has to end, if it has to.
+    pub(crate) fn closing(&self) -> Option<Close> {
+        self.mail.lock().close
+    }
+
+    /// Tells the connection that its user is an auditor no more.
+    pub(crate) fn end_auditing(&self) {
+        self.mail.lock().auditor_no_more = true;
+        self.wake();
+    }
+
+    /// Leaves a typing signal.
+    pub(crate) fn typing(&self, conversation: ConversationId, by: UserId) {
+        let mut mail = self.mail.lock();
+        if !mail.typing.contains(&(conversation, by)) {
+            if mail.typing.len() == TYPING_WAITING_MAX {
+                mail.typing.pop_front();
+            }
+            mail.typing.push_back((conversation, by));
+        }
+        drop(mail);
+        self.wake();
+    }
+
+    /// Leaves word of a user's coming or going; the latest counts.
+    pub(crate) fn presence(&self, of: UserId, state: PresenceState) {
+        let mut mail = self.mail.lock();
+        if mail.presence.len() < PRESENCE_WAITING_MAX || mail.presence.contains_key(&of) {
+            mail.presence.insert(of, state);
+        }
+        drop(mail);
+        self.wake();
+    }
+
+    /// Takes what is not about events.
+    pub(crate) fn take_notices(&self) -> Notices {
+        let mut mail = self.mail.lock();
+        let typing = std::mem::take(&mut mail.typing);
+        let presence = std::mem::take(&mut mail.presence);
+        let auditor_no_more = std::mem::take(&mut mail.auditor_no_more);
+        drop(mail);
+        let typing = typing.into_iter().map(|(conversation, by)| SignalFrame {
+            conversation: Some(conversation),
+            signal_type: SignalType::Typing,
+            actor: Actor::User(by),
+            data: None,
+        });
+        let presence = presence.into_iter().map(|(of, state)| SignalFrame {
+            conversation: None,
+            signal_type: SignalType::Presence,
+            actor: Actor::User(of),
+            data: Some(Presence { state }),
+        });
+        Notices {
+            signals: typing.chain(presence).collect(),
+            auditor_no_more,
+        }
+    }
+}
