@@ -16,6 +16,7 @@ use infra::database::Database;
 use infra::event_store::{EventStore, SqliteEventStore};
 use infra::failure::Failure;
 use infra::keys::Secret;
+use infra::read_models::Snapshot;
 use infra::snapshots::SqliteSnapshots;
 use projector::{Projector, ProjectorError};
 use serde::{Deserialize, Serialize};
@@ -137,12 +138,12 @@ impl Node {
     /// The user with this handle or id.
     pub(crate) async fn user(&self, name: &str) -> Result<UserId, UnknownUser> {
         let unknown = || UnknownUser::NoSuchUser(name.to_owned());
-        let user = match name.parse() {
-            Ok(id) => id,
-            Err(_) => self.command_api.user_of_handle(name).await?.ok_or_else(unknown)?,
-        };
-        self.guard.account(user).await?.ok_or_else(unknown)?;
-        Ok(user)
+        if let Ok(user) = name.parse() {
+            let account = self.guard.account(user).await?;
+            return account.map(|_| user).ok_or_else(unknown);
+        }
+        let found = self.command_api.find_user(name).await?;
+        found.map(|(user, _)| user).ok_or_else(unknown)
     }
 
     /// How it is doing, without connections: those are the server's.
@@ -165,6 +166,18 @@ impl Node {
             projections,
             connections: 0,
         })
+    }
+
+    /// Whether the log can be read.
+    pub(crate) async fn event_store_answers(&self) -> bool {
+        let read = self.store.read_all(Position::ZERO, 1).await;
+        read.inspect_err(|failure| tracing::warn!(%failure, "the event store does not answer")).is_ok()
+    }
+
+    /// Whether every read model answers queries.
+    pub(crate) async fn read_database_answers(&self) -> bool {
+        let read = Snapshot::of(&self.database, &infra::read_models::ALL).await;
+        read.inspect_err(|error| tracing::warn!(%error, "the read database does not answer")).is_ok()
     }
 
     /// Whether it is about to end.

@@ -1,6 +1,6 @@
 //! `verbatim role grant|revoke`: how the operator makes the first auditor, and anybody after.
 
-use domain::Actor;
+use command_api::owner;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -20,7 +20,8 @@ pub(super) async fn on_folder(settings: Settings, role: Role) -> CliResult {
 async fn change(node: &Node, role: Role) -> CliResult {
     let (of, granted) = parts(role);
     let user = node.user(&of.user).await?;
-    node.command_api.change_role(Actor::Operator, user, of.role.into(), granted).await?;
+    let change = if granted { owner::grant_role } else { owner::revoke_role };
+    change(&node.command_api, user, of.role.into()).await?;
     Ok(())
 }
 

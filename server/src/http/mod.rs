@@ -1,6 +1,5 @@
 //! All routes of the process on one listener.
 
-mod import;
 mod operations;
 mod rebuild;
 mod request;
@@ -12,31 +11,35 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use tower_http::catch_panic::CatchPanicLayer;
+use infra::auth::Caller;
+use infra::problem::Problem;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_scalar::{Scalar, Servable as _};
 
-use crate::node::Node;
+use crate::serve::Server;
+
+pub(crate) use rebuild::Line as RebuildLine;
 
 /// Largest request body, in bytes, except where a route says otherwise; more is 413.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Every route with its description.
-fn described(node: &Arc<Node>) -> OpenApiRouter {
+fn described(server: &Arc<Server>) -> OpenApiRouter {
     OpenApiRouter::with_openapi(api_description())
-        .merge(command_api::routes(Arc::clone(&node.command_api)))
-        .merge(query_api::routes(Arc::clone(&node.query_api)))
-        .merge(gateway::routes(Arc::clone(&node.gateway)))
-        .merge(import::routes(Arc::clone(node)))
-        .merge(status::routes(Arc::clone(node)))
-        .merge(rebuild::routes(Arc::clone(node)))
-        .merge(operations::routes(Arc::clone(node)))
+        .merge(command_api::routes(server.node.command_api.clone()))
+        .merge(command_api::import::slack::routes(server.slack.clone()))
+        .merge(query_api::routes(server.query_api.clone()))
+        .merge(gateway::routes(Arc::clone(&server.gateway)))
+        .merge(status::routes(Arc::clone(server)))
+        .merge(rebuild::routes(Arc::clone(server)))
+        .merge(operations::routes(Arc::clone(server)))
 }
 
 /// The whole API: routes, their description at `/openapi.json` and a page about it at `/docs`.
-pub fn router(node: &Arc<Node>) -> Router {
-    let (router, description) = described(node).split_for_parts();
+pub(crate) fn router(server: &Arc<Server>) -> Router {
+    let (router, description) = described(server).split_for_parts();
     router
         .merge(operations::description_routes(description.clone()))
         .merge(Scalar::with_url("/docs", description))
@@ -47,9 +50,13 @@ pub fn router(node: &Arc<Node>) -> Router {
         .layer(middleware::from_fn(request::observe))
 }
 
-/// The description of the whole API.
-pub fn description(node: &Arc<Node>) -> OpenApi {
-    described(node).into_openapi()
+/// 403 `forbidden` for everybody but admins and owners.
+fn admins_only(caller: &Caller) -> Result<(), Problem> {
+    if caller.is_admin() {
+        Ok(())
+    } else {
+        Err(Problem::forbidden("this is for admins and owners of the server"))
+    }
 }
 
 fn api_description() -> OpenApi {

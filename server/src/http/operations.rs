@@ -14,14 +14,14 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::node::Node;
+use crate::serve::Server;
 
-pub(super) fn routes(node: Arc<Node>) -> OpenApiRouter {
+pub(super) fn routes(server: Arc<Server>) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(live))
         .routes(routes!(ready))
         .routes(routes!(metrics))
-        .with_state(node)
+        .with_state(server)
 }
 
 /// `/openapi.json`: the description as it stands in `docs/openapi.json`.
@@ -70,12 +70,12 @@ async fn live() -> StatusCode {
         (status = 200, description = "Everything answers", body = Readiness),
         (status = 503, description = "Something does not", body = Readiness),
     ))]
-async fn ready(State(node): State<Arc<Node>>) -> impl IntoResponse {
+async fn ready(State(server): State<Arc<Server>>) -> impl IntoResponse {
     let of = |answers| if answers { Health::Ok } else { Health::Failing };
     let readiness = Readiness {
-        event_store: of(node.event_store_answers().await),
-        read_database: of(node.read_database_answers().await),
-        server: if node.is_stopping() { Health::Stopping } else { Health::Ok },
+        event_store: of(server.node.event_store_answers().await),
+        read_database: of(server.node.read_database_answers().await),
+        server: if server.node.is_stopping() { Health::Stopping } else { Health::Ok },
     };
     let all = [readiness.event_store, readiness.read_database, readiness.server];
     let ready = all.iter().all(|health| *health == Health::Ok);
@@ -89,6 +89,6 @@ async fn ready(State(node): State<Arc<Node>>) -> impl IntoResponse {
 #[utoipa::path(get, path = "/metrics", tag = "operations",
     responses((status = 200, description = "All of them", body = String,
         content_type = "text/plain")))]
-async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], node.metrics.render())
+async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], server.metrics.render())
 }

@@ -18,13 +18,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::admins_only;
-use crate::node::Node;
+use crate::serve::Server;
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(250);
 
-pub(super) fn routes(node: Arc<Node>) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(rebuild)).with_state(node)
+pub(super) fn routes(server: Arc<Server>) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(rebuild)).with_state(server)
 }
 
 /// A line of the answer.
@@ -60,12 +60,13 @@ pub(crate) enum Line {
         (status = 404, description = "`read_model_not_found`", body = Problem),
     ))]
 async fn rebuild(
-    State(node): State<Arc<Node>>,
+    State(server): State<Arc<Server>>,
     Authenticated(caller): Authenticated,
     InPath(name): InPath<String>,
 ) -> Result<Response, Problem> {
     admins_only(&caller)?;
-    let rebuild = node
+    let rebuild = server
+        .node
         .projector
         .rebuild(&name)
         .map_err(|unknown| Problem::not_found("read_model_not_found", unknown))?;

@@ -10,10 +10,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::admins_only;
-use crate::node::{Node, Status};
+use crate::node::Status;
+use crate::serve::Server;
 
-pub(super) fn routes(node: Arc<Node>) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(status)).with_state(node)
+pub(super) fn routes(server: Arc<Server>) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(status)).with_state(server)
 }
 
 /// How the server is doing
@@ -30,9 +31,10 @@ pub(super) fn routes(node: Arc<Node>) -> OpenApiRouter {
             body = Problem),
     ))]
 async fn status(
-    State(node): State<Arc<Node>>,
+    State(server): State<Arc<Server>>,
     Authenticated(caller): Authenticated,
 ) -> Result<Json<Status>, Problem> {
     admins_only(&caller)?;
-    Ok(Json(node.status().await?))
+    let connections = server.gateway.status().connections;
+    Ok(Json(Status { connections, ..server.node.status().await? }))
 }

@@ -1,0 +1,179 @@
+//! `verbatim serve`: every role in one process, from opening the data folder to the last goodbye.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use command_api::import::slack::SlackDoor;
+use command_api::owner;
+use gateway::{Gateway, Limits as GatewayLimits, Parts as GatewayParts};
+use metrics_exporter_prometheus::PrometheusHandle;
+use query_api::QueryApi;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::CliResult;
+use crate::memberships::ReadModelMemberships;
+use crate::node::Node;
+use crate::settings::Settings;
+use crate::{http, owner_code, telemetry};
+
+/// How long requests that are under way may still take when the server stops.
+const REQUESTS_END_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often histograms are folded, so that they do not grow while nobody reads `/metrics`.
+const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// A node with its doors.
+pub(crate) struct Server {
+    pub(crate) node: Node,
+    pub(crate) query_api: QueryApi,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) slack: SlackDoor,
+    pub(crate) metrics: PrometheusHandle,
+}
+
+impl Server {
+    /// Puts doors on `node`.
+    pub(crate) fn new(node: Node, settings: &Settings) -> CliResult<Self> {
+        let metrics = telemetry::start_metrics()?;
+        let query_api =
+            QueryApi::new(node.port(), node.database.clone(), Arc::clone(&node.guard), node.clock.clone());
+        let parts = GatewayParts {
+            store: node.port(),
+            memberships: Arc::new(ReadModelMemberships::new(node.database.clone())),
+            door: Arc::new(node.command_api.clone()),
+            guard: Arc::clone(&node.guard),
+            clock: node.clock.clone(),
+            limits: gateway_limits(settings),
+        };
+        let gateway = Gateway::start(parts, &node.secret);
+        let slack = SlackDoor::new(
+            node.command_api.clone(),
+            node.folder.path().join("imports"),
+            u64::from(settings.import_mib_max) * 1024 * 1024,
+        );
+        Ok(Self { node, query_api, gateway, slack, metrics })
+    }
+}
+
+fn gateway_limits(settings: &Settings) -> GatewayLimits {
+    GatewayLimits {
+        sessions_per_user_max: settings.connections_per_user_max,
+        frames_per_second_max: settings.commands_per_second_max,
+        heartbeat_every: Duration::from_millis(settings.heartbeat_ms.into()),
+        drain_within: Duration::from_secs(settings.drain_seconds.into()),
+        ..GatewayLimits::default()
+    }
+}
+
+/// Serves until the process is asked to end (SIGINT or SIGTERM).
+pub(crate) async fn serve(settings: Settings) -> CliResult {
+    let node = Node::open(&settings).await?;
+    let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+        format!("cannot listen on {}: {error}; choose another address with --listen", settings.listen)
+    })?;
+    let server = Arc::new(Server::new(node, &settings)?);
+    let mut projecting = server.node.start_projecting();
+    announce(&server, &listener).await?;
+
+    let stop_listening = CancellationToken::new();
+    let serving = {
+        let stopped = stop_listening.clone().cancelled_owned();
+        let router = http::router(&server);
+        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        tokio::spawn(async move {
+            axum::serve(listener, service).with_graceful_shutdown(stopped).await
+        })
+    };
+    let upkeep = tokio::spawn(upkeep(server.metrics.clone()));
+    let ended = tokio::select! {
+        signal = asked_to_end() => signal.map_err(Into::into),
+        ended = projecting.ended() => Err(ended.err().map_or_else(
+            || "the projector ended without being asked to".into(),
+            Into::into,
+        )),
+    };
+
+    tracing::info!("stopping: clients are told to come back");
+    server.node.stop();
+    let stayed = server.gateway.drain().await;
+    if stayed > 0 {
+        tracing::warn!(connections = stayed, "connections did not end in time and are cut");
+    }
+    stop_listening.cancel();
+    match tokio::time::timeout(REQUESTS_END_WITHIN, serving).await {
+        Ok(served) => served??,
+        Err(_) => tracing::warn!("requests did not end in time and are cut"),
+    }
+    upkeep.abort();
+    if ended.is_ok() {
+        projecting.stop().await?;
+    }
+    server.node.close().await;
+    tracing::info!("stopped");
+    ended
+}
+
+/// Waits for SIGINT or SIGTERM. A second one ends the process at once.
+async fn asked_to_end() -> std::io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        // Everything acknowledged is on disk, whenever this is.
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
+async fn upkeep(metrics: PrometheusHandle) {
+    let mut turns = tokio::time::interval(METRICS_UPKEEP_EVERY);
+    loop {
+        turns.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+/// Says on standard output where everything is and what to try first.
+async fn announce(server: &Server, listener: &TcpListener) -> CliResult {
+    let url = format!("http://{}", listener.local_addr()?);
+    let folder = server.node.folder.path();
+    let code_file = folder.join("owner-code");
+    let claimed = owner::is_claimed(&*server.node.port()).await?;
+    let code = (!claimed).then(|| server.node.owner_code.clone());
+    keep_code_file(code_file.clone(), code.clone()).await?;
+
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "Verbatim {} is ready.\n", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  data folder  {}", folder.display())?;
+    writeln!(out, "  API docs     {url}/docs")?;
+    if let Some(code) = code {
+        writeln!(out, "  owner code   {code}   (for POST /v1/owner; also in {})", code_file.display())?;
+    }
+    writeln!(out, "  address      {url}\n")?;
+    writeln!(out, "Try it (the README has a five-minute tour):\n")?;
+    writeln!(out, "  curl -sS {url}/v1/users -H 'content-type: application/json' -d '\\")?;
+    writeln!(out, "    {{\"handle\":\"alice\",\"email\":\"alice@example.org\",\\")?;
+    writeln!(out, "     \"display_name\":\"Alice\",\"password\":\"correct horse alice\"}}'\n")?;
+    out.flush()?;
+    Ok(())
+}
+
+async fn keep_code_file(file: PathBuf, code: Option<String>) -> CliResult {
+    tokio::task::spawn_blocking(move || match code {
+        Some(code) => owner_code::write(&file, &code),
+        None => owner_code::remove(&file),
+    })
+    .await??;
+    Ok(())
+}
