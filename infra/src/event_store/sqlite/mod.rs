@@ -8,6 +8,7 @@ mod reader;
 mod schema;
 mod streams;
 mod tail;
+mod unindexed;
 mod writer;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use self::reader::Readers;
 use self::tail::Tail;
+use self::unindexed::Unindexed;
 use self::writer::{APPEND, Request, Writer};
 use super::memory::check_batch;
 use crate::clock::Clock;
@@ -57,7 +59,8 @@ impl SqliteEventStore {
     /// opened.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, Failure> {
         let tail = Arc::new(Tail::default());
-        let writer = Writer::open(path, clock, Arc::clone(&tail))?;
+        let unindexed = Arc::new(Unindexed::default());
+        let writer = Writer::open(path, clock, Arc::clone(&tail), Arc::clone(&unindexed))?;
         let head = writer.head();
         let (queue, requests) = mpsc::channel(QUEUED_REQUESTS_MAX);
         let writer = std::thread::Builder::new()
@@ -67,7 +70,12 @@ impl SqliteEventStore {
         Ok(Self {
             queue: Mutex::new(Some(queue)),
             room: Arc::new(Semaphore::new(QUEUED_KIB_MAX as usize)),
-            readers: Arc::new(Readers::new(path)),
+            readers: Arc::new(Readers::new(
+                path,
+                head.clone(),
+                Arc::clone(&tail),
+                unindexed,
+            )),
             tail,
             head,
             writer: Mutex::new(Some(writer)),

@@ -13,10 +13,12 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use super::schema;
+use super::tail::Tail;
+use super::unindexed::Unindexed;
 use crate::event_store::{Direction, RecordedEvent};
 use crate::failure::Failure;
 
@@ -34,12 +36,12 @@ const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const READ: &str = "read the log";
 
-/// The columns of [`Reader::event`].
+/// The columns of [`Names::event`].
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT position, stream_id, version, id, type_id, schema, recorded_at, metadata, data ",
-            "FROM events ",
+            "SELECT events.position, events.stream_id, events.version, id, type_id, schema, ",
+            "recorded_at, metadata, data FROM events ",
             $rest
         )
     };
@@ -52,15 +54,26 @@ pub(super) struct Readers {
     idle: Mutex<Option<Vec<Reader>>>,
     turns: Arc<Semaphore>,
     places: Semaphore,
+    head: watch::Receiver<Position>,
+    tail: Arc<Tail>,
+    unindexed: Arc<Unindexed>,
 }
 
 impl Readers {
-    pub(super) fn new(path: &Path) -> Self {
+    pub(super) fn new(
+        path: &Path,
+        head: watch::Receiver<Position>,
+        tail: Arc<Tail>,
+        unindexed: Arc<Unindexed>,
+    ) -> Self {
         Self {
             path: path.to_owned(),
             idle: Mutex::new(Some(Vec::new())),
             turns: Arc::new(Semaphore::new(READERS_MAX)),
             places: Semaphore::new(READS_MAX),
+            head,
+            tail,
+            unindexed,
         }
     }
 
@@ -100,7 +113,7 @@ impl Readers {
         };
         match idle {
             Some(reader) => Ok(reader),
-            None => Reader::open(&self.path),
+            None => Reader::open(self),
         }
     }
 
@@ -114,6 +127,9 @@ impl Readers {
 /// One connection.
 pub(super) struct Reader {
     connection: Connection,
+    head: watch::Receiver<Position>,
+    tail: Arc<Tail>,
+    unindexed: Arc<Unindexed>,
     names: Names,
 }
 
@@ -126,9 +142,12 @@ struct Names {
 }
 
 impl Reader {
-    fn open(path: &Path) -> Result<Self, Failure> {
+    fn open(readers: &Readers) -> Result<Self, Failure> {
         Ok(Self {
-            connection: schema::open_for_reading(path)?,
+            connection: schema::open_for_reading(&readers.path)?,
+            head: readers.head.clone(),
+            tail: Arc::clone(&readers.tail),
+            unindexed: Arc::clone(&readers.unindexed),
             names: Names {
                 streams: LruCache::new(NAMES_MAX),
                 stream_ids: LruCache::new(NAMES_MAX),
@@ -148,13 +167,76 @@ impl Reader {
         let Some(stream_id) = self.names.stream_id(&self.connection, stream)? else {
             return Ok(Vec::new());
         };
+        match direction {
+            Direction::Forward => self.forward(stream, stream_id, from, limit),
+            Direction::Backward => self.backward(stream, stream_id, from, limit),
+        }
+    }
+
+    // Either way it asks first for what the index does not know yet, then the index: what moves from
+    // the one to the other meanwhile is seen twice, never missed.
+
+    fn forward(
+        &mut self,
+        stream: &StreamName,
+        stream_id: i64,
+        from: Version,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Arc<RecordedEvent>>> {
+        let head = *self.head.borrow();
+        let newest = self.unindexed.from(stream_id, from, limit);
+        let mut events = self.indexed(stream_id, from, Direction::Forward, limit)?;
+        for (version, position) in newest {
+            if events.len() == limit || position > head {
+                break;
+            }
+            if events.last().is_none_or(|last| last.version < version) {
+                events.push(self.at(stream, version, position)?);
+            }
+        }
+        Ok(events)
+    }
+
+    fn backward(
+        &mut self,
+        stream: &StreamName,
+        stream_id: i64,
+        from: Version,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Arc<RecordedEvent>>> {
+        let head = *self.head.borrow();
+        let newest = self.unindexed.down_from(stream_id, from, head, limit);
+        let events = newest.iter();
+        let mut events = events
+            .map(|(version, position)| self.at(stream, *version, *position))
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        let below = newest.last().map_or(from, |(last, _)| Version(last.0 - 1));
+        let left = limit - events.len();
+        if left > 0 {
+            events.extend(self.indexed(stream_id, below, Direction::Backward, left)?);
+        }
+        Ok(events)
+    }
+
+    /// Up to `limit` events that the file's index knows.
+    fn indexed(
+        &mut self,
+        stream_id: i64,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Arc<RecordedEvent>>> {
         let mut select = self.connection.prepare_cached(match direction {
-            Direction::Forward => {
-                select!("WHERE stream_id = ?1 AND version >= ?2 ORDER BY version LIMIT ?3")
-            }
-            Direction::Backward => {
-                select!("WHERE stream_id = ?1 AND version <= ?2 ORDER BY version DESC LIMIT ?3")
-            }
+            Direction::Forward => select!(
+                "JOIN stream_events AS places ON places.position = events.position \
+                 WHERE places.stream_id = ?1 AND places.version >= ?2 \
+                 ORDER BY places.version LIMIT ?3"
+            ),
+            Direction::Backward => select!(
+                "JOIN stream_events AS places ON places.position = events.position \
+                 WHERE places.stream_id = ?1 AND places.version <= ?2 \
+                 ORDER BY places.version DESC LIMIT ?3"
+            ),
         })?;
         let limit = schema::to_sql(limit as u64);
         let mut rows = select.query((stream_id, schema::to_sql(from.0), limit))?;
@@ -163,6 +245,34 @@ impl Reader {
             events.push(self.names.event(&self.connection, row)?);
         }
         Ok(events)
+    }
+
+    /// The event at `position`, which is `version` of `stream`.
+    fn at(
+        &mut self,
+        stream: &StreamName,
+        version: Version,
+        position: Position,
+    ) -> rusqlite::Result<Arc<RecordedEvent>> {
+        if let Some(event) = self.tail.at(position)
+            && event.stream == *stream
+            && event.version == version
+        {
+            return Ok(event);
+        }
+        let mut select = self.connection.prepare_cached(select!(
+            "WHERE position = ?1 AND stream_id = ?2 AND version = ?3"
+        ))?;
+        let stream_id = self.names.stream_id(&self.connection, stream)?;
+        let mut rows = select.query((
+            schema::to_sql(position.0),
+            stream_id,
+            schema::to_sql(version.0),
+        ))?;
+        match rows.next()? {
+            Some(row) => self.names.event(&self.connection, row),
+            None => Err(rusqlite::Error::QueryReturnedNoRows),
+        }
     }
 
     /// Up to `limit` events after `after`, fewer where they are large.

@@ -23,6 +23,9 @@ const WRITER_CACHE_KIB_MAX: i64 = 64 * 1024;
 /// What each reader's page cache may hold; the rest is in the kernel's.
 const READER_CACHE_KIB_MAX: i64 = 8 * 1024;
 
+/// `stream_events` is the index of `events` by stream; it has every event up to the position in
+/// `indexed`, and of each stream all up to some version.
+///
 /// Event ids have no index on purpose: keys that arrive in random order would touch a page of their
 /// own each, in the path that everybody waits for.
 const TABLES: &str = "
@@ -43,9 +46,16 @@ const TABLES: &str = "
         schema INTEGER NOT NULL,
         recorded_at INTEGER NOT NULL, -- UTC, microseconds since 1970
         metadata BLOB NOT NULL,
-        data BLOB NOT NULL,
-        UNIQUE (stream_id, version)
+        data BLOB NOT NULL
     ) STRICT;
+    CREATE TABLE stream_events (
+        stream_id INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        PRIMARY KEY (stream_id, version)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE indexed (position INTEGER NOT NULL) STRICT;
+    INSERT INTO indexed VALUES (0);
 ";
 
 /// What became of an operation on the file, as a fault of ours. A full disk is told apart only where

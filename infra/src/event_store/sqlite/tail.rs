@@ -44,6 +44,14 @@ impl Tail {
         *self.0.write() = Run::default();
     }
 
+    /// The event at `position`, if it is recent.
+    pub(super) fn at(&self, position: Position) -> Option<Arc<RecordedEvent>> {
+        let run = self.0.read();
+        let first = run.events.front()?.position.0;
+        let index = usize::try_from(position.0.checked_sub(first)?).ok()?;
+        run.events.get(index).cloned()
+    }
+
     /// Up to `limit` events after `after`; `None` where it does not reach back so far.
     pub(super) fn after(&self, after: Position, limit: usize) -> Option<Vec<Arc<RecordedEvent>>> {
         let run = self.0.read();

@@ -23,6 +23,7 @@ use super::reader;
 use super::schema::{self, from_sql, to_sql};
 use super::streams::{RECENT_EVENTS_MAX, Recent, Stream, Streams};
 use super::tail::Tail;
+use super::unindexed::{UNINDEXED_EVENTS_MAX, Unindexed};
 use crate::clock::Clock;
 use crate::event_store::{AppendError, Appended, Expected, NewEvent, RecordedEvent};
 use crate::failure::Failure;
@@ -32,6 +33,9 @@ const GROUP_REQUESTS_MAX: usize = 1_024;
 
 /// A transaction takes no more requests once it has this many bytes of data and metadata.
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Index entries are written this many at a time at least, so that those of one stream go together.
+const INDEX_ROWS_MIN: usize = 256;
 
 pub(super) const APPEND: &str = "append to the log";
 
@@ -53,6 +57,7 @@ pub(super) struct Writer {
     checkpoints: Checkpoints,
     clock: Clock,
     tail: Arc<Tail>,
+    unindexed: Arc<Unindexed>,
     head: watch::Sender<Position>,
     /// `None` after a failure: read again before the next group.
     log: Option<Log>,
@@ -64,16 +69,47 @@ struct Log {
     recorded_at: DateTime<Utc>,
     streams: Streams,
     event_types: HashMap<Arc<str>, i64>,
+    unindexed: Arc<Unindexed>,
+    sweep: Sweep,
     /// Appended by the group at hand.
     fresh: Vec<Arc<RecordedEvent>>,
 }
 
+/// Goes round the streams in the order of their numbers and moves their entries into the file's
+/// index. A stream that it visits is left only when all that was there on arrival is moved, so that
+/// after a round everything from before it is in the index.
+struct Sweep {
+    /// Where the log ended when the round began.
+    began: Position,
+    /// The stream at hand or the next one.
+    stream_id: i64,
+    /// Entries of the stream at hand that are still to be moved.
+    left: usize,
+}
+
+impl Sweep {
+    const fn begin(head: Position) -> Self {
+        Self {
+            began: head,
+            stream_id: 0,
+            left: 0,
+        }
+    }
+}
+
 impl Writer {
     /// Opens the file, makes it where there is none, and reads where the log ends.
-    pub(super) fn open(path: &Path, clock: Clock, tail: Arc<Tail>) -> Result<Self, Failure> {
+    pub(super) fn open(
+        path: &Path,
+        clock: Clock,
+        tail: Arc<Tail>,
+        unindexed: Arc<Unindexed>,
+    ) -> Result<Self, Failure> {
         let connection = schema::open_for_writing(path)?;
-        let log = Log::read(&connection).map_err(|error| schema::failure("open the log", error))?;
+        let log = Log::read(&connection, Arc::clone(&unindexed))
+            .map_err(|error| schema::failure("open the log", error))?;
         Ok(Self {
+            unindexed,
             checkpoints: Checkpoints::start(path)?,
             connection,
             clock,
@@ -104,6 +140,9 @@ impl Writer {
             }
             self.serve(&mut group);
             self.checkpoints.committed(&self.connection);
+        }
+        if let Err(error) = self.index_everything() {
+            tracing::warn!(%error, "the log's index was left incomplete; opening completes it");
         }
         self.checkpoints.close(&self.connection);
     }
@@ -171,7 +210,9 @@ impl Writer {
                 log.append(&self.connection, &stream, expected, events, now)
             })
             .collect::<rusqlite::Result<Vec<Answer>>>()?;
+        let moved = log.index(&self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
+        log.forget_indexed(&moved);
         let fresh = std::mem::take(&mut log.fresh);
         if !fresh.is_empty() {
             metrics::counter!("verbatim_log_events_total").increment(fresh.len() as u64);
@@ -183,10 +224,23 @@ impl Writer {
         Ok(answers)
     }
 
+    /// Brings the index up to the end of the log, so that opening has nothing to look for.
+    fn index_everything(&mut self) -> rusqlite::Result<()> {
+        let Some(log) = &mut self.log else {
+            return Ok(());
+        };
+        log.sweep = Sweep::begin(log.head);
+        let transaction = self.connection.unchecked_transaction()?;
+        let moved = log.move_entries(&transaction, usize::MAX)?;
+        transaction.commit()?;
+        log.forget_indexed(&moved);
+        Ok(())
+    }
+
     /// Reads the log again after a failure. Should the failed group be in it after all, those who
     /// follow the log hear of it now.
     fn recover(&self) -> rusqlite::Result<Log> {
-        let log = Log::read(&self.connection)?;
+        let log = Log::read(&self.connection, Arc::clone(&self.unindexed))?;
         let moved = log.head != *self.head.borrow();
         if moved {
             self.tail.clear();
@@ -204,7 +258,8 @@ fn bytes_of(request: &Request) -> usize {
 }
 
 impl Log {
-    fn read(file: &Connection) -> rusqlite::Result<Self> {
+    fn read(file: &Connection, unindexed: Arc<Unindexed>) -> rusqlite::Result<Self> {
+        unindexed.replace(find_unindexed(file)?);
         let last = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1";
         let last = file
             .query_row(last, [], |row| {
@@ -220,6 +275,8 @@ impl Log {
                 .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, recorded_at))?,
             streams: Streams::new(),
             event_types: types.collect::<rusqlite::Result<_>>()?,
+            unindexed,
+            sweep: Sweep::begin(Position(head)),
             fresh: Vec::new(),
         })
     }
@@ -273,11 +330,10 @@ impl Log {
         let Some(id) = reader::stream_id(file, name)? else {
             return Ok(None);
         };
-        let last = "SELECT version FROM events WHERE stream_id = ?1 ORDER BY version DESC LIMIT 1";
-        let version = file
-            .prepare_cached(last)?
-            .query_row([id], |row| from_sql(row, 0))?;
-        let version = Version(version);
+        let version = match self.unindexed.version(id) {
+            Some(version) => version,
+            None => indexed_version(file, id)?,
+        };
         let stream = Stream {
             id,
             version,
@@ -328,7 +384,7 @@ impl Log {
         let end = self.streams.get(name).map_or(Version::ZERO, |s| s.version);
         for last_version in candidates {
             if last_version <= end
-                && let Some(appended) = recorded(file, stream_id, last_version, events)?
+                && let Some(appended) = self.recorded(file, stream_id, last_version, events)?
             {
                 return Ok(Some(appended));
             }
@@ -352,7 +408,7 @@ impl Log {
             return Ok(());
         };
         let after = version.0.saturating_sub(RECENT_EVENTS_MAX as u64);
-        let ids = ids_after(file, stream_id, Version(after), RECENT_EVENTS_MAX)?;
+        let ids = self.ids_after(file, stream_id, Version(after), RECENT_EVENTS_MAX)?;
         let recent = ids.into_iter().map(|(id, _)| id).collect();
         self.streams.set_recent(name, recent);
         Ok(())
@@ -390,6 +446,7 @@ impl Log {
             ))?;
             self.head = position;
             self.streams.append(name, event.id);
+            self.unindexed.push(stream_id, version, position);
             self.fresh.push(Arc::new(RecordedEvent {
                 position,
                 stream: name.clone(),
@@ -421,45 +478,144 @@ impl Log {
         self.event_types.insert(Arc::clone(&name), id);
         Ok((name, id))
     }
+
+    /// Where `events` stand, if they are the ones that end at `last_version`.
+    fn recorded(
+        &self,
+        file: &Connection,
+        stream_id: i64,
+        last_version: Version,
+        events: &[NewEvent],
+    ) -> rusqlite::Result<Option<Appended>> {
+        let Some(after) = last_version.0.checked_sub(events.len() as u64) else {
+            return Ok(None);
+        };
+        let there = self.ids_after(file, stream_id, Version(after), events.len())?;
+        let same = there.len() == events.len()
+            && there
+                .iter()
+                .zip(events)
+                .all(|((id, _), event)| *id == event.id);
+        Ok(there.last().filter(|_| same).map(|(_, position)| Appended {
+            first_version: Version(after + 1),
+            last_version,
+            position: *position,
+        }))
+    }
+
+    /// The ids and positions of up to `limit` events of a stream, oldest first.
+    fn ids_after(
+        &self,
+        file: &Connection,
+        stream_id: i64,
+        after: Version,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<(EventId, Position)>> {
+        let mut select = file.prepare_cached(
+            "SELECT id, events.position FROM events \
+             JOIN stream_events AS places ON places.position = events.position \
+             WHERE places.stream_id = ?1 AND places.version > ?2 ORDER BY places.version LIMIT ?3",
+        )?;
+        let rows = select.query_map((stream_id, to_sql(after.0), to_sql(limit as u64)), |row| {
+            let id = Uuid::from_bytes(row.get(0)?);
+            Ok((EventId(id), Position(from_sql(row, 1)?)))
+        })?;
+        let mut ids = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let from = after.plus(ids.len()).next();
+        let mut select = file.prepare_cached("SELECT id FROM events WHERE position = ?1")?;
+        for (_, position) in self.unindexed.from(stream_id, from, limit - ids.len()) {
+            let id = select.query_row([to_sql(position.0)], |row| row.get(0))?;
+            ids.push((EventId(Uuid::from_bytes(id)), position));
+        }
+        Ok(ids)
+    }
+
+    /// Moves entries into the file's index once there are too many; returns how many of which
+    /// streams.
+    fn index(&mut self, file: &Connection) -> rusqlite::Result<Vec<(i64, usize)>> {
+        match self.unindexed.events().checked_sub(UNINDEXED_EVENTS_MAX) {
+            None | Some(0) => Ok(Vec::new()),
+            Some(excess) => self.move_entries(file, excess.max(INDEX_ROWS_MIN)),
+        }
+    }
+
+    /// Moves up to `rows` entries, not beyond the end of the round.
+    fn move_entries(
+        &mut self,
+        file: &Connection,
+        mut rows: usize,
+    ) -> rusqlite::Result<Vec<(i64, usize)>> {
+        let mut insert = file.prepare_cached(
+            "INSERT INTO stream_events (stream_id, version, position) VALUES (?1, ?2, ?3)",
+        )?;
+        let mut moved = Vec::new();
+        while rows > 0 {
+            if self.sweep.left == 0 {
+                let Some((stream_id, left)) = self.unindexed.next_stream(self.sweep.stream_id)
+                else {
+                    file.prepare_cached("UPDATE indexed SET position = ?1")?
+                        .execute([to_sql(self.sweep.began.0)])?;
+                    self.sweep = Sweep::begin(self.head);
+                    break;
+                };
+                self.sweep.stream_id = stream_id;
+                self.sweep.left = left;
+            }
+            let stream_id = self.sweep.stream_id;
+            let count = self.sweep.left.min(rows);
+            for (version, position) in self.unindexed.from(stream_id, Version::ZERO, count) {
+                insert.execute((stream_id, to_sql(version.0), to_sql(position.0)))?;
+            }
+            moved.push((stream_id, count));
+            rows -= count;
+            self.sweep.left -= count;
+            if self.sweep.left == 0 {
+                self.sweep.stream_id += 1;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Forgets entries that the file has for good now.
+    fn forget_indexed(&self, moved: &[(i64, usize)]) {
+        for (stream_id, count) in moved {
+            self.unindexed.remove(*stream_id, *count);
+        }
+    }
 }
 
-/// Where `events` stand, if they are the ones that end at `last_version`.
-fn recorded(
-    file: &Connection,
-    stream_id: i64,
-    last_version: Version,
-    events: &[NewEvent],
-) -> rusqlite::Result<Option<Appended>> {
-    let Some(after) = last_version.0.checked_sub(events.len() as u64) else {
-        return Ok(None);
-    };
-    let there = ids_after(file, stream_id, Version(after), events.len())?;
-    let same = there.len() == events.len()
-        && there
-            .iter()
-            .zip(events)
-            .all(|((id, _), event)| *id == event.id);
-    Ok(there.last().filter(|_| same).map(|(_, position)| Appended {
-        first_version: Version(after + 1),
-        last_version,
-        position: *position,
-    }))
+/// The last version of a stream that the file's index knows.
+fn indexed_version(file: &Connection, stream_id: i64) -> rusqlite::Result<Version> {
+    let last =
+        "SELECT version FROM stream_events WHERE stream_id = ?1 ORDER BY version DESC LIMIT 1";
+    let version = file
+        .prepare_cached(last)?
+        .query_row([stream_id], |row| from_sql(row, 0))
+        .optional()?;
+    Ok(Version(version.unwrap_or(0)))
 }
 
-/// The ids and positions of up to `limit` events of a stream.
-fn ids_after(
-    file: &Connection,
-    stream_id: i64,
-    after: Version,
-    limit: usize,
-) -> rusqlite::Result<Vec<(EventId, Position)>> {
-    let mut select = file.prepare_cached(
-        "SELECT id, position FROM events WHERE stream_id = ?1 AND version > ?2 ORDER BY version \
-         LIMIT ?3",
+/// Finds the events that the file's index does not know: those after the last full round, less those
+/// that the next round had come to.
+fn find_unindexed(file: &Connection) -> rusqlite::Result<Unindexed> {
+    let unindexed = Unindexed::default();
+    let mut indexed: HashMap<i64, Version> = HashMap::new();
+    let mut select = file.prepare(
+        "SELECT stream_id, version, position FROM events \
+         WHERE position > (SELECT position FROM indexed) ORDER BY position",
     )?;
-    let rows = select.query_map((stream_id, to_sql(after.0), to_sql(limit as u64)), |row| {
-        let id = Uuid::from_bytes(row.get(0)?);
-        Ok((EventId(id), Position(from_sql(row, 1)?)))
-    })?;
-    rows.collect()
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let stream_id = row.get(0)?;
+        let version = Version(from_sql(row, 1)?);
+        let known = match indexed.get(&stream_id) {
+            Some(known) => *known,
+            None => indexed_version(file, stream_id)?,
+        };
+        indexed.insert(stream_id, known);
+        if version > known {
+            unindexed.push(stream_id, version, Position(from_sql(row, 2)?));
+        }
+    }
+    Ok(unindexed)
 }

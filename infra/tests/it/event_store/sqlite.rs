@@ -1,13 +1,15 @@
 //! What the embedded store promises beyond the port.
 
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::DateTime;
-use domain::{Position, Version};
+use domain::{Position, StreamName, Version};
 use infra::clock::Clock;
 use infra::event_store::{
-    AppendError, Direction, EVENT_BYTES_MAX, EventStore, Expected, SqliteEventStore,
-    SubscriptionItem, subscribe_all,
+    AppendError, Direction, EVENT_BYTES_MAX, EventStore, Expected, RecordedEvent, SqliteEventStore,
+    SubscriptionItem, subscribe_all, version_of,
 };
 use infra::failure::{Failure, FailureSort};
 
@@ -123,4 +125,98 @@ async fn a_closed_store_finishes_what_it_took_and_says_that_it_is_closed() {
 
 fn assert_unavailable(failure: &Failure) {
     assert_eq!(failure.sort(), FailureSort::Unavailable, "{failure}");
+}
+
+/// Enough events that the index by stream is written in several rounds.
+const MANY_BATCHES: u64 = 1_200;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_stream_is_whole_while_its_index_lags_and_after_a_crash_at_any_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.db");
+    let store = Arc::new(SqliteEventStore::open(&path, Clock::system()).unwrap());
+    for number in 0..MANY_BATCHES {
+        let name = uneven_stream(number);
+        let batch = events(number * 1_000..number * 1_000 + 20 + number % 130);
+        let reading = Arc::clone(&store);
+        let reader = tokio::spawn(async move { read_the_end(&*reading, number).await });
+        let appended = store.append(&name, Expected::Any, batch).await.unwrap();
+        let last = version_of(&*store, &name).await.unwrap();
+        assert_eq!(last, appended.last_version);
+        reader.await.unwrap();
+        if number % 300 == 299 {
+            check_a_copy(folder.path()).await;
+        }
+    }
+    check_streams(&*store).await;
+    store.close().await;
+    drop(store);
+    let store = SqliteEventStore::open(&path, Clock::system()).unwrap();
+    check_streams(&store).await;
+    store.close().await;
+}
+
+/// One busy stream, some quiet ones, and always a new one.
+fn uneven_stream(number: u64) -> StreamName {
+    match number % 4 {
+        0 => stream("conversation-busy"),
+        1 => stream(&format!("conversation-new-{number}")),
+        _ => stream(&format!("conversation-{}", number * 7 % 41)),
+    }
+}
+
+/// Reads the end of some stream while it may grow: without gaps, whichever way.
+async fn read_the_end(store: &dyn EventStore, number: u64) {
+    let name = uneven_stream(number * 5);
+    let known = version_of(store, &name).await.unwrap();
+    let back = store.read_stream(&name, Version(u64::MAX), Direction::Backward, 300);
+    let back = back.await.unwrap();
+    let from = Version(known.0.saturating_sub(200).max(1));
+    let forward = store.read_stream(&name, from, Direction::Forward, 1_000);
+    let forward = forward.await.unwrap();
+    assert!(back.first().map_or(0, |event| event.version.0) >= known.0);
+    assert!(back.is_sorted_by(|one, next| one.version == next.version.next()));
+    assert!(forward.last().map_or(0, |event| event.version.0) >= known.0);
+    assert!(forward.is_sorted_by(|one, next| one.version.next() == next.version));
+    assert!(forward.first().is_none_or(|event| event.version == from));
+}
+
+/// What a crash at this moment would leave: the files as they are.
+async fn check_a_copy(folder: &Path) {
+    let crashed = tempfile::tempdir().unwrap();
+    for file in ["log.db", "log.db-wal"] {
+        std::fs::copy(folder.join(file), crashed.path().join(file)).unwrap();
+    }
+    let path = crashed.path().join("log.db");
+    let store = SqliteEventStore::open(&path, Clock::system()).unwrap();
+    check_streams(&store).await;
+    // And it goes on from there.
+    let name = uneven_stream(0);
+    let end = version_of(&store, &name).await.unwrap();
+    let batch = events([u64::MAX]);
+    let appended = store.append(&name, Expected::Exact(end), batch).await;
+    assert_eq!(appended.unwrap().first_version, end.next());
+    store.close().await;
+}
+
+/// Each stream, read by itself, has what the whole log has of it.
+async fn check_streams(store: &dyn EventStore) {
+    let mut streams: HashMap<StreamName, Vec<Arc<RecordedEvent>>> = HashMap::new();
+    for event in all(store).await {
+        let events = streams.entry(event.stream.clone()).or_default();
+        events.push(event);
+    }
+    for (name, events) in streams {
+        let mut read = Vec::new();
+        loop {
+            let from = Version(read.len() as u64 + 1);
+            let page = store.read_stream(&name, from, Direction::Forward, 10_000);
+            let page = page.await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            read.extend(page);
+        }
+        assert!(read == events, "{name} is not whole");
+    }
 }
