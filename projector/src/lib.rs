@@ -1,1 +1,50 @@
-//! Placeholder.
+//! From the log to the read models: one projection for each, which folds events into rows and
+//! commits the rows together with how far it is. What the rows look like is in
+//! `infra::read_models`; nothing here answers a query.
+//!
+//! A projection owns its tables: it applies every event once, in order, whatever interrupts it. A
+//! new version of one is filled beside the old and takes its place when it has caught up.
+
+mod conversations;
+mod fact;
+mod generation;
+mod members;
+mod messages;
+mod projector;
+mod receipts;
+mod users;
+
+pub use projector::{ProjectionStatus, Projector, ProjectorError, Rebuild, UnknownProjection};
+
+use async_trait::async_trait;
+use infra::database::{DatabaseError, Transaction};
+use infra::read_models::Model;
+
+use crate::fact::{Fact, Parking};
+
+/// How events become the rows of one read model.
+#[async_trait]
+trait Projection: Send + Sync + 'static {
+    /// Of which model.
+    fn model(&self) -> &'static Model;
+
+    /// Folds `facts`, which are in the order of the log, and writes what changed. The result does
+    /// not depend on where one batch ends and the next begins. A fact that does not fit is parked
+    /// with the rest of its stream.
+    async fn apply(
+        &self,
+        transaction: &mut Transaction,
+        generation: u64,
+        facts: &[Fact],
+        parking: &mut Parking,
+    ) -> Result<(), DatabaseError>;
+}
+
+/// Every projection.
+static PROJECTIONS: [&dyn Projection; 5] = [
+    &conversations::Conversations,
+    &members::Members,
+    &messages::Messages,
+    &receipts::Receipts,
+    &users::Users,
+];

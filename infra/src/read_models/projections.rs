@@ -232,6 +232,24 @@ pub async fn swap(
     Ok(transaction.run(sql, &values).await? == 1)
 }
 
+/// Drops all generations of `model`, and the views that show them: it then answers nothing.
+pub async fn discard(transaction: &mut Transaction, model: &Model) -> Result<(), DatabaseError> {
+    let rows = transaction
+        .all(
+            "SELECT generation FROM projections WHERE name = $1",
+            &[model.name.into()],
+        )
+        .await?;
+    for table in model.tables {
+        let sql = format!("DROP VIEW IF EXISTS {}", table.name);
+        transaction.run(&sql, &[]).await?;
+    }
+    for row in rows {
+        forget(transaction, model, row.get("generation")?).await?;
+    }
+    Ok(())
+}
+
 async fn forget(
     transaction: &mut Transaction,
     model: &Model,

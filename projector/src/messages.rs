@@ -1,0 +1,276 @@
+//! The fold behind `infra::read_models::messages`. A delete wins over any edit, of the edits the
+//! last wins, a reaction is there or it is not; what changes nothing folds to nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use domain::ConversationId;
+use domain::conversation::{
+    ConversationEvent, MessageDeleted, MessageEdited, MessageSent, Reaction as ReactionFact,
+};
+use infra::database::{DatabaseError, Transaction};
+use infra::read_models::Model;
+use infra::read_models::messages::{
+    self, Changes, Message, MessageKey, Reaction, ReactionKey, Revision,
+};
+
+use crate::Projection;
+use crate::conversations::conversation_event;
+use crate::fact::{Fact, Parking, Unfit};
+
+/// Folds messages.
+pub(crate) struct Messages;
+
+#[async_trait]
+impl Projection for Messages {
+    fn model(&self) -> &'static Model {
+        &messages::MODEL
+    }
+
+    async fn apply(
+        &self,
+        transaction: &mut Transaction,
+        generation: u64,
+        facts: &[Fact],
+        parking: &mut Parking,
+    ) -> Result<(), DatabaseError> {
+        let touched = Touched::by(facts);
+        let mut fold = Fold::default();
+        for row in messages::load(transaction, generation, touched.messages).await? {
+            fold.messages.insert(key_of(&row), row);
+        }
+        let reactions: Vec<&ReactionKey> = touched.reactions.iter().collect();
+        for row in messages::load_reactions(transaction, generation, &reactions).await? {
+            let key = ReactionKey {
+                conversation: row.conversation,
+                message: row.message,
+                emoji: row.emoji.clone(),
+                member: row.member,
+            };
+            fold.reactions.insert(key, Some(row));
+        }
+        let ordinals =
+            messages::load_ordinals(transaction, generation, touched.conversations).await?;
+        fold.ordinals.extend(ordinals);
+        parking.fold(facts, |fact| fold.fold(fact));
+        messages::store(transaction, generation, &fold.into_changes()).await
+    }
+}
+
+/// What a batch needs to know of before.
+#[derive(Default)]
+struct Touched {
+    messages: BTreeSet<MessageKey>,
+    reactions: BTreeSet<ReactionKey>,
+    conversations: BTreeSet<ConversationId>,
+}
+
+impl Touched {
+    fn by(facts: &[Fact]) -> Self {
+        let mut touched = Self::default();
+        for fact in facts {
+            let Ok((conversation, event)) = conversation_event(fact) else {
+                continue;
+            };
+            let message = match event {
+                ConversationEvent::MessageSent(_) => {
+                    touched.conversations.insert(conversation);
+                    continue;
+                }
+                ConversationEvent::MessageEdited(edited) => edited.message,
+                ConversationEvent::MessageDeleted(deleted) => deleted.message,
+                ConversationEvent::ReactionAdded(reaction)
+                | ConversationEvent::ReactionRemoved(reaction) => {
+                    touched
+                        .reactions
+                        .insert(reaction_key(conversation, reaction));
+                    reaction.message
+                }
+                ConversationEvent::Started(_)
+                | ConversationEvent::Renamed(_)
+                | ConversationEvent::SettingsChanged(_)
+                | ConversationEvent::MemberAdded(_)
+                | ConversationEvent::MemberRemoved(_)
+                | ConversationEvent::MemberLeft(_)
+                | ConversationEvent::MemberRoleChanged(_)
+                | ConversationEvent::Archived(_)
+                | ConversationEvent::Unarchived(_) => continue,
+            };
+            touched.messages.insert(MessageKey {
+                conversation,
+                message,
+            });
+        }
+        touched
+    }
+}
+
+fn key_of(message: &Message) -> MessageKey {
+    MessageKey {
+        conversation: message.conversation,
+        message: message.seq,
+    }
+}
+
+/// U+0000 is stored as U+FFFD, so that the key is looked up so too.
+fn reaction_key(conversation: ConversationId, reaction: &ReactionFact) -> ReactionKey {
+    ReactionKey {
+        conversation,
+        message: reaction.message,
+        emoji: reaction.emoji.as_str().replace('\0', "\u{fffd}"),
+        member: reaction.member,
+    }
+}
+
+#[derive(Default)]
+struct Fold {
+    messages: BTreeMap<MessageKey, Message>,
+    changed: BTreeSet<MessageKey>,
+    revisions: Vec<Revision>,
+    reactions: BTreeMap<ReactionKey, Option<Reaction>>,
+    reactions_changed: BTreeSet<ReactionKey>,
+    stripped: BTreeSet<MessageKey>,
+    ordinals: BTreeMap<ConversationId, u64>,
+}
+
+impl Fold {
+    fn fold(&mut self, fact: &Fact) -> Result<(), Unfit> {
+        let (id, event) = conversation_event(fact)?;
+        match event {
+            ConversationEvent::MessageSent(sent) => self.sent(fact, id, sent),
+            ConversationEvent::MessageEdited(edited) => self.edited(fact, id, edited),
+            ConversationEvent::MessageDeleted(deleted) => self.deleted(fact, id, deleted),
+            ConversationEvent::ReactionAdded(reaction) => self.reacted(fact, id, reaction),
+            ConversationEvent::ReactionRemoved(reaction) => {
+                let key = reaction_key(id, reaction);
+                if let Some(there) = self.reactions.get_mut(&key)
+                    && there.take().is_some()
+                {
+                    self.reactions_changed.insert(key);
+                }
+            }
+            ConversationEvent::Started(_)
+            | ConversationEvent::Renamed(_)
+            | ConversationEvent::SettingsChanged(_)
+            | ConversationEvent::MemberAdded(_)
+            | ConversationEvent::MemberRemoved(_)
+            | ConversationEvent::MemberLeft(_)
+            | ConversationEvent::MemberRoleChanged(_)
+            | ConversationEvent::Archived(_)
+            | ConversationEvent::Unarchived(_) => {}
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, fact: &Fact, conversation: ConversationId, sent: &MessageSent) {
+        let ordinal = self.ordinals.entry(conversation).or_default();
+        *ordinal += 1;
+        let message = Message {
+            conversation,
+            seq: fact.version,
+            position: fact.position,
+            ordinal: *ordinal,
+            author: sent.author,
+            body: Some(sent.body.value.as_str().to_owned()),
+            reply_to: sent.reply_to,
+            sent_at: fact.at,
+            edited_seq: None,
+            edited_at: None,
+            deleted_seq: None,
+            deleted_by: None,
+            deleted_reason: None,
+            deleted_at: None,
+        };
+        let key = key_of(&message);
+        self.messages.insert(key, message);
+        self.changed.insert(key);
+    }
+
+    fn edited(&mut self, fact: &Fact, conversation: ConversationId, edited: &MessageEdited) {
+        let key = MessageKey {
+            conversation,
+            message: edited.message,
+        };
+        let Some(message) = self.messages.get_mut(&key) else {
+            return;
+        };
+        // A deleted message has no body.
+        let Some(body) = message.body.take() else {
+            return;
+        };
+        self.revisions.push(Revision {
+            conversation,
+            message: message.seq,
+            seq: message.edited_seq.unwrap_or(message.seq),
+            body,
+            at: message.edited_at.unwrap_or(message.sent_at),
+        });
+        message.body = Some(edited.body.value.as_str().to_owned());
+        message.edited_seq = Some(fact.version);
+        message.edited_at = Some(fact.at);
+        self.changed.insert(key);
+    }
+
+    fn deleted(&mut self, fact: &Fact, conversation: ConversationId, deleted: &MessageDeleted) {
+        let key = MessageKey {
+            conversation,
+            message: deleted.message,
+        };
+        let Some(message) = self.messages.get_mut(&key) else {
+            return;
+        };
+        if message.deleted_seq.is_some() {
+            return;
+        }
+        message.body = None;
+        message.deleted_seq = Some(fact.version);
+        message.deleted_by = Some(deleted.by);
+        message.deleted_reason = deleted
+            .reason
+            .as_ref()
+            .map(|reason| reason.value.as_str().to_owned());
+        message.deleted_at = Some(fact.at);
+        self.changed.insert(key);
+        self.stripped.insert(key);
+    }
+
+    fn reacted(&mut self, fact: &Fact, conversation: ConversationId, reaction: &ReactionFact) {
+        let message = self.messages.get(&MessageKey {
+            conversation,
+            message: reaction.message,
+        });
+        let there = message.is_some_and(|message| message.deleted_seq.is_none());
+        let key = reaction_key(conversation, reaction);
+        if !there || matches!(self.reactions.get(&key), Some(Some(_))) {
+            return;
+        }
+        let added = Reaction {
+            conversation,
+            message: reaction.message,
+            emoji: key.emoji.clone(),
+            member: reaction.member,
+            seq: fact.version,
+            reacted_at: fact.at,
+        };
+        self.reactions.insert(key.clone(), Some(added));
+        self.reactions_changed.insert(key);
+    }
+
+    fn into_changes(mut self) -> Changes {
+        let mut changes = Changes {
+            revisions: self.revisions,
+            stripped: self.stripped.into_iter().collect(),
+            ..Changes::default()
+        };
+        for key in self.changed {
+            changes.messages.extend(self.messages.remove(&key));
+        }
+        for key in self.reactions_changed {
+            match self.reactions.remove(&key).flatten() {
+                Some(reaction) => changes.reactions.push(reaction),
+                None => changes.reactions_gone.push(key),
+            }
+        }
+        changes
+    }
+}

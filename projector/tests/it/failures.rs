@@ -1,0 +1,338 @@
+//! Damage, doubles, what cannot be applied, and rebuilding.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+
+use domain::conversation::HistoryVisibility::Start;
+use domain::{Actor, CommandId, Metadata, StreamName};
+use infra::clock::fresh_id;
+use infra::database::Database;
+use infra::event_store::NewEvent;
+use infra::read_models::projections::{self, ProjectionState};
+use infra::read_models::{ReadError, Snapshot, messages, wait_for};
+use projector::ProjectorError;
+
+use crate::harness::{ALL, BOTH, Kinds, Log, Running, Scratch, dump, until, user, version};
+
+async fn talk(log: &Log, messages: usize) {
+    let room = log.group(user(1), &[user(2)], Start).await;
+    for number in 0..messages {
+        let seq = room
+            .send(user(1), &format!("message {number} {}", "x".repeat(200)))
+            .await;
+        room.seen(user(2), seq).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_database_comes_back() {
+    let log = Log::new();
+    talk(&log, 50).await;
+    let scratch = Scratch::new(Kinds::Sqlite).await;
+    let database = scratch.open().await;
+    let running = Running::start(&log, &database);
+    running.caught_up(&log).await;
+    running.stop().await.unwrap();
+    let before = dump(&database).await;
+    database.close().await;
+    for entry in fs::read_dir(scratch.folder.path()).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let database = scratch.open().await;
+    let running = Running::start(&log, &database);
+    running.caught_up(&log).await;
+    assert_eq!(dump(&database).await, before);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_moved_aside_and_built_again() {
+    let damages: [fn(&fs::File, u64); 3] = [
+        |file, _| file.write_all_at(b"not a database, surely", 0).unwrap(),
+        |file, length| file.set_len(length / 2).unwrap(),
+        |file, length| {
+            let garbage = vec![0xa5; 4096 * 3];
+            file.write_all_at(&garbage, length / 8192 * 4096).unwrap();
+        },
+    ];
+    let log = Log::new();
+    talk(&log, 400).await;
+    for damage in damages {
+        let scratch = Scratch::new(Kinds::Sqlite).await;
+        let database = scratch.open().await;
+        let running = Running::start(&log, &database);
+        running.caught_up(&log).await;
+        running.stop().await.unwrap();
+        let before = dump(&database).await;
+        database.close().await;
+        let path = scratch.folder.path().join("read.db");
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        damage(&file, file.metadata().unwrap().len());
+
+        let database = scratch.open().await;
+        let unready = Snapshot::of(&database, &ALL).await;
+        assert!(matches!(unready, Err(ReadError::Behind(_))));
+        let running = Running::start(&log, &database);
+        running.caught_up(&log).await;
+        assert_eq!(dump(&database).await, before);
+        let aside = fs::read_dir(scratch.folder.path())
+            .unwrap()
+            .filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                name.to_string_lossy().starts_with("read.db.damaged-")
+            })
+            .count();
+        assert_eq!(aside, 1);
+        running.stop().await.unwrap();
+        database.close().await;
+    }
+}
+
+#[tokio::test]
+async fn damage_that_shows_while_running_is_repaired_while_running() {
+    let log = Log::new();
+    talk(&log, 2_000).await;
+    let scratch = Scratch::new(Kinds::Sqlite).await;
+    let database = scratch.open().await;
+    let running = Running::start(&log, &database);
+    running.caught_up(&log).await;
+    let before = dump(&database).await;
+    // Every page but the first: the header and the schema are still good.
+    let path = scratch.folder.path().join("read.db");
+    checkpoint_by_reopening(&path).await;
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.write_all_at(&vec![0xa5; usize::try_from(length).unwrap() - 4096], 4096)
+        .unwrap();
+    // Reading meets the damage; whoever reads is told to come again.
+    until(async || {
+        let fresh = Snapshot::of(&database, &ALL).await;
+        let Ok(mut snapshot) = fresh else {
+            return false;
+        };
+        let room = log.store.clone();
+        drop(room);
+        messages::one(
+            &mut snapshot,
+            domain::ConversationId(fresh_id()),
+            version(1),
+        )
+        .await
+        .is_ok()
+    })
+    .await;
+    running.caught_up(&log).await;
+    assert_eq!(dump(&database).await, before);
+    running.stop().await.unwrap();
+}
+
+/// Brings everything from the side file into the file itself.
+async fn checkpoint_by_reopening(path: &std::path::Path) {
+    let other = Database::open(path.to_str().unwrap()).await.unwrap();
+    let mut transaction = other.write().await.unwrap();
+    transaction
+        .run("CREATE TABLE IF NOT EXISTS filler (x INTEGER)", &[])
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    other.close().await;
+}
+
+#[tokio::test]
+async fn a_second_projector_stops_with_a_clear_error() {
+    for kind in BOTH {
+        let log = Log::new();
+        talk(&log, 5).await;
+        let scratch = Scratch::new(kind).await;
+        let (one, other) = (scratch.open().await, scratch.open().await);
+        let first = Running::start(&log, &one);
+        first.caught_up(&log).await;
+        let second = Running::start(&log, &other);
+        second.caught_up(&log).await;
+        // One of them moves the checkpoint first, and the other notices.
+        talk(&log, 5).await;
+        let ended = tokio::select! {
+            ended = first.ended() => ended,
+            ended = second.ended() => ended,
+        };
+        assert!(matches!(ended, Err(ProjectorError::OtherOwner { .. })));
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_parks_its_conversation_alone() {
+    for kind in BOTH {
+        let log = Log::new();
+        let good = log.group(user(1), &[], Start).await;
+        let bad = log.group(user(1), &[], Start).await;
+        let before = bad.send(user(1), "before").await;
+        let metadata = Metadata {
+            actor: Actor::System,
+            command_id: CommandId(fresh_id()),
+            command_hash: "00".to_owned(),
+            correlation_id: None,
+            causation_id: None,
+            traceparent: None,
+            occurred_at: None,
+        };
+        let unreadable = NewEvent {
+            id: domain::EventId(fresh_id()),
+            event_type: "message-sent",
+            schema: 1,
+            data: "{\"author\": 7}".into(),
+            metadata: serde_json::to_vec(&metadata).unwrap().into(),
+        };
+        log.append_raw(StreamName::conversation(bad.id), unreadable)
+            .await;
+        let parked_at = log.head();
+        let after = bad.send(user(1), "after").await;
+        let other = good.send(user(1), "elsewhere").await;
+
+        let scratch = Scratch::new(kind).await;
+        let database = scratch.open().await;
+        let running = Running::start(&log, &database);
+        running.caught_up(&log).await;
+        let mut snapshot = Snapshot::of(&database, &[&messages::MODEL]).await.unwrap();
+        for (room, seq, there) in [
+            (bad.id, before, true),
+            (bad.id, after, false),
+            (good.id, other, true),
+        ] {
+            let message = messages::one(&mut snapshot, room, seq).await.unwrap();
+            assert_eq!(message.is_some(), there);
+        }
+        drop(snapshot);
+        let status = running.projector.status().await.unwrap();
+        let parked: Vec<_> = status.iter().map(|s| (s.name.as_str(), s.parked)).collect();
+        assert_eq!(
+            parked,
+            [
+                ("conversations", 1),
+                ("members", 1),
+                ("messages", 1),
+                ("receipts", 0),
+                ("users", 0)
+            ]
+        );
+        let parked = projections::parked(&database, &messages::MODEL, 1)
+            .await
+            .unwrap();
+        assert_eq!(parked[0].position, parked_at);
+        running.stop().await.unwrap();
+        // It stays parked after a restart.
+        let running = Running::start(&log, &database);
+        bad.send(user(1), "later").await;
+        running.caught_up(&log).await;
+        let mut snapshot = Snapshot::of(&database, &[&messages::MODEL]).await.unwrap();
+        let later = messages::one(&mut snapshot, bad.id, after).await.unwrap();
+        assert_eq!(later, None);
+        drop(snapshot);
+        running.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_is_beside_the_live_one_until_it_takes_its_place() {
+    for kind in BOTH {
+        let log = Log::new();
+        talk(&log, 300).await;
+        let scratch = Scratch::new(kind).await;
+        let database = scratch.open().await;
+        let running = Running::start(&log, &database);
+        running.caught_up(&log).await;
+        let before = dump(&database).await;
+        let mut rebuild = running.projector.rebuild("messages").unwrap();
+        let done = rebuild.done();
+        tokio::pin!(done);
+        loop {
+            tokio::select! {
+                () = &mut done => break,
+                answered = Snapshot::of(&database, &ALL) => {
+                    // Whole, and never of an earlier position than was told before.
+                    let mut snapshot = answered.unwrap();
+                    assert_eq!(snapshot.position(), log.head());
+                    let sql = "SELECT count(*) AS messages FROM messages";
+                    let row = snapshot.first(sql, &[]).await.unwrap().unwrap();
+                    assert_eq!(row.get::<u64>("messages").unwrap(), 300);
+                }
+            }
+        }
+        assert_eq!(dump(&database).await, before);
+        let status = running.projector.status().await.unwrap();
+        assert_eq!(status.len(), ALL.len());
+        assert!(status.iter().all(|s| s.state == ProjectionState::Live));
+        assert!(running.projector.rebuild("no such").is_err());
+        running.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_model_of_another_version_is_replaced() {
+    for kind in BOTH {
+        let log = Log::new();
+        talk(&log, 10).await;
+        let scratch = Scratch::new(kind).await;
+        let database = scratch.open().await;
+        let running = Running::start(&log, &database);
+        running.caught_up(&log).await;
+        running.stop().await.unwrap();
+        let before = dump(&database).await;
+        let mut transaction = database.write().await.unwrap();
+        let sql = "UPDATE projections SET version = 999 WHERE name = 'messages'";
+        transaction.run(sql, &[]).await.unwrap();
+        transaction
+            .run("DELETE FROM messages_g1", &[])
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        let running = Running::start(&log, &database);
+        until(async || {
+            let status = running.projector.status().await.unwrap();
+            status.len() == ALL.len() && status.iter().all(|s| s.version == 1)
+        })
+        .await;
+        assert_eq!(dump(&database).await, before);
+        running.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_read_model_of_another_log_is_thrown_away() {
+    let (long, short) = (Log::new(), Log::new());
+    talk(&long, 20).await;
+    talk(&short, 2).await;
+    let scratch = Scratch::new(Kinds::Sqlite).await;
+    let database = scratch.open().await;
+    let running = Running::start(&long, &database);
+    running.caught_up(&long).await;
+    running.stop().await.unwrap();
+    let running = Running::start(&short, &database);
+    until(async || {
+        let status = running.projector.status().await.unwrap();
+        status.len() == ALL.len() && status.iter().all(|s| s.position == short.head())
+    })
+    .await;
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn waiting_for_a_position_ends_when_it_is_there_or_the_time_is_over() {
+    for kind in BOTH {
+        let log = Log::new();
+        talk(&log, 1).await;
+        let scratch = Scratch::new(kind).await;
+        let database = scratch.open().await;
+        let running = Running::start(&log, &database);
+        running.caught_up(&log).await;
+        let future = domain::Position(log.head().0 + 1);
+        let none = std::time::Duration::ZERO;
+        let behind = wait_for(&database, &ALL, future, none).await;
+        assert!(matches!(behind, Err(ReadError::Behind(behind)) if behind.at == Some(log.head())));
+        let long = std::time::Duration::from_secs(5);
+        let (at, ()) = tokio::join!(wait_for(&database, &ALL, future, long), async {
+            log.register(user(9), "nine").await;
+        });
+        assert_eq!(at.unwrap(), future);
+        running.stop().await.unwrap();
+    }
+}

@@ -1,0 +1,223 @@
+//! What events become.
+
+use domain::conversation::HistoryVisibility::{Joined, Start};
+use infra::read_models::{Snapshot, conversations, members, messages, receipts, users};
+
+use crate::harness::{ALL, BOTH, Log, Running, Scratch, user, version};
+
+/// A projector that has caught up with what `tell` put into the log, on each kind of database.
+macro_rules! projected {
+    ($log:ident, $tell:expr, |$snapshot:ident| $check:expr) => {
+        for kind in BOTH {
+            let scratch = Scratch::new(kind).await;
+            let database = scratch.open().await;
+            let running = Running::start(&$log, &database);
+            $tell;
+            running.caught_up(&$log).await;
+            #[allow(unused_mut)]
+            let mut $snapshot = Snapshot::of(&database, &ALL).await.unwrap();
+            $check;
+            drop($snapshot);
+            running.stop().await.unwrap();
+        }
+    };
+}
+
+#[tokio::test]
+async fn of_edits_the_last_wins_and_a_delete_wins_over_all() {
+    let log = Log::new();
+    let (alice, bob) = (user(1), user(2));
+    let room = log.group(alice, &[bob], Start).await;
+    let first = room.send(alice, "one").await;
+    let second = room.send(alice, "two").await;
+    room.edit(alice, first, "one, edited").await;
+    let edited = room.edit(alice, first, "one, edited again").await;
+    room.react(bob, second, "+1").await;
+    let deleted = room.delete(bob, second).await;
+    room.edit(alice, second, "two, too late").await;
+    room.react(bob, second, "eyes").await;
+    projected!(log, (), |snapshot| {
+        let message = messages::one(&mut snapshot, room.id, first).await.unwrap();
+        let message = message.unwrap();
+        assert_eq!(message.body.as_deref(), Some("one, edited again"));
+        assert_eq!(message.edited_seq, Some(edited));
+        assert_eq!(message.ordinal, 1);
+        let message = messages::one(&mut snapshot, room.id, second).await.unwrap();
+        let message = message.unwrap();
+        assert_eq!(message.body, None);
+        assert_eq!(message.edited_seq, None);
+        assert_eq!(message.deleted_seq, Some(deleted));
+        assert_eq!(message.deleted_by, Some(bob));
+        assert_eq!(message.deleted_reason.as_deref(), Some("a reason"));
+        let span = (first, second);
+        let reactions = messages::reactions(&mut snapshot, room.id, span).await;
+        assert_eq!(reactions.unwrap(), []);
+        let replaced = messages::revisions(&mut snapshot, room.id, span).await;
+        let replaced: Vec<String> = replaced.unwrap().into_iter().map(|r| r.body).collect();
+        assert_eq!(replaced, ["one", "one, edited"]);
+        let listed = conversations::of_member(&mut snapshot, bob, None, 10).await;
+        let listed = listed.unwrap();
+        assert_eq!(listed[0].conversation.last_message_seq, Some(second));
+        assert_eq!(listed[0].conversation.last_message_preview, None);
+    });
+}
+
+#[tokio::test]
+async fn a_reaction_is_there_or_it_is_not() {
+    let log = Log::new();
+    let (alice, bob) = (user(1), user(2));
+    let room = log.group(alice, &[bob], Start).await;
+    let message = room.send(alice, "one").await;
+    let first = room.react(bob, message, "+1").await;
+    room.react(bob, message, "+1").await;
+    room.react(alice, message, "-1").await;
+    room.unreact(alice, message, "-1").await;
+    room.unreact(alice, message, "-1").await;
+    room.unreact(bob, message, "eyes").await;
+    let again = room.react(alice, message, "-1").await;
+    projected!(log, (), |snapshot| {
+        let span = (message, message);
+        let reactions = messages::reactions(&mut snapshot, room.id, span).await;
+        let reactions: Vec<_> = reactions
+            .unwrap()
+            .into_iter()
+            .map(|reaction| (reaction.emoji, reaction.member, reaction.seq))
+            .collect();
+        assert_eq!(
+            reactions,
+            [
+                ("+1".to_owned(), bob, first),
+                ("-1".to_owned(), alice, again)
+            ]
+        );
+    });
+}
+
+#[tokio::test]
+async fn unread_is_what_others_said_after_the_mark_and_did_not_delete() {
+    let log = Log::new();
+    let (alice, bob, carol) = (user(1), user(2), user(3));
+    let room = log.group(alice, &[bob], Joined).await;
+    room.send(alice, "1").await;
+    let seen = room.send(alice, "2").await;
+    room.send(bob, "3").await;
+    let taken_back = room.send(alice, "4").await;
+    let own_taken_back = room.send(bob, "5").await;
+    room.send(alice, "6").await;
+    room.seen(bob, seen).await;
+    room.delete(alice, taken_back).await;
+    room.delete(bob, own_taken_back).await;
+    room.add(carol).await;
+    room.send(alice, "7").await;
+    projected!(log, (), |snapshot| {
+        for (who, unread) in [(alice, 1), (bob, 2), (carol, 1)] {
+            let listed = conversations::of_member(&mut snapshot, who, None, 10).await;
+            assert_eq!(listed.unwrap()[0].unread, unread, "{who}");
+        }
+    });
+}
+
+#[tokio::test]
+async fn each_membership_has_its_own_view() {
+    let log = Log::new();
+    let (alice, bob, carol) = (user(1), user(2), user(3));
+    let room = log.group(alice, &[], Joined).await;
+    let early = room.send(alice, "1").await;
+    let joined = room.add(bob).await;
+    let between = room.send(alice, "2").await;
+    let left = room.remove(bob, alice).await;
+    room.send(alice, "3").await;
+    let again = room.add(bob).await;
+    room.show_history(Start).await;
+    room.add(carol).await;
+    room.leave(carol).await;
+    room.leave(carol).await;
+    for kind in BOTH {
+        let scratch = Scratch::new(kind).await;
+        let database = scratch.open().await;
+        let running = Running::start(&log, &database);
+        running.caught_up(&log).await;
+        let of_bob = members::of_conversation_user(&database, room.id, bob)
+            .await
+            .unwrap();
+        let spans: Vec<_> = of_bob
+            .iter()
+            .map(|m| (m.joined_seq, m.visible_from, m.left_seq))
+            .collect();
+        assert_eq!(spans, [(joined, joined, Some(left)), (again, again, None)]);
+        assert_eq!(of_bob[0].removed_by, Some(alice));
+        assert!(!of_bob[0].sees(early) && of_bob[0].sees(between));
+        let of_carol = members::of_user(&database, carol).await.unwrap();
+        assert_eq!(of_carol.len(), 1);
+        assert_eq!(of_carol[0].visible_from, version(1));
+        assert_eq!(of_carol[0].removed_by, None);
+        running.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_has_seen_a_message_is_told_by_the_first_mark_that_covers_it() {
+    let log = Log::new();
+    let (alice, bob, carol, late) = (user(1), user(2), user(3), user(4));
+    let room = log.group(alice, &[bob, carol], Joined).await;
+    let first = room.send(alice, "1").await;
+    let second = room.send(alice, "2").await;
+    let third = room.send(alice, "3").await;
+    room.delivered(bob, third).await;
+    room.seen(bob, first).await;
+    room.seen(bob, third).await;
+    let seen_at = log.clock.now();
+    room.seen(bob, second).await;
+    room.add(late).await;
+    room.seen(late, third).await;
+    projected!(log, (), |snapshot| {
+        let told = receipts::of_message(&mut snapshot, room.id, second, None, None, 10).await;
+        let told = told.unwrap();
+        let members: Vec<_> = told.iter().map(|receipt| receipt.member).collect();
+        assert_eq!(members, [bob, carol], "the late one could not see it");
+        let seen = told[0].seen.unwrap();
+        assert_eq!((seen.seq, seen.at), (third, seen_at));
+        assert_eq!(told[0].delivered.unwrap().seq, third);
+        assert_eq!((told[1].seen, told[1].delivered), (None, None));
+        let page = receipts::of_message(&mut snapshot, room.id, second, None, Some(bob), 10).await;
+        assert_eq!(page.unwrap()[0].member, carol);
+    });
+}
+
+#[tokio::test]
+async fn users_are_found_by_id_and_handle() {
+    let log = Log::new();
+    log.register(user(1), "alice").await;
+    log.grant(user(1), domain::user::SystemRole::Auditor).await;
+    projected!(log, (), |snapshot| {
+        let alice = users::by_handle(&mut snapshot, "alice").await.unwrap();
+        let alice = alice.unwrap();
+        assert_eq!(alice.id, user(1));
+        assert_eq!(alice.email.as_deref(), Some("alice@example.org"));
+        assert_eq!(alice.system_roles.len(), 1);
+        assert_eq!(
+            users::one(&mut snapshot, user(1)).await.unwrap(),
+            Some(alice)
+        );
+        assert_eq!(
+            users::by_handle(&mut snapshot, "nobody").await.unwrap(),
+            None
+        );
+    });
+}
+
+#[tokio::test]
+async fn text_that_postgres_cannot_store_is_stored_the_same_on_both() {
+    let log = Log::new();
+    let room = log.group(user(1), &[], Start).await;
+    let seq = room
+        .send(user(1), "nul \0 and \\u0000 'quoted' \"too\"")
+        .await;
+    projected!(log, (), |snapshot| {
+        let message = messages::one(&mut snapshot, room.id, seq).await.unwrap();
+        assert_eq!(
+            message.unwrap().body.as_deref(),
+            Some("nul \u{fffd} and \\u0000 'quoted' \"too\"")
+        );
+    });
+}

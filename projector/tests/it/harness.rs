@@ -1,0 +1,383 @@
+//! A log in memory, read databases of both kinds, and a few people who say things.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::conversation::{
+    ArchiveChanged, ConversationEvent, HistoryVisibility, Kind, MemberAdded, MemberLeft,
+    MemberRemoved, MemberRole, MessageDeleted, MessageEdited, MessageSent, Reaction, Renamed, Role,
+    SettingsChanged, Started,
+};
+use domain::receipts::{MarkedUpTo, ReceiptsEvent};
+use domain::user::{Registered, SystemRole, SystemRoleChanged, UserEvent};
+use domain::values::{DisplayName, Email, Emoji, Handle, MessageBody, Reason, Title};
+use domain::{
+    Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, StreamName, UserId,
+    Version,
+};
+use infra::clock::{Clock, fresh_id};
+use infra::database::Database;
+use infra::event_store::{EventStore, Expected, MemoryEventStore, NewEvent};
+use infra::read_models::{self, Model, wait_for};
+use projector::{Projector, ProjectorError};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The databases on which every test of a read model runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kinds {
+    Sqlite,
+    Postgres,
+}
+
+pub const BOTH: [Kinds; 2] = [Kinds::Sqlite, Kinds::Postgres];
+
+/// An empty read database of its own; gone when dropped, or with the server.
+pub struct Scratch {
+    pub url: String,
+    pub folder: TempDir,
+}
+
+impl Scratch {
+    pub async fn new(kind: Kinds) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = match kind {
+            Kinds::Sqlite => format!("sqlite:{}", folder.path().join("read.db").display()),
+            Kinds::Postgres => {
+                let server = std::env::var("VERBATIM_TEST_POSTGRES")
+                    .expect("run the tests with `cargo xtask test`");
+                let schema = format!("test_{}", fresh_id().simple());
+                let database = Database::open(&server).await.unwrap();
+                let mut transaction = database.write().await.unwrap();
+                transaction
+                    .run(&format!("CREATE SCHEMA {schema}"), &[])
+                    .await
+                    .unwrap();
+                transaction.commit().await.unwrap();
+                let joint = if server.contains('?') { '&' } else { '?' };
+                format!("{server}{joint}options=-csearch_path%3D{schema}")
+            }
+        };
+        Self { url, folder }
+    }
+
+    pub async fn open(&self) -> Database {
+        Database::open(&self.url).await.unwrap()
+    }
+}
+
+/// A log in memory whose clock the test moves.
+pub struct Log {
+    pub store: Arc<MemoryEventStore>,
+    pub clock: Clock,
+}
+
+pub fn start_of_time() -> DateTime<Utc> {
+    "2026-01-02T03:04:05.000006Z".parse().unwrap()
+}
+
+impl Log {
+    pub fn new() -> Self {
+        let clock = Clock::fixed(start_of_time());
+        Self {
+            store: Arc::new(MemoryEventStore::new(clock.clone())),
+            clock,
+        }
+    }
+
+    pub fn head(&self) -> Position {
+        *self.store.head().borrow()
+    }
+
+    /// Appends one event, a second after the one before.
+    pub async fn append(&self, stream: StreamName, event: impl Into<Event>) -> Seq {
+        self.append_by(stream, event, Actor::System).await
+    }
+
+    pub async fn append_by(
+        &self,
+        stream: StreamName,
+        event: impl Into<Event>,
+        actor: Actor,
+    ) -> Seq {
+        self.clock.set(self.clock.now() + TimeDelta::seconds(1));
+        let metadata = Metadata {
+            actor,
+            command_id: CommandId(fresh_id()),
+            command_hash: "00".to_owned(),
+            correlation_id: None,
+            causation_id: None,
+            traceparent: None,
+            occurred_at: None,
+        };
+        let event = NewEvent::encode(&event.into(), &metadata, 0).unwrap();
+        self.append_raw(stream, event).await
+    }
+
+    pub async fn append_raw(&self, stream: StreamName, event: NewEvent) -> Seq {
+        self.store
+            .append(&stream, Expected::Any, vec![event])
+            .await
+            .unwrap()
+            .last_version
+    }
+
+    /// The conversation `id`, to be spoken in.
+    pub fn room(&self, id: ConversationId) -> Room<'_> {
+        Room { log: self, id }
+    }
+
+    /// A group that `owner` starts.
+    pub async fn group(
+        &self,
+        owner: UserId,
+        members: &[UserId],
+        history_visibility: HistoryVisibility,
+    ) -> Room<'_> {
+        let room = self.room(ConversationId(fresh_id()));
+        let members = std::iter::once((owner, Role::Owner))
+            .chain(members.iter().map(|user| (*user, Role::Member)))
+            .map(|(user, role)| MemberRole { user, role })
+            .collect();
+        room.say(ConversationEvent::Started(Started {
+            kind: Kind::Group,
+            title: Some(Personal::new(owner, Title::parse("A group").unwrap())),
+            creator: Some(owner),
+            members,
+            history_visibility,
+        }))
+        .await;
+        room
+    }
+
+    pub async fn register(&self, user: UserId, handle: &str) {
+        let registered = Registered {
+            email: Some(Personal::new(
+                user,
+                Email::parse(&format!("{handle}@example.org")).unwrap(),
+            )),
+            display_name: Personal::new(user, DisplayName::parse(handle).unwrap()),
+            handle: Handle::parse(handle).unwrap(),
+            imported_from: None,
+        };
+        let stream = StreamName::user(user);
+        self.append(stream, UserEvent::Registered(registered)).await;
+    }
+
+    pub async fn grant(&self, user: UserId, role: SystemRole) {
+        let granted = UserEvent::SystemRoleGranted(SystemRoleChanged { role });
+        self.append(StreamName::user(user), granted).await;
+    }
+}
+
+/// A conversation in the log.
+#[derive(Clone, Copy)]
+pub struct Room<'a> {
+    pub log: &'a Log,
+    pub id: ConversationId,
+}
+
+impl Room<'_> {
+    pub async fn say(&self, event: ConversationEvent) -> Seq {
+        let stream = StreamName::conversation(self.id);
+        self.log.append(stream, event).await
+    }
+
+    pub async fn send(&self, author: UserId, body: &str) -> Seq {
+        let body = Personal::new(author, MessageBody::imported(body.to_owned()));
+        self.say(ConversationEvent::MessageSent(MessageSent {
+            author,
+            body,
+            reply_to: None,
+        }))
+        .await
+    }
+
+    pub async fn edit(&self, author: UserId, message: Seq, body: &str) -> Seq {
+        let body = Personal::new(author, MessageBody::imported(body.to_owned()));
+        self.say(ConversationEvent::MessageEdited(MessageEdited {
+            message,
+            body,
+        }))
+        .await
+    }
+
+    pub async fn delete(&self, by: UserId, message: Seq) -> Seq {
+        let reason = Some(Personal::new(by, Reason::parse("a reason").unwrap()));
+        self.say(ConversationEvent::MessageDeleted(MessageDeleted {
+            message,
+            by,
+            reason,
+        }))
+        .await
+    }
+
+    pub async fn react(&self, member: UserId, message: Seq, emoji: &str) -> Seq {
+        self.say(ConversationEvent::ReactionAdded(reaction(
+            member, message, emoji,
+        )))
+        .await
+    }
+
+    pub async fn unreact(&self, member: UserId, message: Seq, emoji: &str) -> Seq {
+        self.say(ConversationEvent::ReactionRemoved(reaction(
+            member, message, emoji,
+        )))
+        .await
+    }
+
+    pub async fn add(&self, user: UserId) -> Seq {
+        self.say(ConversationEvent::MemberAdded(MemberAdded {
+            user,
+            role: Role::Member,
+        }))
+        .await
+    }
+
+    pub async fn remove(&self, user: UserId, by: UserId) -> Seq {
+        self.say(ConversationEvent::MemberRemoved(MemberRemoved { user, by }))
+            .await
+    }
+
+    pub async fn leave(&self, user: UserId) -> Seq {
+        self.say(ConversationEvent::MemberLeft(MemberLeft { user }))
+            .await
+    }
+
+    pub async fn rename(&self, by: UserId, title: &str) -> Seq {
+        let title = Personal::new(by, Title::parse(title).unwrap());
+        self.say(ConversationEvent::Renamed(Renamed { title }))
+            .await
+    }
+
+    pub async fn show_history(&self, history_visibility: HistoryVisibility) -> Seq {
+        self.say(ConversationEvent::SettingsChanged(SettingsChanged {
+            history_visibility,
+        }))
+        .await
+    }
+
+    pub async fn archive(&self, by: UserId) -> Seq {
+        self.say(ConversationEvent::Archived(ArchiveChanged { by }))
+            .await
+    }
+
+    pub async fn seen(&self, member: UserId, seq: Seq) {
+        let mark = ReceiptsEvent::Seen(MarkedUpTo { member, seq });
+        self.log.append(StreamName::receipts(self.id), mark).await;
+    }
+
+    pub async fn delivered(&self, member: UserId, seq: Seq) {
+        let mark = ReceiptsEvent::Delivered(MarkedUpTo { member, seq });
+        self.log.append(StreamName::receipts(self.id), mark).await;
+    }
+}
+
+pub fn reaction(member: UserId, message: Seq, emoji: &str) -> Reaction {
+    Reaction {
+        message,
+        member,
+        emoji: Emoji::parse(emoji).unwrap(),
+    }
+}
+
+/// The `number`-th person.
+pub fn user(number: u128) -> UserId {
+    UserId(Uuid::from_u128(0x1000 + number))
+}
+
+/// A projector at work.
+pub struct Running {
+    pub projector: Projector,
+    pub database: Database,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), ProjectorError>>,
+}
+
+impl Running {
+    pub fn start(log: &Log, database: &Database) -> Self {
+        let store: Arc<dyn EventStore> = log.store.clone();
+        let projector = Projector::new(store, database.clone(), log.clock.clone());
+        let stop = CancellationToken::new();
+        let task = tokio::spawn({
+            let (projector, stop) = (projector.clone(), stop.clone());
+            async move { projector.run(stop).await }
+        });
+        Self {
+            projector,
+            database: database.clone(),
+            stop,
+            task,
+        }
+    }
+
+    /// Waits until everything in the log is in the read models.
+    pub async fn caught_up(&self, log: &Log) {
+        until(async || {
+            wait_for(&self.database, &ALL, log.head(), Duration::from_secs(5))
+                .await
+                .is_ok()
+        })
+        .await;
+    }
+
+    pub async fn stop(self) -> Result<(), ProjectorError> {
+        self.stop.cancel();
+        self.task.await.unwrap()
+    }
+
+    /// Stops it at once, wherever it is.
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    /// How it ended by itself.
+    pub async fn ended(self) -> Result<(), ProjectorError> {
+        self.task.await.unwrap()
+    }
+}
+
+pub const ALL: [&Model; 5] = read_models::ALL;
+
+/// Waits for a condition; a minute without it fails the test.
+pub async fn until(mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .expect("the condition comes true within a minute");
+}
+
+/// Every row of every read model as text, in the order of their keys.
+pub async fn dump(database: &Database) -> Vec<String> {
+    let mut dumped = Vec::new();
+    let mut transaction = database.read().await.unwrap();
+    for table in ALL.iter().flat_map(|model| model.tables) {
+        let parts: Vec<String> = table
+            .column_list()
+            .map(|column| format!("COALESCE(CAST({column} AS TEXT), '~')"))
+            .collect();
+        let sql = format!(
+            "SELECT {} AS line FROM {} ORDER BY {}",
+            parts.join(" || '|' || "),
+            table.name,
+            table.key.join(", ")
+        );
+        for row in transaction.all(&sql, &[]).await.unwrap() {
+            let line: String = row.get("line").unwrap();
+            dumped.push(format!("{}: {line}", table.name));
+        }
+    }
+    dumped
+}
+
+pub fn version(number: u64) -> Version {
+    Version(number)
+}

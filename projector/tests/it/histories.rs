@@ -1,0 +1,189 @@
+//! Whatever happened, and wherever the projector was interrupted: the read models are what a fresh
+//! build of them is.
+
+use domain::ConversationId;
+use domain::conversation::HistoryVisibility;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use uuid::Uuid;
+
+use crate::harness::{BOTH, Kinds, Log, Room, Running, Scratch, dump, user, version};
+
+/// Something that happens to the log, or to the projector.
+#[derive(Clone, Debug)]
+enum Step {
+    Start(u8),
+    Send(u8, u8),
+    Edit(u8, u8),
+    Delete(u8, u8),
+    React(u8, u8, u8),
+    Unreact(u8, u8, u8),
+    Add(u8, u8),
+    Remove(u8, u8),
+    Rename(u8),
+    ShowHistory(u8, bool),
+    Archive(u8),
+    Seen(u8, u8, u8),
+    Delivered(u8, u8, u8),
+    Register(u8),
+    CatchUp,
+    Kill,
+    Restart,
+    Rebuild(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let room = 0..3_u8;
+    let person = 0..4_u8;
+    let seq = 1..30_u8;
+    prop_oneof![
+        2 => room.clone().prop_map(Step::Start),
+        8 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Send(r, p)),
+        3 => (room.clone(), seq.clone()).prop_map(|(r, s)| Step::Edit(r, s)),
+        2 => (room.clone(), seq.clone()).prop_map(|(r, s)| Step::Delete(r, s)),
+        3 => (room.clone(), person.clone(), seq.clone()).prop_map(|(r, p, s)| Step::React(r, p, s)),
+        2 => (room.clone(), person.clone(), seq.clone())
+            .prop_map(|(r, p, s)| Step::Unreact(r, p, s)),
+        2 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Add(r, p)),
+        2 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Remove(r, p)),
+        1 => room.clone().prop_map(Step::Rename),
+        1 => (room.clone(), any::<bool>()).prop_map(|(r, b)| Step::ShowHistory(r, b)),
+        1 => room.clone().prop_map(Step::Archive),
+        3 => (room.clone(), person.clone(), seq.clone()).prop_map(|(r, p, s)| Step::Seen(r, p, s)),
+        1 => (room, person.clone(), seq).prop_map(|(r, p, s)| Step::Delivered(r, p, s)),
+        1 => person.prop_map(Step::Register),
+        3 => Just(Step::CatchUp),
+        1 => Just(Step::Kill),
+        1 => Just(Step::Restart),
+        1 => (0..5_u8).prop_map(Step::Rebuild),
+    ]
+}
+
+fn room(log: &Log, number: u8) -> Room<'_> {
+    log.room(ConversationId(Uuid::from_u128(0xc000 + u128::from(number))))
+}
+
+/// Does what `step` says to the log; a step of the projector does nothing to it.
+async fn happen(log: &Log, step: &Step) {
+    let person = |number: &u8| user(u128::from(*number));
+    let seq = |number: &u8| version(u64::from(*number));
+    match step {
+        Step::Start(r) => {
+            let started = domain::conversation::Started {
+                kind: domain::conversation::Kind::Group,
+                title: None,
+                creator: None,
+                members: vec![domain::conversation::MemberRole {
+                    user: user(0),
+                    role: domain::conversation::Role::Owner,
+                }],
+                history_visibility: HistoryVisibility::Joined,
+            };
+            room(log, *r)
+                .say(domain::conversation::ConversationEvent::Started(started))
+                .await;
+        }
+        Step::Send(r, p) => {
+            room(log, *r).send(person(p), "said").await;
+        }
+        Step::Edit(r, s) => {
+            let text = format!("edited at {}", log.head());
+            room(log, *r).edit(user(0), seq(s), &text).await;
+        }
+        Step::Delete(r, s) => {
+            room(log, *r).delete(user(0), seq(s)).await;
+        }
+        Step::React(r, p, s) => {
+            room(log, *r).react(person(p), seq(s), "+1").await;
+        }
+        Step::Unreact(r, p, s) => {
+            room(log, *r).unreact(person(p), seq(s), "+1").await;
+        }
+        Step::Add(r, p) => {
+            room(log, *r).add(person(p)).await;
+        }
+        Step::Remove(r, p) => {
+            room(log, *r).remove(person(p), user(0)).await;
+        }
+        Step::Rename(r) => {
+            room(log, *r).rename(user(0), "Another title").await;
+        }
+        Step::ShowHistory(r, start) => {
+            let visibility = if *start {
+                HistoryVisibility::Start
+            } else {
+                HistoryVisibility::Joined
+            };
+            room(log, *r).show_history(visibility).await;
+        }
+        Step::Archive(r) => {
+            room(log, *r).archive(user(0)).await;
+        }
+        Step::Seen(r, p, s) => room(log, *r).seen(person(p), seq(s)).await,
+        Step::Delivered(r, p, s) => room(log, *r).delivered(person(p), seq(s)).await,
+        Step::Register(p) => log.register(person(p), "somebody").await,
+        Step::CatchUp | Step::Kill | Step::Restart | Step::Rebuild(_) => {}
+    }
+}
+
+/// Steps need not make sense: a conversation may be spoken in before it starts, and is parked then.
+async fn rebuilt_equals_live(kind: Kinds, steps: Vec<Step>) {
+    let log = Log::new();
+    let scratch = Scratch::new(kind).await;
+    let database = scratch.open().await;
+    let mut running = Running::start(&log, &database);
+    for step in &steps {
+        happen(&log, step).await;
+        match step {
+            Step::CatchUp => running.caught_up(&log).await,
+            Step::Kill => {
+                running.kill().await;
+                running = Running::start(&log, &database);
+            }
+            Step::Restart => {
+                running.stop().await.unwrap();
+                running = Running::start(&log, &database);
+            }
+            Step::Rebuild(number) => {
+                let name = crate::harness::ALL[usize::from(*number)].name;
+                drop(running.projector.rebuild(name).unwrap());
+            }
+            _ => {}
+        }
+    }
+    running.caught_up(&log).await;
+    running.stop().await.unwrap();
+    let live = dump(&database).await;
+    database.close().await;
+
+    let fresh = Scratch::new(kind).await;
+    let fresh_database = fresh.open().await;
+    let running = Running::start(&log, &fresh_database);
+    running.caught_up(&log).await;
+    running.stop().await.unwrap();
+    assert_eq!(live, dump(&fresh_database).await);
+    fresh_database.close().await;
+}
+
+#[test]
+fn a_fresh_build_equals_what_was_followed_live() {
+    for kind in BOTH {
+        let config = Config {
+            cases: 24,
+            failure_persistence: None,
+            ..Config::default()
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        TestRunner::new(config)
+            .run(&vec(step(), 1..120), |steps| {
+                runtime.block_on(rebuilt_equals_live(kind, steps));
+                Ok(())
+            })
+            .unwrap();
+    }
+}
