@@ -65,6 +65,11 @@ impl StreamName {
         Self::of("email", digest)
     }
 
+    /// Who claimed to own the server: a reservation that is made once.
+    pub fn owner() -> Self {
+        Self("owner".into())
+    }
+
     /// What auditors did.
     pub fn audit() -> Self {
         Self("audit".into())

@@ -1,0 +1,325 @@
+//! What the doors share: the executors, and what must be looked up before a command is decided.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use chrono::TimeDelta;
+use domain::conversation::{Act, Command, Conversation, ConversationEvent, MessageFact};
+use domain::receipts::Receipts;
+use domain::reservation::Reservation;
+use domain::session::Session;
+use domain::user::{Account, User};
+use domain::values::{Email, Handle};
+use domain::{ConversationId, Event, Seq, StreamName, UserId};
+use infra::auth::Guard;
+use infra::clock::Clock;
+use infra::event_store::{Direction, EventStore};
+use infra::failure::Failure;
+use infra::keys::{Secret, keyed_hash};
+use infra::problem::Problem;
+use infra::snapshots::Snapshots;
+use infra::states::States;
+use serde::Serialize;
+
+use crate::answer::Answer;
+use crate::asking::Asking;
+use crate::execute::{Executor, Limits, hex};
+use crate::marks::Marks;
+use crate::owner::OwnerCode;
+use crate::passwords::Passwords;
+
+/// What a [`CommandApi`] is made of.
+pub struct Parts {
+    /// The log.
+    pub store: Arc<dyn EventStore>,
+    /// Where states of long streams are kept.
+    pub snapshots: Arc<dyn Snapshots>,
+    /// Checks and signs tokens.
+    pub guard: Arc<Guard>,
+    /// The server's secret.
+    pub secret: Secret,
+    /// The time.
+    pub clock: Clock,
+    /// Bounds of each executor.
+    pub limits: Limits,
+    /// How long a login lasts.
+    pub session_lifetime: TimeDelta,
+    /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
+    pub owner_code: Option<OwnerCode>,
+}
+
+impl Parts {
+    /// How long a login lasts unless said otherwise.
+    pub const SESSION_LIFETIME_DEFAULT: TimeDelta = TimeDelta::hours(24);
+}
+
+/// The command side. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub struct CommandApi(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn EventStore>,
+    guard: Arc<Guard>,
+    clock: Clock,
+    session_lifetime: TimeDelta,
+    owner_code: Option<OwnerCode>,
+    reservation_key: [u8; 32],
+    password_key: [u8; 32],
+    passwords: Passwords,
+    conversations: Executor<Conversation>,
+    users: Executor<User>,
+    sessions: Executor<Session>,
+    reservations: Executor<Reservation>,
+    marks: Marks,
+    seen: Seen,
+}
+
+/// States that are read but not decided on.
+struct Seen {
+    conversations: States<Conversation>,
+    users: States<User>,
+    sessions: States<Session>,
+    reservations: States<Reservation>,
+}
+
+impl FromRef<CommandApi> for Arc<Guard> {
+    fn from_ref(api: &CommandApi) -> Self {
+        Self::clone(&api.0.guard)
+    }
+}
+
+impl CommandApi {
+    /// Puts the command side together.
+    pub fn new(parts: Parts) -> Result<Self, Failure> {
+        let Parts {
+            store,
+            snapshots,
+            guard,
+            secret,
+            clock,
+            limits,
+            session_lifetime,
+            owner_code,
+        } = parts;
+        let again = || (Arc::clone(&store), Arc::clone(&snapshots), limits);
+        let executor = again();
+        let conversations = Executor::new(executor.0, executor.1, executor.2)?;
+        let executor = again();
+        let receipts: Executor<Receipts> = Executor::new(executor.0, executor.1, executor.2)?;
+        let executor = again();
+        let users = Executor::new(executor.0, executor.1, executor.2)?;
+        let executor = again();
+        let sessions = Executor::new(executor.0, executor.1, executor.2)?;
+        let executor = again();
+        let reservations = Executor::new(executor.0, executor.1, executor.2)?;
+        let seen = Seen {
+            conversations: States::new(Arc::clone(&store), clock.clone()),
+            users: States::new(Arc::clone(&store), clock.clone()),
+            sessions: States::new(Arc::clone(&store), clock.clone()),
+            reservations: States::new(Arc::clone(&store), clock.clone()),
+        };
+        Ok(Self(Arc::new(Inner {
+            store,
+            guard,
+            clock,
+            session_lifetime,
+            owner_code,
+            reservation_key: secret.derive("reservation"),
+            password_key: secret.derive("password-in-command-hash"),
+            passwords: Passwords::new(),
+            conversations,
+            users,
+            sessions,
+            reservations,
+            marks: Marks::new(receipts),
+            seen,
+        })))
+    }
+
+    /// Takes no more commands and returns when those that were taken are answered. Takes about a
+    /// second where marks wait for their turn.
+    pub async fn close(&self) {
+        self.0.marks.close().await;
+        futures::join!(
+            self.0.conversations.close(),
+            self.0.users.close(),
+            self.0.sessions.close(),
+            self.0.reservations.close(),
+        );
+    }
+
+    /// Carries out commands on conversations. Decides only what the domain decides: whoever uses it
+    /// has checked who asks.
+    pub fn conversations(&self) -> &Executor<Conversation> {
+        &self.0.conversations
+    }
+
+    /// Carries out commands on accounts, likewise.
+    pub fn users(&self) -> &Executor<User> {
+        &self.0.users
+    }
+
+    /// Carries out commands on handles, addresses and the ownership of the server, likewise.
+    pub fn reservations(&self) -> &Executor<Reservation> {
+        &self.0.reservations
+    }
+
+    /// The stream that says who holds `handle`.
+    pub fn handle_stream(&self, handle: &Handle) -> StreamName {
+        StreamName::handle(&self.digest("handle", handle.as_str()))
+    }
+
+    /// The stream that says who holds `email`.
+    pub fn email_stream(&self, email: &Email) -> StreamName {
+        StreamName::email(&self.digest("email", email.as_str()))
+    }
+
+    fn digest(&self, kind: &str, value: &str) -> String {
+        let data = format!("{kind}\n{value}");
+        hex(&keyed_hash(&self.0.reservation_key, data.as_bytes()))
+    }
+
+    /// The account whose handle or e-mail address `login` is, as of now.
+    pub async fn find_user(&self, login: &str) -> Result<Option<(UserId, Account)>, Failure> {
+        let email = Email::parse(login).ok();
+        let handle = Handle::parse(login).ok();
+        let stream = match (&email, &handle) {
+            (Some(email), _) => self.email_stream(email),
+            (None, Some(handle)) => self.handle_stream(handle),
+            (None, None) => return Ok(None),
+        };
+        let Some(user) = self.0.seen.reservations.current(&stream).await?.holder else {
+            return Ok(None);
+        };
+        // The claim of a registration that went on with another address is nobody's.
+        let account = self.account(user).await?.filter(|account| match &email {
+            Some(email) => account.email.as_ref() == Some(email),
+            None => handle.as_ref() == Some(&account.handle),
+        });
+        Ok(account.map(|account| (user, account)))
+    }
+
+    /// The account of `user`, as of now.
+    pub(crate) async fn account(&self, user: UserId) -> Result<Option<Account>, Failure> {
+        let state = self.0.seen.users.current(&StreamName::user(user)).await?;
+        Ok(state.account.clone())
+    }
+
+    /// Whether there is an account; accounts never go away.
+    pub(crate) async fn user_exists(&self, user: UserId) -> Result<bool, Failure> {
+        let stream = StreamName::user(user);
+        if self.0.seen.users.recent(&stream).await?.account.is_some() {
+            return Ok(true);
+        }
+        Ok(self.0.seen.users.current(&stream).await?.account.is_some())
+    }
+
+    /// The state of a session, as of now.
+    pub(crate) async fn session(
+        &self,
+        session: domain::SessionId,
+    ) -> Result<Arc<domain::session::State>, Failure> {
+        let stream = StreamName::session(session);
+        self.0.seen.sessions.current(&stream).await
+    }
+
+    /// Asks `act` of `conversation`. `name` and `fields` are all that was asked, for the command's
+    /// hash.
+    pub(crate) async fn converse(
+        &self,
+        asking: Asking,
+        conversation: ConversationId,
+        act: Act,
+        name: &str,
+        fields: &(impl Serialize + Sync),
+    ) -> Result<Answer, Problem> {
+        let envelope = asking.envelope(&(name, conversation, fields))?;
+        let stream = StreamName::conversation(conversation);
+        let command = Command::by(asking.user, act);
+        let done = self.0.conversations.execute(&stream, envelope, command);
+        Ok(Answer::new(conversation.0, done.await?))
+    }
+
+    /// What is known for ever of message `seq`. Whoever is not in the conversation gets the same
+    /// answer as for one that does not exist.
+    pub(crate) async fn message(
+        &self,
+        asker: UserId,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<MessageFact, Problem> {
+        let stream = StreamName::conversation(conversation);
+        let found = self
+            .0
+            .store
+            .read_stream(&stream, seq, Direction::Forward, 1)
+            .await?;
+        if let Some(recorded) = found.first().filter(|event| event.version == seq) {
+            let event = recorded
+                .event()
+                .map_err(|error| Failure::internal("read a message", error))?;
+            if let Event::Conversation(ConversationEvent::MessageSent(sent)) = event {
+                return Ok(MessageFact {
+                    seq,
+                    author: sent.author,
+                });
+            }
+        }
+        self.membership(asker, conversation).await?;
+        let detail = format!("seq {seq} of this conversation is no message");
+        Err(Problem::not_found("message_not_found", detail))
+    }
+
+    /// The newest state of a conversation, for those who are in it; 404 `conversation_not_found`
+    /// for others.
+    pub(crate) async fn membership(
+        &self,
+        asker: UserId,
+        conversation: ConversationId,
+    ) -> Result<Arc<domain::conversation::State>, Problem> {
+        let stream = StreamName::conversation(conversation);
+        let state = self.0.seen.conversations.current(&stream).await?;
+        if state.role(asker).is_some() {
+            Ok(state)
+        } else {
+            Err(Problem::refused(&domain::conversation::Refused::NotFound))
+        }
+    }
+
+    /// What stands in for a password in a command's hash: the log must not help to guess it.
+    pub(crate) fn password_mark(&self, password: &str) -> String {
+        hex(&keyed_hash(&self.0.password_key, password.as_bytes()))
+    }
+
+    pub(crate) fn store(&self) -> &dyn EventStore {
+        &*self.0.store
+    }
+
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.0.guard
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    pub(crate) fn session_lifetime(&self) -> TimeDelta {
+        self.0.session_lifetime
+    }
+
+    pub(crate) fn owner_code(&self) -> Option<&OwnerCode> {
+        self.0.owner_code.as_ref()
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.0.passwords
+    }
+
+    pub(crate) fn sessions(&self) -> &Executor<Session> {
+        &self.0.sessions
+    }
+
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.0.marks
+    }
+}

@@ -1,0 +1,115 @@
+//! Renaming a group, and deciding what those who join later see.
+
+use axum::extract::State;
+use domain::ConversationId;
+use domain::conversation::{Act, HistoryVisibility};
+use infra::commands::Accepted;
+use infra::http::{Body, InPath};
+use infra::problem::Problem;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::title;
+use crate::CommandApi;
+use crate::answer::{Answer, Answered};
+use crate::asking::{Asked, Asking};
+use crate::problems::CommandProblems;
+
+/// What to change: one of the two, because each is a command of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeConversation {
+    /// The new title: 1 to 120 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    /// What those who join from now on see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    history_visibility: Option<HistoryVisibility>,
+}
+
+/// The new title.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RenameConversation {
+    title: String,
+}
+
+/// The new settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeSettings {
+    history_visibility: HistoryVisibility,
+}
+
+/// Gives a group another title.
+pub(crate) async fn rename(
+    api: &CommandApi,
+    asking: Asking,
+    conversation: ConversationId,
+    request: RenameConversation,
+) -> Result<Answer, Problem> {
+    let act = Act::Rename {
+        title: title(&request.title)?,
+    };
+    api.converse(asking, conversation, act, "rename_conversation", &request)
+        .await
+}
+
+/// Decides what those who join from now on see.
+pub(crate) async fn change_settings(
+    api: &CommandApi,
+    asking: Asking,
+    conversation: ConversationId,
+    request: ChangeSettings,
+) -> Result<Answer, Problem> {
+    let act = Act::ChangeSettings {
+        history_visibility: request.history_visibility,
+    };
+    api.converse(asking, conversation, act, "change_settings", &request)
+        .await
+}
+
+/// Rename a group, or change its settings
+#[utoipa::path(
+    patch,
+    path = "/v1/conversations/{conversation}",
+    tag = "conversations",
+    request_body = ChangeConversation,
+    params(
+        ("conversation" = ConversationId, Path, description = "Which"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Names the command; 1 to 200 bytes"),
+    ),
+    responses(
+        (status = 200, body = Accepted, description = "It is changed, or was so already"),
+        CommandProblems,
+        (status = 403, body = Problem, content_type = "application/problem+json",
+         description = "`role_too_low`"),
+        (status = 404, body = Problem, content_type = "application/problem+json",
+         description = "`conversation_not_found`, also for those who are not in it"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+         description = "`direct_conversation`, `conversation_archived`, `conflict`"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn patch(
+    State(api): State<CommandApi>,
+    asked: Asked,
+    InPath(conversation): InPath<ConversationId>,
+    Body(request): Body<ChangeConversation>,
+) -> Result<Answered, Problem> {
+    let asking = asked.asking;
+    let answer = match (request.title, request.history_visibility) {
+        (Some(title), None) => {
+            rename(&api, asking, conversation, RenameConversation { title }).await?
+        }
+        (None, Some(history_visibility)) => {
+            let request = ChangeSettings { history_visibility };
+            change_settings(&api, asking, conversation, request).await?
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            let rule = "give either title or history_visibility";
+            return Err(Problem::invalid_field("", "one_of", rule));
+        }
+    };
+    Ok(answer.ok())
+}

@@ -1,0 +1,75 @@
+//! Putting one's own message otherwise.
+
+use axum::extract::State;
+use domain::conversation::Act;
+use domain::{ConversationId, Seq};
+use infra::commands::Accepted;
+use infra::http::{Body, InPath};
+use infra::problem::Problem;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::body;
+use crate::CommandApi;
+use crate::answer::{Answer, Answered};
+use crate::asking::{Asked, Asking};
+use crate::problems::CommandProblems;
+
+/// The new text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EditMessage {
+    /// Plain text: 1 byte to 16 KiB, not only white space.
+    body: String,
+}
+
+/// Gives a message another text.
+pub(crate) async fn edit_message(
+    api: &CommandApi,
+    asking: Asking,
+    conversation: ConversationId,
+    seq: Seq,
+    request: EditMessage,
+) -> Result<Answer, Problem> {
+    let act = Act::Edit {
+        body: body(&request.body)?,
+        message: api.message(asking.user, conversation, seq).await?,
+    };
+    api.converse(asking, conversation, act, "edit_message", &(seq, &request))
+        .await
+}
+
+/// Edit a message
+#[utoipa::path(
+    patch,
+    path = "/v1/conversations/{conversation}/messages/{seq}",
+    tag = "messages",
+    request_body = EditMessage,
+    params(
+        ("conversation" = ConversationId, Path, description = "Where"),
+        ("seq" = u64, Path, description = "Which message"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Names the command; 1 to 200 bytes"),
+    ),
+    responses(
+        (status = 200, body = Accepted, description = "It is edited; `seq` is the edit's own"),
+        CommandProblems,
+        (status = 403, body = Problem, content_type = "application/problem+json",
+         description = "`not_the_author`"),
+        (status = 404, body = Problem, content_type = "application/problem+json",
+         description = "`conversation_not_found`, also for those who are not in it; \
+                        `message_not_found`"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+         description = "`conversation_archived`, `message_deleted`, `conflict`"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn patch(
+    State(api): State<CommandApi>,
+    asked: Asked,
+    InPath((conversation, seq)): InPath<(ConversationId, Seq)>,
+    Body(request): Body<EditMessage>,
+) -> Result<Answered, Problem> {
+    Ok(edit_message(&api, asked.asking, conversation, seq, request)
+        .await?
+        .ok())
+}

@@ -1,0 +1,168 @@
+//! Starting a conversation: a direct one, of which there is one for each pair of users, or a group.
+
+use axum::extract::State;
+use domain::conversation::{Act, Conversation, HistoryVisibility, Refused};
+use domain::{ConversationId, UserId};
+use infra::commands::Accepted;
+use infra::http::Body;
+use infra::problem::Problem;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{no_such_user, title};
+use crate::CommandApi;
+use crate::answer::{Answer, Answered};
+use crate::asking::{Asked, Asking};
+use crate::problems::CommandProblems;
+
+/// The conversation to start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum StartConversation {
+    /// With one other user. Starting it again answers the one there is.
+    Direct {
+        /// The other.
+        with: UserId,
+    },
+    /// A group; who starts it is its owner.
+    Group {
+        /// What it is called: 1 to 120 characters.
+        title: String,
+        /// The others; may be empty.
+        #[serde(default)]
+        members: Vec<UserId>,
+        /// What those who join later see: `joined` unless said otherwise.
+        #[serde(default = "default_visibility")]
+        #[schema(default = "joined")]
+        history_visibility: HistoryVisibility,
+    },
+}
+
+const fn default_visibility() -> HistoryVisibility {
+    HistoryVisibility::Joined
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StartKind {
+    Direct,
+    Group,
+}
+
+/// The fields of every kind in one: reading a tagged enum would lose which field was wrong.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StartFields {
+    kind: StartKind,
+    with: Option<UserId>,
+    title: Option<String>,
+    members: Option<Vec<UserId>>,
+    history_visibility: Option<HistoryVisibility>,
+}
+
+impl TryFrom<StartFields> for StartConversation {
+    type Error = Problem;
+
+    fn try_from(fields: StartFields) -> Result<Self, Problem> {
+        let missing = |pointer| Problem::invalid_field(pointer, "missing", "this field is missing");
+        let foreign = |pointer| {
+            let rule = "a conversation of this kind has no such field";
+            Problem::invalid_field(pointer, "invalid", rule)
+        };
+        match fields.kind {
+            StartKind::Direct => {
+                if fields.title.is_some() {
+                    return Err(foreign("/title"));
+                }
+                if fields.members.is_some() {
+                    return Err(foreign("/members"));
+                }
+                if fields.history_visibility.is_some() {
+                    return Err(foreign("/history_visibility"));
+                }
+                let with = fields.with.ok_or_else(|| missing("/with"))?;
+                Ok(Self::Direct { with })
+            }
+            StartKind::Group => {
+                if fields.with.is_some() {
+                    return Err(foreign("/with"));
+                }
+                Ok(Self::Group {
+                    title: fields.title.ok_or_else(|| missing("/title"))?,
+                    members: fields.members.unwrap_or_default(),
+                    history_visibility: fields
+                        .history_visibility
+                        .unwrap_or_else(default_visibility),
+                })
+            }
+        }
+    }
+}
+
+/// Starts a conversation.
+pub(crate) async fn start(
+    api: &CommandApi,
+    asking: Asking,
+    fields: StartFields,
+) -> Result<Answer, Problem> {
+    let request = StartConversation::try_from(fields)?;
+    let (conversation, act) = match &request {
+        StartConversation::Direct { with } => {
+            if !api.user_exists(*with).await? {
+                return Err(no_such_user("/with"));
+            }
+            let conversation = ConversationId::direct(asking.user, *with);
+            (conversation, Act::StartDirect { with: *with })
+        }
+        StartConversation::Group {
+            title: text,
+            members,
+            history_visibility,
+        } => {
+            let title = title(text)?;
+            if members.len() > Conversation::MEMBERS_MAX {
+                return Err(Problem::refused(&Refused::TooManyMembers));
+            }
+            for (index, member) in members.iter().enumerate() {
+                if !api.user_exists(*member).await? {
+                    return Err(no_such_user(&format!("/members/{index}")));
+                }
+            }
+            let act = Act::StartGroup {
+                title,
+                members: members.clone(),
+                history_visibility: *history_visibility,
+            };
+            (ConversationId::started_by(asking.command), act)
+        }
+    };
+    api.converse(asking, conversation, act, "start_conversation", &request)
+        .await
+}
+
+/// Start a conversation
+#[utoipa::path(
+    post,
+    path = "/v1/conversations",
+    tag = "conversations",
+    request_body = StartConversation,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names the command; 1 to 200 bytes")),
+    responses(
+        (status = 201, body = Accepted, description = "It is started"),
+        (status = 200, body = Accepted, description = "There was this direct conversation already"),
+        CommandProblems,
+        (status = 409, body = Problem, content_type = "application/problem+json",
+         description = "`already_started`, `conflict`"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "`invalid_body` (a user who does not exist: `user_not_found`), \
+                        `too_many_members`, `with_oneself`, `idempotency_key_reused`"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn post(
+    State(api): State<CommandApi>,
+    asked: Asked,
+    Body(fields): Body<StartFields>,
+) -> Result<Answered, Problem> {
+    Ok(start(&api, asked.asking, fields).await?.created())
+}

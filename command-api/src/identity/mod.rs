@@ -1,0 +1,49 @@
+//! Commands on accounts and logins, and the public keys of our tokens.
+
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod profile;
+pub(crate) mod register;
+pub(crate) mod system_roles;
+
+use axum::Json;
+use axum::extract::State;
+use domain::CommandId;
+use infra::clock::fresh_id;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::CommandApi;
+use crate::execute::Envelope;
+
+pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
+    OpenApiRouter::new()
+        .routes(routes!(register::post))
+        .routes(routes!(login::post))
+        .routes(routes!(logout::delete_current))
+        .routes(routes!(logout::delete))
+        .routes(routes!(profile::patch))
+        .routes(routes!(system_roles::put, system_roles::delete))
+        .routes(routes!(jwks))
+}
+
+/// A claim or release in the course of `command`. It has an id of its own each time: whoever
+/// repeats it wants to know how things stand now, not how they once stood.
+pub(crate) fn reservation_envelope(
+    actor: domain::Actor,
+    command: CommandId,
+) -> Result<Envelope, infra::failure::Failure> {
+    let envelope = Envelope::new(actor, CommandId(fresh_id()), &"reservation")?;
+    Ok(envelope.caused_by(command, command))
+}
+
+/// The public keys of our tokens
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.json",
+    tag = "sessions",
+    responses((status = 200, body = Object, description = "A JSON Web Key Set, RFC 7517")),
+)]
+async fn jwks(State(api): State<CommandApi>) -> Json<serde_json::Value> {
+    Json(serde_json::json!(api.guard().tokens().jwks()))
+}

@@ -1,0 +1,197 @@
+//! Who owns the server. While nobody does, the server shows a code to whoever started it, and the
+//! first user who sends the code becomes the owner. That somebody did stands in the log, in a
+//! stream of its own that can be claimed once.
+
+use std::fmt;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use domain::reservation::{self, Refused};
+use domain::user::{self, SystemRole, UserEvent};
+use domain::{Actor, CommandId, Event, StreamName, UserId, Version};
+use infra::clock::fresh_id;
+use infra::commands::Accepted;
+use infra::event_store::{Direction, EventStore, version_of};
+use infra::failure::Failure;
+use infra::http::Body;
+use infra::problem::Problem;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::CommandApi;
+use crate::answer::{Answer, Answered};
+use crate::asking::{Asked, Asking};
+use crate::execute::{Envelope, ExecuteError};
+use crate::identity::reservation_envelope;
+use crate::problems::CommandProblems;
+
+/// Events of an account read at once.
+const PAGE: usize = 1_000;
+
+/// The code that makes its first user the owner. Whoever makes it makes it hard to guess.
+#[derive(Clone)]
+pub struct OwnerCode(String);
+
+impl OwnerCode {
+    /// The code `code`.
+    pub const fn new(code: String) -> Self {
+        Self(code)
+    }
+
+    /// Compares in a time that says nothing about the code but its length.
+    fn is(&self, code: &str) -> bool {
+        self.0.as_bytes().ct_eq(code.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for OwnerCode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("OwnerCode(…)")
+    }
+}
+
+/// Whether somebody has claimed the server. A code is worth showing only where nobody has.
+pub async fn is_claimed(store: &dyn EventStore) -> Result<bool, Failure> {
+    Ok(version_of(store, &StreamName::owner()).await? > Version::ZERO)
+}
+
+/// Gives `user` a system role, for whoever holds the data folder: [`Actor::Operator`].
+///
+/// # Errors
+/// 404 `user_not_found`, and what every command may answer.
+pub async fn grant_role(
+    api: &CommandApi,
+    user: UserId,
+    role: SystemRole,
+) -> Result<Accepted, Problem> {
+    let command = CommandId(fresh_id());
+    let envelope = Envelope::new(Actor::Operator, command, &("grant_role", user, role))?;
+    Ok(grant(api, envelope, user, role).await?.accepted)
+}
+
+async fn grant(
+    api: &CommandApi,
+    envelope: Envelope,
+    user: UserId,
+    role: SystemRole,
+) -> Result<Answer, Problem> {
+    let stream = StreamName::user(user);
+    let command = user::Command::GrantSystemRole(role);
+    let done = api.users().execute(&stream, envelope, command).await?;
+    api.guard().forget_user(user).await;
+    Ok(Answer::new(user.0, done))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
+    OpenApiRouter::new().routes(routes!(post))
+}
+
+/// The code that the server showed.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClaimOwnership {
+    /// As it was shown.
+    code: String,
+}
+
+/// What the command's hash is made of: not the code.
+#[derive(Serialize)]
+struct Hashed {
+    claims: &'static str,
+}
+
+/// Makes the asker the owner.
+async fn claim(api: &CommandApi, asking: Asking, request: ClaimOwnership) -> Result<Answer, Problem> {
+    let is_right = api.owner_code().is_some_and(|code| code.is(&request.code));
+    if !is_right {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "wrong_code",
+            "This is not the code",
+        ));
+    }
+    let user = asking.user;
+    let envelope = reservation_envelope(Actor::User(user), asking.command)?;
+    let command = reservation::Command::Claim { user };
+    let claimed = api
+        .reservations()
+        .execute(&StreamName::owner(), envelope, command)
+        .await
+        .map_err(|error: ExecuteError<Refused>| error.into_problem(|_| already_owned()))?;
+    let envelope = asking.envelope(&Hashed { claims: "owner" })?;
+    // A claim of one's own from before may have been cut short; but an owner who lost the role
+    // does not get it back by an old code.
+    if !claimed.changed && was_ever_owner(api, user, asking.command).await? {
+        return Err(already_owned());
+    }
+    grant(api, envelope, user, SystemRole::Owner).await
+}
+
+fn already_owned() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "already_owned",
+        "This server has an owner",
+    )
+}
+
+/// Whether `user` was made the owner by another command than `command`.
+async fn was_ever_owner(
+    api: &CommandApi,
+    user: UserId,
+    command: CommandId,
+) -> Result<bool, Failure> {
+    let failed = "read an account";
+    let stream = StreamName::user(user);
+    let mut from = Version(1);
+    loop {
+        let events = api
+            .store()
+            .read_stream(&stream, from, Direction::Forward, PAGE)
+            .await?;
+        for recorded in &events {
+            let event = recorded.event().map_err(|e| Failure::internal(failed, e))?;
+            let metadata = recorded
+                .metadata()
+                .map_err(|e| Failure::internal(failed, e))?;
+            if let Event::User(UserEvent::SystemRoleGranted(granted)) = event
+                && granted.role == SystemRole::Owner
+                && metadata.command_id != command
+            {
+                return Ok(true);
+            }
+        }
+        match events.last() {
+            Some(last) if events.len() == PAGE => from = last.version.next(),
+            Some(_) | None => return Ok(false),
+        }
+    }
+}
+
+/// Become the owner of a server that nobody owns
+#[utoipa::path(
+    post,
+    path = "/v1/owner",
+    tag = "users",
+    request_body = ClaimOwnership,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names the command; 1 to 200 bytes")),
+    responses(
+        (status = 200, body = Accepted, description = "The caller is the owner"),
+        CommandProblems,
+        (status = 403, body = Problem, content_type = "application/problem+json",
+         description = "`wrong_code`"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+         description = "`already_owned`, `conflict`"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn post(
+    State(api): State<CommandApi>,
+    asked: Asked,
+    Body(request): Body<ClaimOwnership>,
+) -> Result<Answered, Problem> {
+    Ok(claim(&api, asked.asking, request).await?.ok())
+}
