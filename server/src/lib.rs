@@ -2,5 +2,10 @@
 //! behind the ports.
 
 pub mod cli;
+mod http;
+mod memberships;
+mod node;
+mod owner_code;
+mod serve;
 pub mod settings;
 mod telemetry;

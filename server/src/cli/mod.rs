@@ -168,7 +168,7 @@ impl Cli {
             },
             Command::Rebuild(arguments) => match remote {
                 Some(server) => rebuild::on_server(&server, &arguments).await,
-                None => rebuild::on_folder(settings, arguments).await,
+                None => rebuild::on_folder(settings, &arguments).await,
             },
             Command::Status(arguments) => match remote {
                 Some(server) => status::on_server(&server, &arguments).await,
