@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::figures::{Run, Spread};
+use crate::figures::{Run, Spread, rate};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -83,7 +83,7 @@ struct Figure {
 
 #[derive(Serialize)]
 struct Reads {
-    events: u64,
+    events: usize,
     replay_per_second: f64,
     last_event_of_a_stream: Run,
     last_50_of_a_stream: Run,
@@ -109,7 +109,7 @@ async fn measure(options: &Options) -> Result<Report> {
     let load = Arc::new(Load::new()?);
     let started = Instant::now();
     prefill(&store, &load, options.prefill).await?;
-    let prefill_per_second = options.prefill as f64 / started.elapsed().as_secs_f64();
+    let prefill_per_second = rate(options.prefill, started.elapsed());
     let bare = Arc::new(BareFile::start(&folder.path().join("bare"))?);
 
     let mut figures = Vec::new();
@@ -311,10 +311,10 @@ async fn reads(path: &Path, load: &Load) -> Result<Reads> {
         let Some(last) = page.last() else {
             break;
         };
-        events += page.len() as u64;
+        events += page.len();
         after = last.position;
     }
-    let replay_per_second = events as f64 / started.elapsed().as_secs_f64();
+    let replay_per_second = rate(events, started.elapsed());
     let mut runs = Vec::new();
     for limit in [1, 50] {
         let started = Instant::now();

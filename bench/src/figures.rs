@@ -26,11 +26,17 @@ impl Run {
                 .map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
         };
         Self {
-            per_second: latencies.len() as f64 / elapsed.as_secs_f64(),
+            per_second: rate(latencies.len(), elapsed),
             p50_ms: at(50),
             p99_ms: at(99),
         }
     }
+}
+
+/// Operations a second.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub(crate) fn rate(count: usize, elapsed: Duration) -> f64 {
+    count as f64 / elapsed.as_secs_f64()
 }
 
 /// The middle of several runs and how far they lie apart.

@@ -1,3 +1,4 @@
 //! Tests of `infra` against the real thing: files, processes, disks.
 
+#[cfg(test)]
 mod event_store;

@@ -1,4 +1,4 @@
-//! The embedded event store: one SQLite file, one writer thread, group commit, a few readers.
+//! The embedded event store: one `SQLite` file, one writer thread, group commit, a few readers.
 //!
 //! Nothing outside this folder knows that the log is a table. The file belongs to one process at a
 //! time; [`crate::data_folder`] sees to that.
@@ -39,7 +39,7 @@ const QUEUED_REQUESTS_MAX: usize = 4_096;
 /// refused as unavailable. One that is larger than all of it may still go alone.
 const QUEUED_KIB_MAX: u32 = 64 * 1024;
 
-/// A log in one SQLite file.
+/// A log in one `SQLite` file.
 pub struct SqliteEventStore {
     /// `None` once closed.
     queue: Mutex<Option<mpsc::Sender<Request>>>,

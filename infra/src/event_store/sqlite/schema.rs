@@ -17,8 +17,9 @@ const SCHEMA_VERSION: i64 = 1;
 /// contend; a wait that ends here is a failure that may be tried again.
 const BUSY_MS_MAX: u64 = 5_000;
 
-/// What the writer's page cache may hold: the whole index of some three million events.
-const WRITER_CACHE_KIB_MAX: i64 = 64 * 1024;
+/// What the writer's page cache may hold. It only needs the ends of the tables and the inner pages
+/// of the index, and it looks through its whole cache at every commit.
+const WRITER_CACHE_KIB_MAX: i64 = 4 * 1024;
 
 /// What each reader's page cache may hold; the rest is in the kernel's.
 const READER_CACHE_KIB_MAX: i64 = 8 * 1024;

@@ -179,7 +179,8 @@ impl Writer {
         &mut self,
         group: Vec<(StreamName, Expected, Vec<NewEvent>)>,
     ) -> rusqlite::Result<Vec<Answer>> {
-        metrics::histogram!("verbatim_log_group_requests").record(group.len() as f64);
+        let requests = u32::try_from(group.len()).unwrap_or(u32::MAX);
+        metrics::histogram!("verbatim_log_group_requests").record(requests);
         let written = self.write(group);
         if written.is_err() {
             self.log = None;

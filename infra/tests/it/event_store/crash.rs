@@ -29,6 +29,15 @@ const TASKS: u64 = 8;
 const NUMBERS_PER_ROUND: u64 = 1_000_000;
 const NUMBERS_PER_TASK: u64 = 100_000;
 
+/// When the child tells of an acknowledgement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tells {
+    /// Once it has it.
+    Afterwards,
+    /// Before it has even asked: the control.
+    TooEarly,
+}
+
 /// An append that the child began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Attempt {
@@ -56,7 +65,7 @@ async fn what_was_acknowledged_survives_kill_9() {
         let acknowledged = told.acknowledged.len();
         // Between the first append and some hundreds: also while the store is still small.
         let enough = acknowledged + usize::try_from(1 + round * round * 7 % 400).unwrap();
-        run_and_kill(folder.path(), round, false, enough, &mut told);
+        run_and_kill(folder.path(), round, Tells::Afterwards, enough, &mut told);
         assert!(told.acknowledged.len() >= enough);
 
         let data = DataFolder::open(folder.path()).unwrap();
@@ -78,7 +87,7 @@ async fn a_store_that_acknowledges_too_early_is_found_out() {
     let mut told = Told::default();
     for round in 0..ROUNDS {
         let enough = told.acknowledged.len() + 50;
-        run_and_kill(folder.path(), round, true, enough, &mut told);
+        run_and_kill(folder.path(), round, Tells::TooEarly, enough, &mut told);
         let path = folder.path().join("log.db");
         let store = SqliteEventStore::open(&path, Clock::system()).unwrap();
         let verified = verify(&all(&store).await, &told);
@@ -93,7 +102,7 @@ async fn a_store_that_acknowledges_too_early_is_found_out() {
 
 /// Starts the child, waits for `enough` acknowledgements in all, kills it and reads what it had
 /// still said.
-fn run_and_kill(folder: &Path, round: u64, lie: bool, enough: usize, told: &mut Told) {
+fn run_and_kill(folder: &Path, round: u64, tells: Tells, enough: usize, told: &mut Told) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args([
@@ -105,7 +114,7 @@ fn run_and_kill(folder: &Path, round: u64, lie: bool, enough: usize, told: &mut 
         .env(FOLDER, folder)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped());
-    if lie {
+    if tells == Tells::TooEarly {
         command.env(LIE, "1");
     }
     let mut child = Killed(command.spawn().unwrap());
@@ -251,19 +260,22 @@ fn expected_of(attempt: &Attempt) -> Expected {
 async fn child() {
     let folder = std::env::var(FOLDER).expect("the crash test names the folder");
     let round: u64 = std::env::var(ROUND).unwrap().parse().unwrap();
-    let lie = std::env::var(LIE).is_ok();
+    let tells = match std::env::var(LIE) {
+        Ok(_) => Tells::TooEarly,
+        Err(_) => Tells::Afterwards,
+    };
     let data = DataFolder::open(Path::new(&folder)).unwrap();
     let store = Arc::new(SqliteEventStore::open(&data.log(), Clock::system()).unwrap());
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
         let store = Arc::clone(&store);
         let from = round * NUMBERS_PER_ROUND + task * NUMBERS_PER_TASK;
-        tasks.spawn(async move { append_for_ever(&store, task, from, lie).await });
+        tasks.spawn(async move { append_for_ever(&store, task, from, tells).await });
     }
     tasks.join_all().await;
 }
 
-async fn append_for_ever(store: &SqliteEventStore, task: u64, from: u64, lie: bool) {
+async fn append_for_ever(store: &SqliteEventStore, task: u64, from: u64, tells: Tells) {
     let mut first = from;
     loop {
         let name = match task {
@@ -282,11 +294,11 @@ async fn append_for_ever(store: &SqliteEventStore, task: u64, from: u64, lie: bo
             count: 1 + first % 3,
         };
         first += attempt.count;
-        append_and_tell(store, &attempt, lie).await;
+        append_and_tell(store, &attempt, tells).await;
     }
 }
 
-async fn append_and_tell(store: &SqliteEventStore, attempt: &Attempt, lie: bool) {
+async fn append_and_tell(store: &SqliteEventStore, attempt: &Attempt, tells: Tells) {
     let expected = attempt
         .expected
         .map_or("any".to_owned(), |version| version.to_string());
@@ -297,7 +309,7 @@ async fn append_and_tell(store: &SqliteEventStore, attempt: &Attempt, lie: bool)
         ..
     } = attempt;
     println!("try {name} {expected} {first} {count}");
-    if lie {
+    if tells == Tells::TooEarly {
         println!("ack {first}");
     }
     let batch = events(*first..first + count);
@@ -305,7 +317,7 @@ async fn append_and_tell(store: &SqliteEventStore, attempt: &Attempt, lie: bool)
         .append(&stream(name), expected_of(attempt), batch)
         .await
     {
-        Ok(done) if !lie => println!(
+        Ok(done) if tells == Tells::Afterwards => println!(
             "ack {first} {} {} {}",
             done.first_version, done.last_version, done.position
         ),
