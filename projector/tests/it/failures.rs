@@ -6,13 +6,12 @@ use std::os::unix::fs::FileExt as _;
 use domain::conversation::HistoryVisibility::Start;
 use domain::{Actor, CommandId, Metadata, StreamName};
 use infra::clock::fresh_id;
-use infra::database::Database;
 use infra::event_store::NewEvent;
 use infra::read_models::projections::{self, ProjectionState};
 use infra::read_models::{ReadError, Snapshot, messages, wait_for};
 use projector::ProjectorError;
 
-use crate::harness::{ALL, BOTH, Kinds, Log, Running, Scratch, dump, until, user, version};
+use crate::harness::{ALL, BOTH, Kinds, Log, Running, Scratch, dump, until, user};
 
 async fn talk(log: &Log, messages: usize) {
     let room = log.group(user(1), &[user(2)], Start).await;
@@ -89,14 +88,18 @@ async fn damage_that_shows_while_running_is_repaired_while_running() {
     let database = scratch.open().await;
     let running = Running::start(&log, &database);
     running.caught_up(&log).await;
+    running.stop().await.unwrap();
     let before = dump(&database).await;
-    // Every page but the first: the header and the schema are still good.
+    database.close().await;
+    let database = scratch.open().await;
+    // It was whole when it was opened. Now every page but the first is not: the header is still
+    // good.
     let path = scratch.folder.path().join("read.db");
-    checkpoint_by_reopening(&path).await;
     let file = fs::File::options().write(true).open(&path).unwrap();
     let length = file.metadata().unwrap().len();
     file.write_all_at(&vec![0xa5; usize::try_from(length).unwrap() - 4096], 4096)
         .unwrap();
+    let running = Running::start(&log, &database);
     // Reading meets the damage; whoever reads is told to come again, and the file is replaced.
     until(async || {
         if let Ok(mut snapshot) = Snapshot::of(&database, &ALL).await {
@@ -123,18 +126,6 @@ fn set_aside(scratch: &Scratch) -> usize {
             name.to_string_lossy().starts_with("read.db.damaged-")
         })
         .count()
-}
-
-/// Brings everything from the side file into the file itself.
-async fn checkpoint_by_reopening(path: &std::path::Path) {
-    let other = Database::open(path.to_str().unwrap()).await.unwrap();
-    let mut transaction = other.write().await.unwrap();
-    transaction
-        .run("CREATE TABLE IF NOT EXISTS filler (x INTEGER)", &[])
-        .await
-        .unwrap();
-    transaction.commit().await.unwrap();
-    other.close().await;
 }
 
 #[tokio::test]
