@@ -3,6 +3,7 @@
 
 mod append;
 mod figures;
+mod project;
 mod send;
 
 use clap::{Parser, Subcommand};
@@ -18,6 +19,8 @@ struct Arguments {
 enum Figure {
     /// Durable appends a second, beside a bare file with group commit on the same disk.
     Append(append::Options),
+    /// Events a second into the read models.
+    Project(project::Options),
     /// From an HTTP request to its acknowledgement, beside the disk's fdatasync. Needs the server's
     /// release build.
     Send(send::Options),
@@ -26,6 +29,7 @@ enum Figure {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Arguments::parse().figure {
         Figure::Append(options) => append::run(&options),
-        Figure::Send(options) => send::run(&options).map_err(|error| error as Box<dyn std::error::Error>),
+        Figure::Project(options) => project::run(&options).map_err(|error| -> _ { error }),
+        Figure::Send(options) => send::run(&options).map_err(|error| -> _ { error }),
     }
 }

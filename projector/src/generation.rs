@@ -7,7 +7,9 @@ use std::time::Duration;
 use domain::{Position, StreamName};
 use infra::clock::Clock;
 use infra::database::{Database, DatabaseError, Fault};
-use infra::event_store::{EventStore, RecordedEvent, SubscriptionItem, subscribe_all};
+use infra::event_store::{
+    EventStore, RecordedEvent, Subscription, SubscriptionItem, subscribe_all,
+};
 use infra::read_models::projections::{self, Checkpoint, Parked};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +18,10 @@ use crate::fact::{Parking, Unfit};
 
 /// Bytes of events in one transaction, after the first event; more go into the next.
 const TRANSACTION_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Events that are gathered for one transaction while the log has more. A page of the log is added
+/// as a whole, so that there can be as many more as a page has.
+const TRANSACTION_EVENTS_MIN: usize = 10_000;
 
 /// Wait after the first failure; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -101,9 +107,13 @@ impl Generation {
                 next = subscription.next() => next,
             };
             match next {
-                Ok(SubscriptionItem::Events(events)) => {
+                Ok(SubscriptionItem::Events(mut events)) => {
                     retry.succeeded();
+                    let end = self.gather(&mut subscription, &mut events).await?;
                     self.apply(&events).await?;
+                    if end == Gathered::ToTheEnd && until == Until::CaughtUp {
+                        return Ok(());
+                    }
                 }
                 Ok(SubscriptionItem::CaughtUp) => {
                     self.measure();
@@ -114,6 +124,30 @@ impl Generation {
                 Err(failure) => self.pause(retry.failed(&failure)).await?,
             }
         }
+    }
+
+    /// Adds what the log has more: behind by many events, few large transactions are much faster
+    /// than many small ones, as each page is written once.
+    async fn gather(
+        &self,
+        subscription: &mut Subscription,
+        events: &mut Vec<Arc<RecordedEvent>>,
+    ) -> Result<Gathered, Stop> {
+        let head = *self.around.store.head().borrow();
+        while subscription.position() < head && events.len() < TRANSACTION_EVENTS_MIN {
+            let next = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(Stop::Asked),
+                next = subscription.next() => next,
+            };
+            match next {
+                Ok(SubscriptionItem::Events(more)) => events.extend(more),
+                Ok(SubscriptionItem::CaughtUp) => return Ok(Gathered::ToTheEnd),
+                // What there is can be applied; the next read meets the failure again.
+                Err(_) => break,
+            }
+        }
+        Ok(Gathered::Enough)
     }
 
     /// Makes this generation the one that answers queries.
@@ -303,6 +337,14 @@ impl Generation {
 enum Until {
     Stopped,
     CaughtUp,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gathered {
+    /// The log may have more.
+    Enough,
+    /// The subscription said that it has caught up, which it says once.
+    ToTheEnd,
 }
 
 enum Attempt {
