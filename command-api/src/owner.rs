@@ -15,7 +15,7 @@ use infra::event_store::{Direction, EventStore, version_of};
 use infra::failure::Failure;
 use infra::http::Body;
 use infra::problem::Problem;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
-use crate::execute::{Envelope, ExecuteError};
+use crate::execute::{Done, Envelope, ExecuteError};
 use crate::identity::reservation_envelope;
 use crate::problems::CommandProblems;
 
@@ -53,7 +53,8 @@ impl fmt::Debug for OwnerCode {
     }
 }
 
-/// Whether somebody has claimed the server. A code is worth showing only where nobody has.
+/// Whether somebody has claimed the server. A code is worth showing only where nobody has; it is
+/// still worth giving to [`crate::Parts`], because whoever claimed may have been cut short.
 pub async fn is_claimed(store: &dyn EventStore) -> Result<bool, Failure> {
     Ok(version_of(store, &StreamName::owner()).await? > Version::ZERO)
 }
@@ -97,12 +98,6 @@ pub(crate) struct ClaimOwnership {
     code: String,
 }
 
-/// What the command's hash is made of: not the code.
-#[derive(Serialize)]
-struct Hashed {
-    claims: &'static str,
-}
-
 /// Makes the asker the owner.
 async fn claim(api: &CommandApi, asking: Asking, request: ClaimOwnership) -> Result<Answer, Problem> {
     let is_right = api.owner_code().is_some_and(|code| code.is(&request.code));
@@ -121,12 +116,18 @@ async fn claim(api: &CommandApi, asking: Asking, request: ClaimOwnership) -> Res
         .execute(&StreamName::owner(), envelope, command)
         .await
         .map_err(|error: ExecuteError<Refused>| error.into_problem(|_| already_owned()))?;
-    let envelope = asking.envelope(&Hashed { claims: "owner" })?;
-    // A claim of one's own from before may have been cut short; but an owner who lost the role
-    // does not get it back by an old code.
-    if !claimed.changed && was_ever_owner(api, user, asking.command).await? {
-        return Err(already_owned());
+    if !claimed.changed {
+        // A claim of one's own from before may have been cut short; but an owner who lost the role
+        // does not get it back by an old code.
+        match first_ownership(api, user).await? {
+            None => {}
+            Some((command, done)) if command == asking.command => {
+                return Ok(Answer::new(user.0, done));
+            }
+            Some(_) => return Err(already_owned()),
+        }
     }
+    let envelope = asking.envelope(&"claim_ownership")?;
     grant(api, envelope, user, SystemRole::Owner).await
 }
 
@@ -138,12 +139,11 @@ fn already_owned() -> Problem {
     )
 }
 
-/// Whether `user` was made the owner by another command than `command`.
-async fn was_ever_owner(
+/// The command that first made `user` the owner, and its answer.
+async fn first_ownership(
     api: &CommandApi,
     user: UserId,
-    command: CommandId,
-) -> Result<bool, Failure> {
+) -> Result<Option<(CommandId, Done)>, Failure> {
     let failed = "read an account";
     let stream = StreamName::user(user);
     let mut from = Version(1);
@@ -154,19 +154,23 @@ async fn was_ever_owner(
             .await?;
         for recorded in &events {
             let event = recorded.event().map_err(|e| Failure::internal(failed, e))?;
-            let metadata = recorded
-                .metadata()
-                .map_err(|e| Failure::internal(failed, e))?;
             if let Event::User(UserEvent::SystemRoleGranted(granted)) = event
                 && granted.role == SystemRole::Owner
-                && metadata.command_id != command
             {
-                return Ok(true);
+                let metadata = recorded
+                    .metadata()
+                    .map_err(|e| Failure::internal(failed, e))?;
+                let done = Done {
+                    seq: recorded.version,
+                    position: recorded.position,
+                    changed: true,
+                };
+                return Ok(Some((metadata.command_id, done)));
             }
         }
         match events.last() {
             Some(last) if events.len() == PAGE => from = last.version.next(),
-            Some(_) | None => return Ok(false),
+            Some(_) | None => return Ok(None),
         }
     }
 }

@@ -7,7 +7,7 @@ use infra::problem::Problem;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::{Ref, RefOr};
-use utoipa::{IntoResponses, PartialSchema as _, ToSchema as _};
+use utoipa::{IntoResponses, ToSchema as _};
 
 /// Of commands that need no token.
 pub(crate) struct OpenProblems;
