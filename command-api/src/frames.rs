@@ -85,9 +85,10 @@ impl Fields {
     /// Takes a field that HTTP has in its path.
     fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, Problem> {
         let pointer = format!("/{name}");
-        let value = self.0.remove(name).ok_or_else(|| {
-            Problem::invalid_field(&pointer, "missing", "this field is missing")
-        })?;
+        let value = self
+            .0
+            .remove(name)
+            .ok_or_else(|| Problem::invalid_field(&pointer, "missing", "this field is missing"))?;
         serde_json::from_value(value)
             .map_err(|error| Problem::invalid_field(&pointer, "invalid", error))
     }
@@ -195,16 +196,12 @@ async fn run(
             fields.none()?;
             members::remove_member(api, asking, conversation, user).await
         }
-        Op::LeaveConversation => {
-            members::leave(api, asking, fields.only_conversation()?).await
-        }
+        Op::LeaveConversation => members::leave(api, asking, fields.only_conversation()?).await,
         Op::ChangeRole => {
             let (conversation, user) = (fields.conversation()?, fields.take("user")?);
             members::change_role(api, asking, conversation, user, fields.request()?).await
         }
-        Op::ArchiveConversation => {
-            archive::archive(api, asking, fields.only_conversation()?).await
-        }
+        Op::ArchiveConversation => archive::archive(api, asking, fields.only_conversation()?).await,
         Op::UnarchiveConversation => {
             archive::unarchive(api, asking, fields.only_conversation()?).await
         }
@@ -279,7 +276,9 @@ mod tests {
         }
         let leave = json!({"op": "leave_conversation", "id": "bye", "conversation": at});
         frame(&world, "bob", leave).await.unwrap();
-        let events = world.types(&domain::StreamName::conversation(ConversationId(at))).await;
+        let events = world
+            .types(&domain::StreamName::conversation(ConversationId(at)))
+            .await;
         let expected = [
             "conversation-started",
             "message-sent",
@@ -333,7 +332,11 @@ mod tests {
         ];
         for (command, status, code, pointer) in cases {
             let problem = frame(&world, "alice", command.clone()).await.unwrap_err();
-            assert_eq!((problem.status, problem.code.as_str()), (status, code), "{command}");
+            assert_eq!(
+                (problem.status, problem.code.as_str()),
+                (status, code),
+                "{command}"
+            );
             let first = problem.errors.first().map(|field| field.pointer.as_str());
             assert_eq!(first, pointer, "{command}");
         }

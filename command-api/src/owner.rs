@@ -99,7 +99,11 @@ pub(crate) struct ClaimOwnership {
 }
 
 /// Makes the asker the owner.
-async fn claim(api: &CommandApi, asking: Asking, request: ClaimOwnership) -> Result<Answer, Problem> {
+async fn claim(
+    api: &CommandApi,
+    asking: Asking,
+    request: ClaimOwnership,
+) -> Result<Answer, Problem> {
     let is_right = api.owner_code().is_some_and(|code| code.is(&request.code));
     if !is_right {
         return Err(Problem::new(
@@ -198,4 +202,85 @@ pub(crate) async fn post(
     Body(request): Body<ClaimOwnership>,
 ) -> Result<Answered, Problem> {
     Ok(claim(&api, asked.asking, request).await?.ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{OWNER_CODE, World, problem};
+    use serde_json::json;
+
+    fn claim<'a>(world: &'a World, who: &str, code: &str) -> crate::testing::Asked<'a> {
+        world.post(who, "/v1/owner").body(json!({ "code": code }))
+    }
+
+    #[tokio::test]
+    async fn the_first_with_the_code_owns_the_server_and_nobody_after() {
+        let world = World::with(&["alice", "bob"]).await;
+        assert!(!is_claimed(&*world.store).await.unwrap());
+        let wrong = claim(&world, "alice", "a guess").problem().await;
+        assert_eq!(wrong, problem(403, "wrong_code", ""));
+        assert!(!is_claimed(&*world.store).await.unwrap());
+        let (status, first) = claim(&world, "alice", OWNER_CODE).key("k").send().await;
+        assert_eq!(status, 200);
+        assert!(is_claimed(&*world.store).await.unwrap());
+        assert!(world.caller("alice").await.is_owner());
+        let late = claim(&world, "bob", OWNER_CODE).problem().await;
+        assert_eq!(late, problem(409, "already_owned", ""));
+        let (status, again) = claim(&world, "alice", OWNER_CODE).key("k").send().await;
+        assert_eq!((status, again), (200, first));
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_was_cut_short_is_finished_by_whoever_made_it() {
+        let world = World::with(&["alice", "bob"]).await;
+        let user = world.id("alice");
+        let envelope = reservation_envelope(Actor::User(user), CommandId(fresh_id())).unwrap();
+        let command = reservation::Command::Claim { user };
+        let claimed = world.api.reservations();
+        claimed
+            .execute(&StreamName::owner(), envelope, command)
+            .await
+            .unwrap();
+        let late = claim(&world, "bob", OWNER_CODE).problem().await;
+        assert_eq!(late, problem(409, "already_owned", ""));
+        assert_eq!(claim(&world, "alice", OWNER_CODE).send().await.0, 200);
+        assert!(world.caller("alice").await.is_owner());
+    }
+
+    #[tokio::test]
+    async fn roles_are_given_and_taken_by_the_owner_and_by_the_operator() {
+        let world = World::with(&["alice", "bob"]).await;
+        claim(&world, "alice", OWNER_CODE).key("k").send().await;
+        let role = |of: &str, role: &str| format!("/v1/users/{}/system-roles/{role}", world.id(of));
+        let auditor = role("bob", "auditor");
+        let forbidden = world.put("bob", &auditor).problem().await;
+        assert_eq!(forbidden, problem(403, "forbidden", ""));
+        assert_eq!(world.put("alice", &auditor).send().await.0, 200);
+        assert!(world.caller("bob").await.is_auditor(), "at once");
+        assert_eq!(world.delete("alice", &auditor).send().await.0, 200);
+        assert!(!world.caller("bob").await.is_auditor(), "at once");
+        let unknown = world.put("alice", &role("bob", "emperor")).problem().await;
+        assert_eq!(unknown, problem(404, "not_found", ""));
+        let nobody = format!("/v1/users/{}/system-roles/admin", fresh_id());
+        let nobody = world.put("alice", &nobody).problem().await;
+        assert_eq!(nobody, problem(404, "user_not_found", ""));
+
+        let (bob, alice) = (world.id("bob"), world.id("alice"));
+        grant_role(&world.api, bob, SystemRole::Owner)
+            .await
+            .unwrap();
+        let events = world.events(&StreamName::user(bob)).await;
+        let metadata = events.last().unwrap().metadata().unwrap();
+        assert_eq!(metadata.actor, Actor::Operator);
+        let taken = format!("/v1/users/{alice}/system-roles/owner");
+        assert_eq!(world.delete("bob", &taken).send().await.0, 200);
+        let back = claim(&world, "alice", OWNER_CODE).problem().await;
+        assert_eq!(back, problem(409, "already_owned", ""));
+        claim(&world, "alice", OWNER_CODE).key("k").send().await;
+        assert!(
+            !world.caller("alice").await.is_owner(),
+            "a retry gives nothing back"
+        );
+    }
 }

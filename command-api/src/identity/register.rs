@@ -82,8 +82,8 @@ fn check(request: &Register, key: &Key) -> Result<Registration, Problem> {
     };
     let handle = Handle::parse(&request.handle).map_err(|invalid| note("/handle", invalid));
     let email = Email::parse(&request.email).map_err(|invalid| note("/email", invalid));
-    let display_name = DisplayName::parse(&request.display_name)
-        .map_err(|invalid| note("/display_name", invalid));
+    let display_name =
+        DisplayName::parse(&request.display_name).map_err(|invalid| note("/display_name", invalid));
     if request.password.chars().count() < PASSWORD_CHARACTERS_MIN
         || request.password.len() > PASSWORD_BYTES_MAX
     {
@@ -188,7 +188,11 @@ async fn claim(
     let Some(holder) = ask(reservation::Command::Claim { user }).await? else {
         return Ok(true);
     };
-    if api.account(holder).await?.is_some_and(|account| is_of(&account)) {
+    if api
+        .account(holder)
+        .await?
+        .is_some_and(|account| is_of(&account))
+    {
         return Ok(false);
     }
     let last = api
@@ -228,4 +232,136 @@ pub(crate) async fn post(
     Body(request): Body<Register>,
 ) -> Result<Answered, Problem> {
     Ok(register(&api, request, &key).await?.created())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{PASSWORD, World, problem};
+    use domain::reservation::Command;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn an_account_is_made_once_whatever_is_retried() {
+        let world = World::new();
+        let (status, first) = world.register("alice").key("k").send().await;
+        assert_eq!(status, 201);
+        let (status, again) = world.register("alice").key("k").send().await;
+        assert_eq!((status, &again), (201, &first));
+        let world = world.restarted().await;
+        let (_, again) = world.register("alice").key("k").send().await;
+        assert_eq!(again, first);
+        let user: UserId = serde_json::from_value(first["id"].clone()).unwrap();
+        let types = world.types(&StreamName::user(user)).await;
+        assert_eq!(types, ["user-registered", "password-set"]);
+    }
+
+    #[tokio::test]
+    async fn a_taken_handle_or_address_is_pointed_at() {
+        let world = World::new();
+        world.register("alice").send().await;
+        let taken = world.register("Alice").problem().await;
+        assert_eq!(taken, problem(409, "handle_taken", "/handle"));
+        let other = |handle: &str| {
+            world.anonymous("/v1/users").body(json!({
+                "handle": handle, "email": "ALICE@example.org", "password": PASSWORD,
+                "display_name": "Another",
+            }))
+        };
+        let taken = other("another").problem().await;
+        assert_eq!(taken, problem(409, "email_taken", "/email"));
+        // The handle that was claimed on the way is free again.
+        assert_eq!(world.register("another").send().await.0, 201);
+    }
+
+    #[tokio::test]
+    async fn everything_that_is_wrong_is_said_at_once() {
+        let world = World::new();
+        let (status, answer) = world
+            .anonymous("/v1/users")
+            .body(json!({"handle": "!", "email": "x", "password": "short", "display_name": " "}))
+            .send()
+            .await;
+        assert_eq!(
+            (status, answer["code"].as_str()),
+            (422, Some("invalid_body"))
+        );
+        let pointers: Vec<_> = answer["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["pointer"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            pointers,
+            ["/handle", "/email", "/display_name", "/password"]
+        );
+        let unknown = world
+            .anonymous("/v1/users")
+            .body(json!({"handle": "alice", "colour": "blue"}))
+            .problem()
+            .await;
+        assert_eq!((unknown.0, unknown.1.as_str()), (422, "invalid_body"));
+    }
+
+    #[tokio::test]
+    async fn the_same_key_with_another_password_is_refused_and_the_log_keeps_no_hash_of_it() {
+        let world = World::new();
+        world.register("alice").key("k").send().await;
+        let reused = world
+            .anonymous("/v1/users")
+            .key("k")
+            .body(json!({
+                "handle": "alice", "email": "alice@example.org",
+                "password": "another password", "display_name": "alice",
+            }))
+            .problem()
+            .await;
+        assert_eq!(reused, problem(422, "idempotency_key_reused", ""));
+    }
+
+    #[tokio::test]
+    async fn what_an_unfinished_registration_holds_is_free_after_a_minute() {
+        let world = World::new();
+        let handle = Handle::parse("alice").unwrap();
+        let user = UserId(Uuid::from_u128(1));
+        let envelope = reservation_envelope(Actor::User(user), CommandId(Uuid::from_u128(2)));
+        world
+            .api
+            .reservations()
+            .execute(
+                &world.api.handle_stream(&handle),
+                envelope.unwrap(),
+                Command::Claim { user },
+            )
+            .await
+            .unwrap();
+        let held = world.register("alice").problem().await;
+        assert_eq!(held, problem(409, "handle_taken", "/handle"));
+        world.later(CLAIM_AGE_MAX + TimeDelta::seconds(1));
+        let (status, answer) = world.register("alice").send().await;
+        assert_eq!(status, 201, "{answer}");
+        let held = world.register("alice").problem().await;
+        assert_eq!(held, problem(409, "handle_taken", "/handle"));
+    }
+
+    #[tokio::test]
+    async fn of_many_who_want_a_handle_one_gets_it() {
+        let world = World::new();
+        let tries = (0..8).map(|number| {
+            let request = world.anonymous("/v1/users").body(json!({
+                "handle": "alice", "email": format!("{number}@example.org"),
+                "password": PASSWORD, "display_name": "Alice",
+            }));
+            request.send()
+        });
+        let statuses = futures::future::join_all(tries).await;
+        let count = |wanted| {
+            statuses
+                .iter()
+                .filter(|(status, _)| *status == wanted)
+                .count()
+        };
+        assert_eq!((count(201), count(409)), (1, 7));
+    }
 }
