@@ -1,4 +1,4 @@
-//! The problems that every command may answer, for the OpenAPI description. A route that has more
+//! The problems that every command may answer, for the description of the API. A route that has more
 //! codes of a status says all of them itself.
 
 use std::collections::BTreeMap;

@@ -26,7 +26,7 @@ const DEVICE_CHARACTERS_MAX: usize = 100;
 /// Who wants in.
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Login {
+pub(crate) struct OpenSession {
     /// Handle or e-mail address.
     login: String,
     /// The password.
@@ -73,7 +73,7 @@ fn check_device(device: &str) -> Result<(), Problem> {
 /// Opens a session for whoever knows the password.
 async fn login(
     api: &CommandApi,
-    request: Login,
+    request: OpenSession,
     key: &Key,
     address: Option<SocketAddr>,
 ) -> Result<LoggedIn, Problem> {
@@ -132,7 +132,7 @@ async fn login(
     post,
     path = "/v1/sessions",
     tag = "sessions",
-    request_body = Login,
+    request_body = OpenSession,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names the command; 1 to 200 bytes")),
     responses(
         (status = 201, body = LoggedIn, description = "The session is open"),
@@ -145,7 +145,7 @@ pub(crate) async fn post(
     State(api): State<CommandApi>,
     key: Key,
     address: Option<Extension<ConnectInfo<SocketAddr>>>,
-    Body(request): Body<Login>,
+    Body(request): Body<OpenSession>,
 ) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
     let address = address.map(|Extension(ConnectInfo(address))| address);
     let logged_in = login(&api, request, &key, address).await?;
