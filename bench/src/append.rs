@@ -90,7 +90,7 @@ struct Reads {
 }
 
 /// Measures, prints the table, writes the JSON.
-pub(crate) fn run(options: &Options) -> std::result::Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime
         .block_on(measure(options))

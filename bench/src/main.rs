@@ -26,10 +26,10 @@ enum Figure {
     Send(send::Options),
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     match Arguments::parse().figure {
         Figure::Append(options) => append::run(&options),
-        Figure::Project(options) => project::run(&options).map_err(|error| -> _ { error }),
-        Figure::Send(options) => send::run(&options).map_err(|error| -> _ { error }),
+        Figure::Project(options) => project::run(&options),
+        Figure::Send(options) => send::run(&options),
     }
 }

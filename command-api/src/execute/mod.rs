@@ -68,7 +68,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             active_streams_max: NonZeroUsize::MIN.saturating_add(2_047),
-            idle_max: Duration::from_secs(300),
+            idle_max: Duration::from_mins(5),
             snapshot_every_events: 500,
         }
     }
