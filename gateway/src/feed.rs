@@ -326,8 +326,19 @@ impl Feed {
     }
 
     /// Where it is.
-    pub(crate) fn cursor(&self) -> String {
+    fn cursor(&self) -> String {
         self.tag.at(self.sent)
+    }
+
+    /// Where it is, as far as that can be known without sending anything: on a connection that hears
+    /// nothing, others' events have moved the log on.
+    pub(crate) fn newest_cursor(&mut self) -> String {
+        // In this order: every event up to the watermark was marked before the watermark moved.
+        let watermark = self.gateway.hub.watermark();
+        if self.backlog.is_empty() && !self.registration.mailbox().has_dirty() {
+            self.sent = watermark.max(self.sent);
+        }
+        self.cursor()
     }
 
     /// The next frames; waits for some. Safe to cancel: nothing is lost.

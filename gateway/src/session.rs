@@ -323,7 +323,7 @@ impl Session {
     async fn take_frame(&mut self, frame: ClientFrame) -> Result<(), End> {
         let identified = match (frame, self.identified.as_mut()) {
             (ClientFrame::Heartbeat, identified) => {
-                let cursor = identified.map(|identified| identified.feed.cursor());
+                let cursor = identified.map(|identified| identified.feed.newest_cursor());
                 return self.send(ServerFrame::HeartbeatAck { cursor }).await;
             }
             (ClientFrame::Identify(identify), None) => return self.identify(identify).await,

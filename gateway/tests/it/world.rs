@@ -300,6 +300,18 @@ impl World {
         }
     }
 
+    /// Where somebody said "The end", if they did.
+    pub(crate) async fn has_ended(&self) -> Option<Position> {
+        let head = *self.store.head().borrow();
+        let before = Position(head.0.saturating_sub(1));
+        let last = self.store.read_all(before, 1).await.unwrap();
+        let last = last.first()?;
+        let Ok(Event::Conversation(ConversationEvent::MessageSent(sent))) = last.event() else {
+            return None;
+        };
+        (sent.body.value.as_str() == "The end").then_some(last.position)
+    }
+
     /// Waits until the server has no connection.
     pub(crate) async fn until_nobody_is_connected(&self) {
         eventually(|| self.gateway.status().connections == 0).await;
