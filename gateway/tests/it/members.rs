@@ -113,7 +113,9 @@ async fn an_auditor_looks_on_the_record_until_the_role_is_gone() {
     assert_eq!(client.expect("event").await["seq"], 1);
     client.expect("caught_up").await;
     let audit = StreamName::audit();
-    let record = world.store.read_stream(&audit, Version(1), Direction::Forward, 10);
+    let record = world
+        .store
+        .read_stream(&audit, Version(1), Direction::Forward, 10);
     let record = record.await.unwrap();
     assert_eq!(record.len(), 1);
     assert_eq!(record[0].event_type.as_ref(), "log-replayed");

@@ -52,7 +52,10 @@ async fn a_client_is_greeted_identified_and_gets_events() {
 
     let receipt = world.see(chat, &bob, Version(2)).await;
     let event = client.expect("event").await;
-    assert_eq!((&event["type"], receipt), (&json!("seen-up-to"), Version(1)));
+    assert_eq!(
+        (&event["type"], receipt),
+        (&json!("seen-up-to"), Version(1))
+    );
     assert_eq!(event["data"], json!({"member": bob.id, "seq": 2}));
 }
 

@@ -45,7 +45,11 @@ async fn storm(limits: Limits, seed: u64) {
                     5 if round % 5 == 0 => {
                         world.start(&[&users[0], other]).await;
                     }
-                    _ => drop(world.say(chat, &users[0], &format!("{writer}.{round}")).await),
+                    _ => drop(
+                        world
+                            .say(chat, &users[0], &format!("{writer}.{round}"))
+                            .await,
+                    ),
                 }
                 if random.random_range(0..4) == 0 {
                     tokio::time::sleep(Duration::from_millis(1)).await;

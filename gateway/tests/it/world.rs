@@ -482,8 +482,7 @@ impl CommandDoor for TestDoor {
         }
         match command.op {
             "send_message" => {
-                let send: SendMessage =
-                    infra::http::parse_json(command.frame.get().as_bytes())?;
+                let send: SendMessage = infra::http::parse_json(command.frame.get().as_bytes())?;
                 let stream = StreamName::conversation(send.conversation);
                 let event = message(caller.user, &send.body).into();
                 let by = Actor::User(caller.user);
