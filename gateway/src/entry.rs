@@ -153,7 +153,11 @@ fn without_owners(value: Value) -> Value {
                 }
             }
             let fields = fields.into_iter();
-            Value::Object(fields.map(|(name, value)| (name, without_owners(value))).collect())
+            Value::Object(
+                fields
+                    .map(|(name, value)| (name, without_owners(value)))
+                    .collect(),
+            )
         }
         Value::Array(values) => Value::Array(values.into_iter().map(without_owners).collect()),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,

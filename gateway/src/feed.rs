@@ -5,7 +5,7 @@
 //! Whether the user is in a conversation is decided while its events go by: the event that takes
 //! them in is the first to be sent, the one that puts them out the last.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use crate::gateway::Gateway;
 use crate::hub::Registration;
 use crate::mailbox::Mailbox;
 use crate::memberships::{Membership, MembershipsAt, MembershipsError};
-use crate::replay::{Part, Replay, Step, Want};
+use crate::replay::{Located, Part, Replay, Step, Want};
 use crate::signals::PRESENCE_CONVERSATIONS_MAX;
 
 /// How long a cursor may be ahead of the log as this process sees it, before it is taken for one
@@ -326,8 +326,19 @@ impl Feed {
     }
 
     /// Where it is.
-    pub(crate) fn cursor(&self) -> String {
+    fn cursor(&self) -> String {
         self.tag.at(self.sent)
+    }
+
+    /// Where it is, as far as that can be known without sending anything: on a connection that hears
+    /// nothing, others' events have moved the log on.
+    pub(crate) fn newest_cursor(&mut self) -> String {
+        // In this order: every event up to the watermark was marked before the watermark moved.
+        let watermark = self.gateway.hub.watermark();
+        if self.backlog.is_empty() && !self.registration.mailbox().has_dirty() {
+            self.sent = watermark.max(self.sent);
+        }
+        self.cursor()
     }
 
     /// The next frames; waits for some. Safe to cancel: nothing is lost.
@@ -463,10 +474,10 @@ impl Feed {
                 let up_to = replay.up_to();
                 match replay.step().await? {
                     Step::Working => {}
-                    Step::Located { missed, inside } => {
+                    Step::Located(located) => {
                         if let Why::Resumed(open) = why {
                             let open = std::mem::take(open);
-                            out.push(self.resumed(missed, &inside, open));
+                            out.push(self.resumed(&located, open));
                         }
                     }
                     Step::Events(entries) => {
@@ -509,19 +520,14 @@ impl Feed {
         self.stop_watching(outside);
     }
 
-    fn resumed(
-        &mut self,
-        missed: u64,
-        inside: &HashSet<ConversationId>,
-        conversations: Vec<ConversationId>,
-    ) -> Outgoing {
+    fn resumed(&mut self, located: &Located, conversations: Vec<ConversationId>) -> Outgoing {
         for (conversation, watch) in &mut self.watched {
-            watch.inside |= inside.contains(conversation);
+            watch.inside |= located.inside.contains(conversation);
         }
         Outgoing::Frame(ServerFrame::Resumed {
             user: self.user(),
             cursor: self.cursor(),
-            missed,
+            missed: located.missed,
             online: self.gateway.hub.online_with(self.user(), &conversations),
             conversations,
         })
@@ -690,7 +696,10 @@ impl Feed {
         let metadata = Metadata {
             actor: Actor::User(self.user()),
             command_id: CommandId(fresh_id()),
-            command_hash: hash[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
+            command_hash: hash[..16]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
             correlation_id: None,
             causation_id: None,
             traceparent: None,
@@ -724,11 +733,7 @@ impl Drop for Feed {
 }
 
 /// The position in `cursor`, once the log has come that far.
-async fn opened(
-    gateway: &Gateway,
-    tag: &CursorTag,
-    cursor: &str,
-) -> Result<Position, Refused> {
+async fn opened(gateway: &Gateway, tag: &CursorTag, cursor: &str) -> Result<Position, Refused> {
     let invalid = || {
         let problem = Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -756,5 +761,9 @@ fn conversation_not_found() -> Problem {
 
 fn too_many_subscriptions() -> Problem {
     let title = "More subscriptions than one connection may have";
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_subscriptions", title)
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_subscriptions",
+        title,
+    )
 }

@@ -301,8 +301,7 @@ pub(crate) fn read(text: &str) -> Result<Incoming, FrameInvalid> {
         id,
         problem: Box::new(problem),
     };
-    let envelope: Envelope =
-        parse_json(text.as_bytes()).map_err(|problem| wrong(None, problem))?;
+    let envelope: Envelope = parse_json(text.as_bytes()).map_err(|problem| wrong(None, problem))?;
     // Each by its own type: that way a problem can point at the field.
     let bytes = text.as_bytes();
     let known = match envelope.op.as_str() {

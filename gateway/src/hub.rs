@@ -44,7 +44,9 @@ impl<K: Hash, V> Sharded<K, V> {
     fn new() -> Self {
         Self {
             hasher: RandomState::new(),
-            shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
+            shards: std::iter::repeat_with(Mutex::default)
+                .take(SHARDS)
+                .collect(),
         }
     }
 
@@ -163,12 +165,18 @@ impl Hub {
         after: Option<Position>,
     ) {
         let mut conversations = self.conversations.part(&conversation);
-        let followed = conversations.entry(conversation).or_insert_with(|| Followed {
-            followers: Vec::new(),
-            // Read under the lock: the hub's task needs it for every event that comes after.
-            ring: Ring::after(after.unwrap_or_else(|| self.seen())),
-        });
-        if !followed.followers.iter().any(|other| Arc::ptr_eq(other, mailbox)) {
+        let followed = conversations
+            .entry(conversation)
+            .or_insert_with(|| Followed {
+                followers: Vec::new(),
+                // Read under the lock: the hub's task needs it for every event that comes after.
+                ring: Ring::after(after.unwrap_or_else(|| self.seen())),
+            });
+        if !followed
+            .followers
+            .iter()
+            .any(|other| Arc::ptr_eq(other, mailbox))
+        {
             followed.followers.push(Arc::clone(mailbox));
         }
     }
@@ -177,7 +185,9 @@ impl Hub {
     pub(crate) fn unfollow(&self, conversation: ConversationId, mailbox: &Arc<Mailbox>) {
         let mut conversations = self.conversations.part(&conversation);
         if let Some(followed) = conversations.get_mut(&conversation) {
-            followed.followers.retain(|other| !Arc::ptr_eq(other, mailbox));
+            followed
+                .followers
+                .retain(|other| !Arc::ptr_eq(other, mailbox));
             if followed.followers.is_empty() {
                 conversations.remove(&conversation);
             }
@@ -291,7 +301,9 @@ impl Hub {
     }
 
     fn is_followed(&self, conversation: ConversationId) -> bool {
-        self.conversations.part(&conversation).contains_key(&conversation)
+        self.conversations
+            .part(&conversation)
+            .contains_key(&conversation)
     }
 
     fn trim(&self, kept: &mut Kept) {

@@ -29,7 +29,7 @@ pub struct Membership {
 pub struct MembershipsAt {
     /// Exactly everything up to here counts.
     pub position: Position,
-    /// In no particular order.
+    /// In no particular order; those of one conversation do not overlap.
     pub memberships: Vec<Membership>,
 }
 
@@ -175,12 +175,17 @@ impl Fold {
             Some(HistoryVisibility::Start) => Version(1),
             Some(HistoryVisibility::Joined) | None => joined,
         };
-        self.of_user.entry(user).or_default().push(Membership {
-            conversation,
-            joined,
-            visible_from,
-            left: None,
-        });
+        let memberships = self.of_user.entry(user).or_default();
+        let is_in = |m: &Membership| m.conversation == conversation && m.left.is_none();
+        // Who is in already does not join again.
+        if !memberships.iter().any(is_in) {
+            memberships.push(Membership {
+                conversation,
+                joined,
+                visible_from,
+                left: None,
+            });
+        }
     }
 
     fn leave(&mut self, conversation: ConversationId, user: UserId, left: Version) {

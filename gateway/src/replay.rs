@@ -45,8 +45,8 @@ pub(crate) struct Replay {
     ready: BinaryHeap<Reverse<(Position, usize)>>,
     /// Sources that have to be read before anything can be said of their order.
     dry: Vec<usize>,
-    inside: HashSet<ConversationId>,
-    missed: u64,
+    /// Gathered while there are wants, then told once.
+    located: Option<Located>,
 }
 
 /// Part of one stream.
@@ -57,15 +57,19 @@ struct Source {
     page: VecDeque<Arc<RecordedEvent>>,
 }
 
+/// What a replay is about to yield.
+#[derive(Debug, Default)]
+pub(crate) struct Located {
+    /// How many events there are.
+    pub(crate) missed: u64,
+    /// In which of the conversations that are wanted in part the user was at the start.
+    pub(crate) inside: HashSet<ConversationId>,
+}
+
 /// What [`Replay::step`] came to.
 pub(crate) enum Step {
-    /// Everything has been found, nothing read yet.
-    Located {
-        /// How many events there are.
-        missed: u64,
-        /// In which of the conversations that are wanted in part the user was at the start.
-        inside: HashSet<ConversationId>,
-    },
+    /// Everything has been found, nothing read yet. Comes once.
+    Located(Located),
     /// The next events.
     Events(Vec<Arc<Entry>>),
     /// There are no more.
@@ -90,8 +94,7 @@ impl Replay {
             sources: Vec::new(),
             ready: BinaryHeap::new(),
             dry: Vec::new(),
-            inside: HashSet::new(),
-            missed: 0,
+            located: Some(Located::default()),
         }
     }
 
@@ -104,18 +107,24 @@ impl Replay {
     /// under way.
     pub(crate) async fn step(&mut self) -> Result<Step, Failure> {
         if !self.wants.is_empty() {
-            return self.locate_some().await;
+            self.locate_some().await?;
+            return Ok(Step::Working);
+        }
+        if let Some(located) = self.located.take() {
+            return Ok(Step::Located(located));
         }
         if !self.dry.is_empty() {
             self.read_some().await?;
             return Ok(Step::Working);
         }
         let events = self.merge();
-        Ok(if events.is_empty() && self.ready.is_empty() && self.dry.is_empty() {
-            Step::Done
-        } else {
-            Step::Events(events)
-        })
+        Ok(
+            if events.is_empty() && self.ready.is_empty() && self.dry.is_empty() {
+                Step::Done
+            } else {
+                Step::Events(events)
+            },
+        )
     }
 
     /// Takes events in order until a source has to be read again.
@@ -127,7 +136,11 @@ impl Replay {
             };
             let source = &mut self.sources[index];
             let recorded = source.page.pop_front();
-            events.extend(recorded.and_then(|event| Entry::encode(&event)).map(Arc::new));
+            events.extend(
+                recorded
+                    .and_then(|event| Entry::encode(&event))
+                    .map(Arc::new),
+            );
             if let Some(next) = source.page.front() {
                 self.ready.push(Reverse((next.position, index)));
             } else {
@@ -159,29 +172,23 @@ impl Replay {
         Ok(())
     }
 
-    async fn locate_some(&mut self) -> Result<Step, Failure> {
+    async fn locate_some(&mut self) -> Result<(), Failure> {
         let count = self.wants.len().min(STREAMS_AT_ONCE);
         let searches = self.wants.range(..count).map(|want| self.locate(want));
         let located = try_join_all(searches).await?;
         self.wants.drain(..count);
+        let told = self.located.get_or_insert_default();
         for (conversation, inside, sources) in located {
             if inside {
-                self.inside.insert(conversation);
+                told.inside.insert(conversation);
             }
-            self.missed += sources.iter().map(Source::len).sum::<u64>();
+            told.missed += sources.iter().map(Source::len).sum::<u64>();
             for source in sources {
                 self.dry.push(self.sources.len());
                 self.sources.push(source);
             }
         }
-        Ok(if self.wants.is_empty() {
-            Step::Located {
-                missed: self.missed,
-                inside: std::mem::take(&mut self.inside),
-            }
-        } else {
-            Step::Working
-        })
+        Ok(())
     }
 
     /// Finds the parts of the streams of one conversation, and whether the user was in it at the
@@ -214,14 +221,21 @@ impl Replay {
             let after = if joined_before {
                 want.after
             } else {
-                position_at(store, &conversation, from).await?.unwrap_or(want.after)
+                position_at(store, &conversation, from)
+                    .await?
+                    .unwrap_or(want.after)
             };
             let up_to = if left <= last {
-                position_at(store, &conversation, left).await?.unwrap_or(self.up_to)
+                position_at(store, &conversation, left)
+                    .await?
+                    .unwrap_or(self.up_to)
             } else {
                 self.up_to
             };
-            sources.push(Source::new(&receipts, between(store, &receipts, after, up_to).await?));
+            sources.push(Source::new(
+                &receipts,
+                between(store, &receipts, after, up_to).await?,
+            ));
         }
         sources.retain(|source| source.len() > 0);
         Ok((want.conversation, inside, sources))

@@ -47,7 +47,11 @@ impl Ring {
 
     /// Lets go of the oldest event if it is the one at `position`.
     pub(crate) fn let_go(&mut self, position: Position) {
-        if self.entries.front().is_some_and(|entry| entry.position == position) {
+        if self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.position == position)
+        {
             self.pop();
         }
     }
@@ -70,7 +74,10 @@ impl Ring {
         limit: usize,
         into: &mut Vec<Arc<Entry>>,
     ) -> Collected {
-        let newest = self.entries.back().map_or(self.complete_after, |e| e.position);
+        let newest = self
+            .entries
+            .back()
+            .map_or(self.complete_after, |e| e.position);
         let beyond = newest > up_to;
         if after < self.complete_after {
             return Collected {
@@ -79,8 +86,12 @@ impl Ring {
                 beyond,
             };
         }
-        let start = self.entries.partition_point(|entry| entry.position <= after);
-        let end = self.entries.partition_point(|entry| entry.position <= up_to);
+        let start = self
+            .entries
+            .partition_point(|entry| entry.position <= after);
+        let end = self
+            .entries
+            .partition_point(|entry| entry.position <= up_to);
         let cut = end.saturating_sub(start) > limit;
         let end = if cut { start + limit } else { end.max(start) };
         into.extend(self.entries.range(start..end).cloned());

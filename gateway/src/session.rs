@@ -110,7 +110,10 @@ pub(crate) async fn stream(
 /// What a client is told whose connection is not taken.
 pub(crate) fn problem_of(why: NotTaken) -> Problem {
     let (code, title) = match why {
-        NotTaken::TooMany => ("too_many_connections", "The server has too many connections"),
+        NotTaken::TooMany => (
+            "too_many_connections",
+            "The server has too many connections",
+        ),
         NotTaken::Draining => ("draining", "The server is about to stop"),
     };
     let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title);
@@ -323,7 +326,7 @@ impl Session {
     async fn take_frame(&mut self, frame: ClientFrame) -> Result<(), End> {
         let identified = match (frame, self.identified.as_mut()) {
             (ClientFrame::Heartbeat, identified) => {
-                let cursor = identified.map(|identified| identified.feed.cursor());
+                let cursor = identified.map(|identified| identified.feed.newest_cursor());
                 return self.send(ServerFrame::HeartbeatAck { cursor }).await;
             }
             (ClientFrame::Identify(identify), None) => return self.identify(identify).await,
@@ -434,7 +437,10 @@ impl Session {
         if !commands.is_empty() {
             tokio::spawn(async move {
                 let all = async { while commands.next().await.is_some() {} };
-                if tokio::time::timeout(COMMANDS_FINISH_WITHIN, all).await.is_err() {
+                if tokio::time::timeout(COMMANDS_FINISH_WITHIN, all)
+                    .await
+                    .is_err()
+                {
                     tracing::warn!("gave up on commands of a connection that ended");
                 }
             });

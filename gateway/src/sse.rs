@@ -129,7 +129,7 @@ impl EventStream {
             () = expired => Some(self.last(Close::Unauthenticated)),
             () = tokio::time::sleep(self.gateway.limits.heartbeat_every) => {
                 // Only an id: no event for the client, but a newer cursor to come back with.
-                Some(format!("id: {}\n\n", self.feed.cursor()).into())
+                Some(format!("id: {}\n\n", self.feed.newest_cursor()).into())
             }
         }
     }

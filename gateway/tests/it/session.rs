@@ -1,0 +1,204 @@
+//! Saying hello, being let in, getting events, being put out.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use domain::{Position, Version};
+use gateway::Limits;
+use serde_json::json;
+
+use crate::world::{Seen, World};
+
+#[tokio::test]
+async fn a_client_is_greeted_identified_and_gets_events() {
+    let world = World::new().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let chat = world.start(&[&ada, &bob]).await;
+
+    let mut client = world.connect_raw(Some("verbatim.v1.json")).await.unwrap();
+    let hello = client.expect("hello").await;
+    assert_eq!(hello["heartbeat_ms"], 30_000);
+    client
+        .send(json!({"op": "identify", "token": ada.token}))
+        .await;
+    let ready = client.expect("ready").await;
+    assert_eq!(ready["user"], json!(ada.id));
+    assert_eq!(ready["conversations"], json!([chat]));
+
+    world.say(chat, &bob, "Good morning").await;
+    let event = client.expect("event").await;
+    assert_eq!(
+        Seen::of(&event),
+        world.visible(&ada, Position::ZERO).await[1]
+    );
+    assert_eq!(event["type"], "message-sent");
+    assert_eq!(event["actor"], format!("user:{}", bob.id));
+    assert_eq!(
+        event["data"],
+        json!({"author": bob.id, "body": "Good morning"})
+    );
+    let fields: Vec<_> = event.as_object().unwrap().keys().collect();
+    let known = [
+        "actor",
+        "at",
+        "conversation",
+        "cursor",
+        "data",
+        "op",
+        "seq",
+        "type",
+    ];
+    assert_eq!(fields, known);
+
+    let receipt = world.see(chat, &bob, Version(2)).await;
+    let event = client.expect("event").await;
+    assert_eq!(
+        (&event["type"], receipt),
+        (&json!("seen-up-to"), Version(1))
+    );
+    assert_eq!(event["data"], json!({"member": bob.id, "seq": 2}));
+}
+
+#[tokio::test]
+async fn others_conversations_stay_with_them() {
+    let world = World::new().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let own = world.start(&[&bob]).await;
+    let (mut client, ready) = world.live(&ada).await;
+    assert_eq!(ready["conversations"], json!([]));
+    world.say(own, &bob, "Nobody hears me").await;
+    client.is_quiet().await;
+    client
+        .send(json!({"op": "subscribe", "conversation": own, "after_seq": 0}))
+        .await;
+    client.expect_error("conversation_not_found").await;
+    client
+        .send(json!({"op": "typing", "conversation": own}))
+        .await;
+    client.expect_error("conversation_not_found").await;
+    client.is_quiet().await;
+}
+
+#[tokio::test]
+async fn only_our_subprotocol_is_spoken_and_none_means_ours() {
+    let world = World::new().await;
+    assert!(world.connect_raw(Some("verbatim.v9.xml")).await.is_err());
+    let mut client = world.connect_raw(None).await.unwrap();
+    client.expect("hello").await;
+    let plain = reqwest::get(format!("http://{}/v1/stream", world.address)).await;
+    let plain = plain.unwrap();
+    assert_eq!(plain.status(), 400);
+    let problem: serde_json::Value = plain.json().await.unwrap();
+    assert_eq!(problem["code"], "websocket_required");
+}
+
+#[tokio::test]
+async fn who_does_not_identify_is_closed_and_nothing_else_is_taken_before() {
+    let world = World::with(Limits {
+        identify_within: Duration::from_millis(300),
+        ..Limits::default()
+    })
+    .await;
+    let mut client = world.connect().await;
+    client.send(json!({"op": "send_message", "id": "1"})).await;
+    client.expect_error("not_identified").await;
+    client
+        .send(json!({"op": "unsubscribe", "conversation": uuid::Uuid::nil()}))
+        .await;
+    client.expect_error("not_identified").await;
+    client.is_quiet().await;
+    assert_eq!(client.closed_with().await, 4408);
+}
+
+#[tokio::test]
+async fn silence_closes_and_a_heartbeat_is_no_silence() {
+    let heartbeat_every = Duration::from_millis(250);
+    let world = World::with(Limits {
+        heartbeat_every,
+        ..Limits::default()
+    })
+    .await;
+    let ada = world.user("ada").await;
+    let (mut client, _) = world.live(&ada).await;
+    let started = tokio::time::Instant::now();
+    while started.elapsed() < heartbeat_every * 4 {
+        client.is_quiet().await;
+        tokio::time::sleep(heartbeat_every / 2).await;
+    }
+    assert_eq!(client.closed_with().await, 4408);
+}
+
+#[tokio::test]
+async fn a_token_that_is_worth_nothing_closes() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let old = world.login(ada.id, TimeDelta::seconds(-10)).await;
+    let out = world.login(ada.id, TimeDelta::days(1)).await;
+    world.log_out(&out).await;
+    let cases = [
+        (String::from("garbage"), "token_invalid"),
+        (old.token, "token_expired"),
+        (out.token, "session_ended"),
+    ];
+    for (token, code) in cases {
+        let mut client = world.connect().await;
+        client.send(json!({"op": "identify", "token": token})).await;
+        client.expect_error(code).await;
+        assert_eq!(client.closed_with().await, 4401);
+    }
+    world.live(&ada).await;
+}
+
+#[tokio::test]
+async fn a_login_that_ends_takes_its_connections_along() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let phone = world.login(ada.id, TimeDelta::days(1)).await;
+    let (mut one, _) = world.live(&phone).await;
+    let (mut other, _) = world.live(&ada).await;
+    world.log_out(&phone).await;
+    assert_eq!(one.closed_with().await, 4401);
+    other.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_login_that_expires_takes_its_connections_along() {
+    let world = World::new().await;
+    let ada = world.user_until("ada", TimeDelta::milliseconds(700)).await;
+    let (mut client, _) = world.live(&ada).await;
+    assert_eq!(client.closed_with().await, 4401);
+}
+
+#[tokio::test]
+async fn one_connection_too_many_replaces_the_oldest() {
+    let world = World::with(Limits {
+        sessions_per_user_max: 2,
+        ..Limits::default()
+    })
+    .await;
+    let ada = world.user("ada").await;
+    let (mut first, _) = world.live(&ada).await;
+    let (mut second, _) = world.live(&ada).await;
+    let (mut third, _) = world.live(&ada).await;
+    assert_eq!(first.closed_with().await, 4409);
+    second.is_quiet().await;
+    third.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_full_server_says_so() {
+    let world = World::with(Limits {
+        connections_max: 1,
+        ..Limits::default()
+    })
+    .await;
+    let ada = world.user("ada").await;
+    let (client, _) = world.live(&ada).await;
+    assert_eq!(world.gateway.status().connections, 1);
+    assert_eq!(world.gateway.status().sessions, 1);
+    assert!(world.connect_raw(None).await.is_err());
+    drop(client);
+    world.until_nobody_is_connected().await;
+    assert_eq!(world.gateway.status().sessions, 0);
+    world.live(&ada).await;
+}
