@@ -77,13 +77,12 @@ impl Person {
         let profile = author.user_profile.as_ref().or(author.bot_profile.as_ref());
         let short = profile.and_then(|profile| profile.name.clone());
         let long = profile.and_then(|profile| profile.real_name.clone());
-        let names = [long, author.username.clone(), short.clone()];
-        let named: Vec<String> = names
+        let told: Vec<String> = [long, author.username.clone(), short.clone()]
             .into_iter()
             .flatten()
             .filter(|n| !n.is_empty())
             .collect();
-        if named.is_empty() {
+        if told.is_empty() {
             return Self::mentioned(&slack_id);
         }
         Self {
@@ -91,7 +90,7 @@ impl Person {
                 .filter(|name| !name.is_empty())
                 .or_else(|| author.username.clone())
                 .unwrap_or_else(|| slack_id.clone()),
-            display_name: display_name(named.into_iter(), &slack_id),
+            display_name: display_name(told.into_iter(), &slack_id),
             slack_id,
             email: None,
         }
@@ -103,14 +102,13 @@ impl Person {
 }
 
 /// The first of `names` that can be one, cleaned and cut; else the Slack id.
-fn display_name(names: impl Iterator<Item = String>, slack_id: &str) -> DisplayName {
+fn display_name(mut names: impl Iterator<Item = String>, slack_id: &str) -> DisplayName {
     let cleaned = |name: &str| -> String {
         let printed = name.trim().chars().filter(|c| !c.is_control());
         printed.take(DISPLAY_NAME_CHARACTERS_MAX).collect()
     };
     names
-        .filter_map(|name| DisplayName::parse(&cleaned(&name)).ok())
-        .next()
+        .find_map(|name| DisplayName::parse(&cleaned(&name)).ok())
         .or_else(|| DisplayName::parse(&cleaned(slack_id)).ok())
         .unwrap_or_else(nobody)
 }
@@ -152,7 +150,7 @@ pub(super) struct People<'a> {
 /// What came of one account.
 struct Made {
     slack_id: String,
-    made: bool,
+    is_new: bool,
     handle_changed: bool,
     email_left_out: bool,
 }
@@ -191,7 +189,7 @@ impl<'a> People<'a> {
             .await?;
         let count = made.len() as u64;
         for made in made {
-            report.users.add(made.made);
+            report.users.add(made.is_new);
             report.handles_changed += u64::from(made.handle_changed);
             report.emails_left_out += u64::from(made.email_left_out);
             self.present.insert(made.slack_id);
@@ -237,7 +235,7 @@ async fn make(
     let user = person.id();
     let mut made = Made {
         slack_id: person.slack_id.clone(),
-        made: false,
+        is_new: false,
         handle_changed: false,
         email_left_out: false,
     };
@@ -286,7 +284,7 @@ async fn make(
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
-    made.made = done.changed;
+    made.is_new = done.changed;
     Ok(made)
 }
 

@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn good(text: &str) -> Result<serde_json::Value, String> {
-        Ok(serde_json::from_str(text).unwrap())
+        serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
     #[test]

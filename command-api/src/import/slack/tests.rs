@@ -829,7 +829,7 @@ async fn an_import_into_a_server_that_shuts_down_stops() {
 /// The route of a server with an admin.
 struct Door {
     server: Server,
-    door: SlackDoor,
+    route: SlackDoor,
     admin: UserId,
     token: String,
     spool: tempfile::TempDir,
@@ -840,7 +840,7 @@ impl Door {
         let server = Server::new();
         let (admin, token) = server.user("boss", Some(SystemRole::Admin)).await;
         let spool = tempfile::tempdir().unwrap();
-        let door = SlackDoor::new(
+        let route = SlackDoor::new(
             server.api.clone(),
             Arc::clone(&server.guard),
             spool.path().join("spool"),
@@ -848,7 +848,7 @@ impl Door {
         );
         Self {
             server,
-            door,
+            route,
             admin,
             token,
             spool,
@@ -861,7 +861,7 @@ impl Door {
             .header("content-type", media_type)
             .body(body.into())
             .unwrap();
-        let (router, _) = routes(self.door.clone()).split_for_parts();
+        let (router, _) = routes(self.route.clone()).split_for_parts();
         router.oneshot(request).await.unwrap()
     }
 
