@@ -33,7 +33,7 @@ impl Asking {
 /// The `Idempotency-Key` of a request, if it has one. One that is empty, longer than 200 bytes or
 /// not UTF-8 is 400 `invalid_idempotency_key`.
 #[derive(Clone, Debug)]
-pub(crate) struct Key(Option<String>);
+pub(crate) struct Key(pub(crate) Option<String>);
 
 impl Key {
     /// Checks a key, wherever it came from.

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use domain::receipts::MarkKind;
-use domain::{CommandId, ConversationId, Seq, UserId};
+use domain::{CommandId, ConversationId, Seq};
 use infra::auth::Caller;
 use infra::commands::{Accepted, CommandDoor, FrameCommand};
 use infra::failure::Failure;
@@ -85,11 +85,26 @@ impl Fields {
     /// Takes a field that HTTP has in its path.
     fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, Problem> {
         let pointer = format!("/{name}");
-        let value = self.0.remove(name).ok_or_else(|| {
-            Problem::invalid_field(&pointer, "missing", "this field is missing")
-        })?;
+        let value = self
+            .0
+            .remove(name)
+            .ok_or_else(|| Problem::invalid_field(&pointer, "missing", "this field is missing"))?;
         serde_json::from_value(value)
             .map_err(|error| Problem::invalid_field(&pointer, "invalid", error))
+    }
+
+    fn conversation(&mut self) -> Result<ConversationId, Problem> {
+        self.take("conversation")
+    }
+
+    fn only_conversation(mut self) -> Result<ConversationId, Problem> {
+        let conversation = self.conversation()?;
+        self.none()?;
+        Ok(conversation)
+    }
+
+    fn message(&mut self) -> Result<(ConversationId, Seq), Problem> {
+        Ok((self.conversation()?, self.take("message")?))
     }
 
     /// The rest as the request that HTTP has in its body.
@@ -140,65 +155,207 @@ async fn run(
     op: Op,
     mut fields: Fields,
 ) -> Result<Answer, Problem> {
-    if op == Op::StartConversation {
-        return start::start(api, asking, fields.request()?).await;
-    }
-    let conversation: ConversationId = fields.take("conversation")?;
     match op {
         Op::StartConversation => start::start(api, asking, fields.request()?).await,
         Op::SendMessage => {
+            let conversation = fields.conversation()?;
             send_message::send_message(api, asking, conversation, fields.request()?).await
         }
         Op::EditMessage => {
-            let seq: Seq = fields.take("message")?;
+            let (conversation, seq) = fields.message()?;
             edit_message::edit_message(api, asking, conversation, seq, fields.request()?).await
         }
         Op::DeleteMessage => {
-            let seq: Seq = fields.take("message")?;
+            let (conversation, seq) = fields.message()?;
             delete_message::delete_message(api, asking, conversation, seq, fields.request()?).await
         }
         Op::AddReaction => {
-            let seq: Seq = fields.take("message")?;
+            let (conversation, seq) = fields.message()?;
             reactions::add_reaction(api, asking, conversation, seq, fields.request()?).await
         }
         Op::RemoveReaction => {
-            let seq: Seq = fields.take("message")?;
+            let (conversation, seq) = fields.message()?;
             reactions::remove_reaction(api, asking, conversation, seq, fields.request()?).await
         }
-        Op::MarkSeen => {
-            receipts::mark(api, asking, conversation, MarkKind::Seen, fields.request()?).await
-        }
-        Op::MarkDelivered => {
-            let kind = MarkKind::Delivered;
-            receipts::mark(api, asking, conversation, kind, fields.request()?).await
-        }
+        Op::MarkSeen => mark(api, asking, MarkKind::Seen, fields).await,
+        Op::MarkDelivered => mark(api, asking, MarkKind::Delivered, fields).await,
         Op::RenameConversation => {
+            let conversation = fields.conversation()?;
             change::rename(api, asking, conversation, fields.request()?).await
         }
         Op::ChangeSettings => {
+            let conversation = fields.conversation()?;
             change::change_settings(api, asking, conversation, fields.request()?).await
         }
-        Op::AddMember => members::add_member(api, asking, conversation, fields.request()?).await,
+        Op::AddMember => {
+            let conversation = fields.conversation()?;
+            members::add_member(api, asking, conversation, fields.request()?).await
+        }
         Op::RemoveMember => {
-            let user: UserId = fields.take("user")?;
+            let (conversation, user) = (fields.conversation()?, fields.take("user")?);
             fields.none()?;
             members::remove_member(api, asking, conversation, user).await
         }
-        Op::LeaveConversation => {
-            fields.none()?;
-            members::leave(api, asking, conversation).await
-        }
+        Op::LeaveConversation => members::leave(api, asking, fields.only_conversation()?).await,
         Op::ChangeRole => {
-            let user: UserId = fields.take("user")?;
+            let (conversation, user) = (fields.conversation()?, fields.take("user")?);
             members::change_role(api, asking, conversation, user, fields.request()?).await
         }
-        Op::ArchiveConversation => {
-            fields.none()?;
-            archive::archive(api, asking, conversation).await
-        }
+        Op::ArchiveConversation => archive::archive(api, asking, fields.only_conversation()?).await,
         Op::UnarchiveConversation => {
-            fields.none()?;
-            archive::unarchive(api, asking, conversation).await
+            archive::unarchive(api, asking, fields.only_conversation()?).await
         }
+    }
+}
+
+async fn mark(
+    api: &CommandApi,
+    asking: Asking,
+    kind: MarkKind,
+    mut fields: Fields,
+) -> Result<Answer, Problem> {
+    let conversation = fields.conversation()?;
+    receipts::mark(api, asking, conversation, kind, fields.request()?).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+    use serde_json::json;
+    use serde_json::value::to_raw_value;
+
+    /// Carries out a frame for `who`.
+    async fn frame(world: &World, who: &str, frame: Value) -> Result<Accepted, Problem> {
+        let raw = to_raw_value(&frame).unwrap();
+        let caller = world.caller(who).await;
+        let command = FrameCommand {
+            op: frame["op"].as_str().unwrap(),
+            id: frame["id"].as_str().unwrap(),
+            frame: &raw,
+            traceparent: None,
+        };
+        world.api.run(&caller, command).await
+    }
+
+    #[tokio::test]
+    async fn every_op_does_what_its_route_does() {
+        let world = World::with(&["alice", "bob", "carol"]).await;
+        let (bob, carol) = (world.id("bob"), world.id("carol"));
+        let start = json!({
+            "op": "start_conversation", "id": "0", "kind": "group", "title": "Tea",
+            "members": [bob],
+        });
+        let started = frame(&world, "alice", start).await.unwrap();
+        let at = started.id;
+        let frames = [
+            json!({"op": "send_message", "body": "hello"}),
+            json!({"op": "send_message", "body": "hello yourself", "reply_to": 2}),
+            json!({"op": "edit_message", "message": 2, "body": "hello!"}),
+            json!({"op": "add_reaction", "message": 2, "emoji": "👍"}),
+            json!({"op": "remove_reaction", "message": 2, "emoji": "👍"}),
+            json!({"op": "delete_message", "message": 3, "reason": "a slip"}),
+            json!({"op": "rename_conversation", "title": "Coffee"}),
+            json!({"op": "change_settings", "history_visibility": "start"}),
+            json!({"op": "add_member", "user": carol}),
+            json!({"op": "change_role", "user": carol, "role": "admin"}),
+            json!({"op": "remove_member", "user": carol}),
+            json!({"op": "archive_conversation"}),
+            json!({"op": "unarchive_conversation"}),
+        ];
+        for (index, mut command) in frames.into_iter().enumerate() {
+            command["id"] = json!(format!("frame {index}"));
+            command["conversation"] = json!(at);
+            let accepted = frame(&world, "alice", command.clone()).await.unwrap();
+            assert_eq!(accepted.seq, domain::Version(index as u64 + 2), "{command}");
+            assert_eq!(frame(&world, "alice", command).await.unwrap(), accepted);
+        }
+        for op in ["mark_seen", "mark_delivered"] {
+            let mark = json!({"op": op, "id": op, "conversation": at, "seq": 3});
+            frame(&world, "bob", mark).await.unwrap();
+        }
+        let leave = json!({"op": "leave_conversation", "id": "bye", "conversation": at});
+        frame(&world, "bob", leave).await.unwrap();
+        let events = world
+            .types(&domain::StreamName::conversation(ConversationId(at)))
+            .await;
+        let expected = [
+            "conversation-started",
+            "message-sent",
+            "message-sent",
+            "message-edited",
+            "reaction-added",
+            "reaction-removed",
+            "message-deleted",
+            "conversation-renamed",
+            "settings-changed",
+            "member-added",
+            "member-role-changed",
+            "member-removed",
+            "conversation-archived",
+            "conversation-unarchived",
+            "member-left",
+        ];
+        assert_eq!(events, expected);
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_no_command_gets_a_problem_that_says_why() {
+        let world = World::with(&["alice", "bob"]).await;
+        let at = world.group("alice", &["bob"]).await;
+        let cases = [
+            (json!({"op": "dance", "id": "1"}), 400, "unknown_op", None),
+            (
+                json!({"op": "send_message", "id": "", "conversation": at, "body": "x"}),
+                400,
+                "invalid_idempotency_key",
+                None,
+            ),
+            (
+                json!({"op": "send_message", "id": "1", "body": "x"}),
+                422,
+                "invalid_body",
+                Some("/conversation"),
+            ),
+            (
+                json!({"op": "send_message", "id": "1", "conversation": at, "body": 7}),
+                422,
+                "invalid_body",
+                Some("/body"),
+            ),
+            (
+                json!({"op": "leave_conversation", "id": "1", "conversation": at, "why": "x"}),
+                422,
+                "invalid_body",
+                Some("/why"),
+            ),
+        ];
+        for (command, status, code, pointer) in cases {
+            let problem = frame(&world, "alice", command.clone()).await.unwrap_err();
+            assert_eq!(
+                (problem.status, problem.code.as_str()),
+                (status, code),
+                "{command}"
+            );
+            let first = problem.errors.first().map(|field| field.pointer.as_str());
+            assert_eq!(first, pointer, "{command}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_and_a_request_with_the_same_key_are_one_command() {
+        let world = World::with(&["alice", "bob"]).await;
+        let at = world.group("alice", &["bob"]).await;
+        let message = json!({"op": "send_message", "id": "k", "conversation": at, "body": "once"});
+        let framed = frame(&world, "alice", message).await.unwrap();
+        let path = format!("/v1/conversations/{at}/messages");
+        let (status, answer) = world
+            .post("alice", &path)
+            .key("k")
+            .body(json!({"body": "once"}))
+            .send()
+            .await;
+        assert_eq!(status, 201);
+        assert_eq!(answer, json!(framed));
     }
 }

@@ -23,7 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use api::{CommandApi, Parts};
 
-/// Everything that takes commands, with its OpenAPI description: paths under `/v1`, and the public
+/// Everything that takes commands, described in terms of `OpenAPI`: paths under `/v1`, and the public
 /// keys of our tokens.
 pub fn routes(api: CommandApi) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -31,4 +31,51 @@ pub fn routes(api: CommandApi) -> OpenApiRouter {
         .merge(owner::routes())
         .merge(conversations::routes())
         .with_state(api)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use crate::testing::World;
+
+    /// Operations that anybody may ask.
+    const OPEN: [&str; 3] = ["/v1/users", "/v1/sessions", "/.well-known/jwks.json"];
+
+    #[test]
+    fn every_operation_says_what_it_may_answer() {
+        let openapi = crate::routes(World::new().api).into_openapi();
+        let openapi = serde_json::to_value(openapi).unwrap();
+        let paths = openapi["paths"].as_object().unwrap();
+        let mut operations = 0;
+        for (path, item) in paths {
+            for (method, operation) in item.as_object().unwrap() {
+                if method == "get" {
+                    continue;
+                }
+                operations += 1;
+                let open = OPEN.contains(&path.as_str());
+                assert_eq!(operation["security"].is_array(), !open, "{method} {path}");
+                let responses = operation["responses"].as_object().unwrap();
+                for status in ["400", "401", "409", "422", "500", "503", "507"] {
+                    let may_lack = open && status == "401";
+                    assert!(
+                        may_lack || responses.contains_key(status),
+                        "{method} {path} {status}"
+                    );
+                }
+                let key = &operation["parameters"].as_array().unwrap().last().unwrap()["name"];
+                assert_eq!(key, "Idempotency-Key", "{method} {path}");
+            }
+        }
+        assert_eq!(operations, 22);
+        let description = |path: &str, status: &str| -> &Value {
+            &openapi["paths"][path]["post"]["responses"][status]["description"]
+        };
+        let taken = description("/v1/users", "409").as_str().unwrap();
+        assert!(
+            taken.contains("handle_taken"),
+            "the route's own codes win: {taken}"
+        );
+    }
 }

@@ -75,9 +75,9 @@ impl Marks {
         Receipts::decide(&domain::receipts::State::default(), &Command::Mark(mark))
             .map_err(ExecuteError::Refused)?;
         match self.queue(conversation, mark, envelope)? {
-            Turn::Later(answer) => answer.await.unwrap_or_else(|dropped| {
-                Err(Failure::internal("store a mark", dropped).into())
-            }),
+            Turn::Later(answer) => answer
+                .await
+                .unwrap_or_else(|dropped| Err(Failure::internal("store a mark", dropped).into())),
             Turn::Never(envelope) => {
                 let stream = StreamName::receipts(conversation);
                 self.receipts

@@ -15,7 +15,7 @@ use infra::event_store::{Direction, EventStore, version_of};
 use infra::failure::Failure;
 use infra::http::Body;
 use infra::problem::Problem;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
-use crate::execute::{Envelope, ExecuteError};
+use crate::execute::{Done, Envelope, ExecuteError};
 use crate::identity::reservation_envelope;
 use crate::problems::CommandProblems;
 
@@ -53,7 +53,8 @@ impl fmt::Debug for OwnerCode {
     }
 }
 
-/// Whether somebody has claimed the server. A code is worth showing only where nobody has.
+/// Whether somebody has claimed the server. A code is worth showing only where nobody has; it is
+/// still worth giving to [`crate::Parts`], because whoever claimed may have been cut short.
 pub async fn is_claimed(store: &dyn EventStore) -> Result<bool, Failure> {
     Ok(version_of(store, &StreamName::owner()).await? > Version::ZERO)
 }
@@ -97,14 +98,12 @@ pub(crate) struct ClaimOwnership {
     code: String,
 }
 
-/// What the command's hash is made of: not the code.
-#[derive(Serialize)]
-struct Hashed {
-    claims: &'static str,
-}
-
 /// Makes the asker the owner.
-async fn claim(api: &CommandApi, asking: Asking, request: ClaimOwnership) -> Result<Answer, Problem> {
+async fn claim(
+    api: &CommandApi,
+    asking: Asking,
+    request: ClaimOwnership,
+) -> Result<Answer, Problem> {
     let is_right = api.owner_code().is_some_and(|code| code.is(&request.code));
     if !is_right {
         return Err(Problem::new(
@@ -121,12 +120,18 @@ async fn claim(api: &CommandApi, asking: Asking, request: ClaimOwnership) -> Res
         .execute(&StreamName::owner(), envelope, command)
         .await
         .map_err(|error: ExecuteError<Refused>| error.into_problem(|_| already_owned()))?;
-    let envelope = asking.envelope(&Hashed { claims: "owner" })?;
-    // A claim of one's own from before may have been cut short; but an owner who lost the role
-    // does not get it back by an old code.
-    if !claimed.changed && was_ever_owner(api, user, asking.command).await? {
-        return Err(already_owned());
+    if !claimed.changed {
+        // A claim of one's own from before may have been cut short; but an owner who lost the role
+        // does not get it back by an old code.
+        match first_ownership(api, user).await? {
+            None => {}
+            Some((command, done)) if command == asking.command => {
+                return Ok(Answer::new(user.0, done));
+            }
+            Some(_) => return Err(already_owned()),
+        }
     }
+    let envelope = asking.envelope(&"claim_ownership")?;
     grant(api, envelope, user, SystemRole::Owner).await
 }
 
@@ -138,12 +143,11 @@ fn already_owned() -> Problem {
     )
 }
 
-/// Whether `user` was made the owner by another command than `command`.
-async fn was_ever_owner(
+/// The command that first made `user` the owner, and its answer.
+async fn first_ownership(
     api: &CommandApi,
     user: UserId,
-    command: CommandId,
-) -> Result<bool, Failure> {
+) -> Result<Option<(CommandId, Done)>, Failure> {
     let failed = "read an account";
     let stream = StreamName::user(user);
     let mut from = Version(1);
@@ -154,19 +158,23 @@ async fn was_ever_owner(
             .await?;
         for recorded in &events {
             let event = recorded.event().map_err(|e| Failure::internal(failed, e))?;
-            let metadata = recorded
-                .metadata()
-                .map_err(|e| Failure::internal(failed, e))?;
             if let Event::User(UserEvent::SystemRoleGranted(granted)) = event
                 && granted.role == SystemRole::Owner
-                && metadata.command_id != command
             {
-                return Ok(true);
+                let metadata = recorded
+                    .metadata()
+                    .map_err(|e| Failure::internal(failed, e))?;
+                let done = Done {
+                    seq: recorded.version,
+                    position: recorded.position,
+                    changed: true,
+                };
+                return Ok(Some((metadata.command_id, done)));
             }
         }
         match events.last() {
             Some(last) if events.len() == PAGE => from = last.version.next(),
-            Some(_) | None => return Ok(false),
+            Some(_) | None => return Ok(None),
         }
     }
 }
@@ -194,4 +202,85 @@ pub(crate) async fn post(
     Body(request): Body<ClaimOwnership>,
 ) -> Result<Answered, Problem> {
     Ok(claim(&api, asked.asking, request).await?.ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{OWNER_CODE, World, problem};
+    use serde_json::json;
+
+    fn claim<'a>(world: &'a World, who: &str, code: &str) -> crate::testing::Asked<'a> {
+        world.post(who, "/v1/owner").body(json!({ "code": code }))
+    }
+
+    #[tokio::test]
+    async fn the_first_with_the_code_owns_the_server_and_nobody_after() {
+        let world = World::with(&["alice", "bob"]).await;
+        assert!(!is_claimed(&*world.store).await.unwrap());
+        let wrong = claim(&world, "alice", "a guess").problem().await;
+        assert_eq!(wrong, problem(403, "wrong_code", ""));
+        assert!(!is_claimed(&*world.store).await.unwrap());
+        let (status, first) = claim(&world, "alice", OWNER_CODE).key("k").send().await;
+        assert_eq!(status, 200);
+        assert!(is_claimed(&*world.store).await.unwrap());
+        assert!(world.caller("alice").await.is_owner());
+        let late = claim(&world, "bob", OWNER_CODE).problem().await;
+        assert_eq!(late, problem(409, "already_owned", ""));
+        let (status, again) = claim(&world, "alice", OWNER_CODE).key("k").send().await;
+        assert_eq!((status, again), (200, first));
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_was_cut_short_is_finished_by_whoever_made_it() {
+        let world = World::with(&["alice", "bob"]).await;
+        let user = world.id("alice");
+        let envelope = reservation_envelope(Actor::User(user), CommandId(fresh_id())).unwrap();
+        let command = reservation::Command::Claim { user };
+        let claimed = world.api.reservations();
+        claimed
+            .execute(&StreamName::owner(), envelope, command)
+            .await
+            .unwrap();
+        let late = claim(&world, "bob", OWNER_CODE).problem().await;
+        assert_eq!(late, problem(409, "already_owned", ""));
+        assert_eq!(claim(&world, "alice", OWNER_CODE).send().await.0, 200);
+        assert!(world.caller("alice").await.is_owner());
+    }
+
+    #[tokio::test]
+    async fn roles_are_given_and_taken_by_the_owner_and_by_the_operator() {
+        let world = World::with(&["alice", "bob"]).await;
+        claim(&world, "alice", OWNER_CODE).key("k").send().await;
+        let role = |of: &str, role: &str| format!("/v1/users/{}/system-roles/{role}", world.id(of));
+        let auditor = role("bob", "auditor");
+        let forbidden = world.put("bob", &auditor).problem().await;
+        assert_eq!(forbidden, problem(403, "forbidden", ""));
+        assert_eq!(world.put("alice", &auditor).send().await.0, 200);
+        assert!(world.caller("bob").await.is_auditor(), "at once");
+        assert_eq!(world.delete("alice", &auditor).send().await.0, 200);
+        assert!(!world.caller("bob").await.is_auditor(), "at once");
+        let unknown = world.put("alice", &role("bob", "emperor")).problem().await;
+        assert_eq!(unknown, problem(404, "not_found", ""));
+        let nobody = format!("/v1/users/{}/system-roles/admin", fresh_id());
+        let nobody = world.put("alice", &nobody).problem().await;
+        assert_eq!(nobody, problem(404, "user_not_found", ""));
+
+        let (bob, alice) = (world.id("bob"), world.id("alice"));
+        grant_role(&world.api, bob, SystemRole::Owner)
+            .await
+            .unwrap();
+        let events = world.events(&StreamName::user(bob)).await;
+        let metadata = events.last().unwrap().metadata().unwrap();
+        assert_eq!(metadata.actor, Actor::Operator);
+        let taken = format!("/v1/users/{alice}/system-roles/owner");
+        assert_eq!(world.delete("bob", &taken).send().await.0, 200);
+        let back = claim(&world, "alice", OWNER_CODE).problem().await;
+        assert_eq!(back, problem(409, "already_owned", ""));
+        claim(&world, "alice", OWNER_CODE).key("k").send().await;
+        assert!(
+            !world.caller("alice").await.is_owner(),
+            "a retry gives nothing back"
+        );
+    }
 }

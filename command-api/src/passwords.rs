@@ -127,7 +127,10 @@ mod tests {
 
     #[tokio::test]
     async fn nobodys_hash_costs_what_others_cost() {
-        let hash = Passwords::new().hash("correct horse".to_owned()).await.unwrap();
+        let hash = Passwords::new()
+            .hash("correct horse".to_owned())
+            .await
+            .unwrap();
         let (real, nobodys) = (
             PasswordHash::new(&hash).unwrap(),
             PasswordHash::new(NOBODYS_HASH).unwrap(),

@@ -1,4 +1,4 @@
-//! The problems that every command may answer, for the OpenAPI description. A route that has more
+//! The problems that every command may answer, for the description of the API. A route that has more
 //! codes of a status says all of them itself.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use infra::problem::Problem;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::{Ref, RefOr};
-use utoipa::{IntoResponses, PartialSchema as _, ToSchema as _};
+use utoipa::{IntoResponses, ToSchema as _};
 
 /// Of commands that need no token.
 pub(crate) struct OpenProblems;
@@ -17,14 +17,23 @@ pub(crate) struct CommandProblems;
 
 const OPEN: [(&str, &str); 7] = [
     ("400", "`malformed_body`, `invalid_idempotency_key`"),
-    ("409", "`conflict`: others kept changing the same thing; try again"),
+    (
+        "409",
+        "`conflict`: others kept changing the same thing; try again",
+    ),
     ("413", "`body_too_large`"),
     (
         "422",
         "`invalid_body` with a pointer to each wrong field, `idempotency_key_reused`",
     ),
-    ("500", "`internal`: look for the trace id in the server's log"),
-    ("503", "`busy`, `shutting_down`, `unavailable`; with Retry-After"),
+    (
+        "500",
+        "`internal`: look for the trace id in the server's log",
+    ),
+    (
+        "503",
+        "`busy`, `shutting_down`, `unavailable`; with Retry-After",
+    ),
     ("507", "`storage_full`; with Retry-After"),
 ];
 

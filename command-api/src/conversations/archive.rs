@@ -18,8 +18,14 @@ pub(crate) async fn archive(
     asking: Asking,
     conversation: ConversationId,
 ) -> Result<Answer, Problem> {
-    api.converse(asking, conversation, Act::Archive, "archive_conversation", &())
-        .await
+    api.converse(
+        asking,
+        conversation,
+        Act::Archive,
+        "archive_conversation",
+        &(),
+    )
+    .await
 }
 
 /// Opens a group again.
@@ -89,4 +95,31 @@ pub(crate) async fn delete(
     InPath(conversation): InPath<ConversationId>,
 ) -> Result<Answered, Problem> {
     Ok(unarchive(&api, asked.asking, conversation).await?.ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{World, problem};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn an_archived_group_takes_no_messages_until_it_is_opened() {
+        let world = World::with(&["alice", "bob", "carol"]).await;
+        let group = world.group("alice", &["bob"]).await;
+        let path = format!("/v1/conversations/{group}/archived");
+        let messages = format!("/v1/conversations/{group}/messages");
+        let refused = world.put("bob", &path).problem().await;
+        assert_eq!(refused, problem(403, "role_too_low", ""));
+        let refused = world.put("carol", &path).problem().await;
+        assert_eq!(refused, problem(404, "conversation_not_found", ""));
+        assert_eq!(world.put("alice", &path).send().await.0, 200);
+        assert_eq!(world.put("alice", &path).send().await.0, 200, "again");
+        let send = world.post("bob", &messages).body(json!({"body": "hello?"}));
+        assert_eq!(
+            send.problem().await,
+            problem(409, "conversation_archived", "")
+        );
+        assert_eq!(world.delete("alice", &path).send().await.0, 200);
+        assert_eq!(world.say("bob", &group, "hello").await, 4);
+    }
 }

@@ -113,3 +113,33 @@ pub(crate) async fn patch(
     };
     Ok(answer.ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{World, problem};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn those_who_run_a_group_change_one_thing_at_a_time() {
+        let world = World::with(&["alice", "bob", "carol"]).await;
+        let path = format!("/v1/conversations/{}", world.group("alice", &["bob"]).await);
+        let change = |who: &str, body| world.patch(who, &path).body(body);
+        let (status, renamed) = change("alice", json!({"title": "Tea"})).send().await;
+        assert_eq!((status, &renamed["seq"]), (200, &json!(2)));
+        let (status, changed) = change("alice", json!({"history_visibility": "start"}))
+            .send()
+            .await;
+        assert_eq!((status, &changed["seq"]), (200, &json!(3)));
+        let both = json!({"title": "Tea", "history_visibility": "start"});
+        for body in [json!({}), both] {
+            let refused = change("alice", body).problem().await;
+            assert_eq!(refused, problem(422, "invalid_body", ""));
+        }
+        let refused = change("alice", json!({"title": ""})).problem().await;
+        assert_eq!(refused, problem(422, "invalid_body", "/title"));
+        let refused = change("bob", json!({"title": "Mine"})).problem().await;
+        assert_eq!(refused, problem(403, "role_too_low", ""));
+        let refused = change("carol", json!({"title": "Mine"})).problem().await;
+        assert_eq!(refused, problem(404, "conversation_not_found", ""));
+    }
+}

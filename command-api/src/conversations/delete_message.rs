@@ -57,8 +57,14 @@ pub(crate) async fn delete_message(
         .map_err(|invalid| broken("/reason", invalid))?;
     let message = api.message(asking.user, conversation, seq).await?;
     let act = Act::Delete { message, reason };
-    api.converse(asking, conversation, act, "delete_message", &(seq, &request))
-        .await
+    api.converse(
+        asking,
+        conversation,
+        act,
+        "delete_message",
+        &(seq, &request),
+    )
+    .await
 }
 
 /// Delete a message
@@ -93,7 +99,50 @@ pub(crate) async fn delete(
     InPath((conversation, seq)): InPath<(ConversationId, Seq)>,
     BodyOrNone(request): BodyOrNone,
 ) -> Result<Answered, Problem> {
-    Ok(delete_message(&api, asked.asking, conversation, seq, request)
-        .await?
-        .ok())
+    Ok(
+        delete_message(&api, asked.asking, conversation, seq, request)
+            .await?
+            .ok(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{World, problem};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_message_is_taken_back_by_its_author_or_an_admin() {
+        let world = World::with(&["alice", "bob", "carol"]).await;
+        let group = world.group("alice", &["bob"]).await;
+        let (one, other) = (
+            world.say("bob", &group, "one").await,
+            world.say("alice", &group, "other").await,
+        );
+        let path = |seq: u64| format!("/v1/conversations/{group}/messages/{seq}");
+        let refused = world.delete("bob", &path(other)).problem().await;
+        assert_eq!(refused, problem(403, "role_too_low", ""));
+        let reason = json!({"reason": "rude"});
+        let deleted = world.delete("alice", &path(one)).body(reason).send().await;
+        assert_eq!((deleted.0, &deleted.1["seq"]), (200, &json!(4)));
+        let again = world.delete("bob", &path(one)).send().await;
+        assert_eq!(
+            (again.0, &again.1["seq"]),
+            (200, &json!(4)),
+            "nothing changes"
+        );
+        let edit = world
+            .patch("bob", &path(one))
+            .body(json!({"body": "polite"}));
+        assert_eq!(edit.problem().await, problem(409, "message_deleted", ""));
+        let refused = world.delete("carol", &path(99)).problem().await;
+        assert_eq!(refused, problem(404, "conversation_not_found", ""));
+        let reason = json!({"reason": "x".repeat(501)});
+        let refused = world
+            .delete("alice", &path(other))
+            .body(reason)
+            .problem()
+            .await;
+        assert_eq!(refused, problem(422, "invalid_body", "/reason"));
+    }
 }

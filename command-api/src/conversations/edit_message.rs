@@ -73,3 +73,32 @@ pub(crate) async fn patch(
         .await?
         .ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{World, problem};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn only_the_author_edits_and_only_a_message() {
+        let world = World::with(&["alice", "bob", "carol"]).await;
+        let group = world.group("alice", &["bob"]).await;
+        let seq = world.say("bob", &group, "helo").await;
+        let edit = |who: &str, seq: u64| {
+            let path = format!("/v1/conversations/{group}/messages/{seq}");
+            world.patch(who, &path).body(json!({"body": "hello"}))
+        };
+        let (status, edited) = edit("bob", seq).send().await;
+        assert_eq!((status, &edited["seq"]), (200, &json!(seq + 1)));
+        let refused = edit("alice", seq).problem().await;
+        assert_eq!(refused, problem(403, "not_the_author", ""));
+        for no_message in [1, seq + 1, 99] {
+            let refused = edit("bob", no_message).problem().await;
+            assert_eq!(refused, problem(404, "message_not_found", ""));
+        }
+        for any in [1, seq, 99] {
+            let refused = edit("carol", any).problem().await;
+            assert_eq!(refused, problem(404, "conversation_not_found", ""));
+        }
+    }
+}

@@ -203,3 +203,71 @@ pub(crate) async fn delete(
         .await?
         .ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{World, problem};
+    use infra::clock::fresh_id;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn members_come_change_and_go() {
+        let world = World::with(&["alice", "bob", "carol"]).await;
+        let group = world.group("alice", &["bob"]).await;
+        let path = format!("/v1/conversations/{group}/members");
+        let of = |who: &str| format!("{path}/{}", world.id(who));
+        let add = |by: &str, user: &str| {
+            let body = json!({"user": world.id(user)});
+            world.post(by, &path).body(body)
+        };
+        assert_eq!(
+            add("bob", "carol").problem().await,
+            problem(403, "role_too_low", "")
+        );
+        assert_eq!(add("alice", "carol").send().await.0, 201);
+        assert_eq!(add("alice", "carol").send().await.0, 200, "already in");
+        let role = |role: &str| json!({ "role": role });
+        let promoted = world.patch("alice", &of("carol")).body(role("admin"));
+        assert_eq!(promoted.send().await.0, 200);
+        assert_eq!(world.delete("carol", &of("bob")).send().await.0, 200);
+        let gone = world.patch("alice", &of("bob")).body(role("admin"));
+        assert_eq!(gone.problem().await, problem(404, "no_such_member", ""));
+        let owner = world.delete("alice", &of("alice")).problem().await;
+        assert_eq!(owner, problem(409, "owner_must_stay", ""));
+        assert_eq!(
+            world.delete("carol", &of("carol")).send().await.0,
+            200,
+            "leaves"
+        );
+        let types = world
+            .types(&domain::StreamName::conversation(group.parse().unwrap()))
+            .await;
+        assert_eq!(
+            types[1..],
+            [
+                "member-added",
+                "member-role-changed",
+                "member-removed",
+                "member-left"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn who_does_not_exist_is_pointed_at_but_only_for_members() {
+        let world = World::with(&["alice", "carol"]).await;
+        let path = format!(
+            "/v1/conversations/{}/members",
+            world.group("alice", &[]).await
+        );
+        let nobody = json!({"user": fresh_id()});
+        let refused = world
+            .post("alice", &path)
+            .body(nobody.clone())
+            .problem()
+            .await;
+        assert_eq!(refused, problem(422, "invalid_body", "/user"));
+        let refused = world.post("carol", &path).body(nobody).problem().await;
+        assert_eq!(refused, problem(404, "conversation_not_found", ""));
+    }
+}

@@ -57,8 +57,14 @@ pub(crate) async fn remove_reaction(
         emoji: emoji(&request)?,
         message: api.message(asking.user, conversation, seq).await?,
     };
-    api.converse(asking, conversation, act, "remove_reaction", &(seq, &request))
-        .await
+    api.converse(
+        asking,
+        conversation,
+        act,
+        "remove_reaction",
+        &(seq, &request),
+    )
+    .await
 }
 
 /// Add a reaction
@@ -126,7 +132,33 @@ pub(crate) async fn delete(
     InPath((conversation, seq, emoji)): InPath<(ConversationId, Seq, String)>,
 ) -> Result<Answered, Problem> {
     let request = ReactionFields { emoji };
-    Ok(remove_reaction(&api, asked.asking, conversation, seq, request)
-        .await?
-        .ok())
+    Ok(
+        remove_reaction(&api, asked.asking, conversation, seq, request)
+            .await?
+            .ok(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{World, problem};
+
+    #[tokio::test]
+    async fn a_reaction_comes_and_goes() {
+        let world = World::with(&["alice", "bob", "carol"]).await;
+        let group = world.group("alice", &["bob"]).await;
+        let seq = world.say("alice", &group, "tea?").await;
+        let path = |seq: u64, emoji: &str| {
+            format!("/v1/conversations/{group}/messages/{seq}/reactions/{emoji}")
+        };
+        let thumb = path(seq, "%F0%9F%91%8D");
+        assert_eq!(world.put("bob", &thumb).send().await.0, 200);
+        assert_eq!(world.delete("bob", &thumb).send().await.0, 200);
+        let refused = world.put("bob", &path(1, "x")).problem().await;
+        assert_eq!(refused, problem(404, "message_not_found", ""));
+        let refused = world.put("bob", &path(seq, "a%20b")).problem().await;
+        assert_eq!(refused, problem(422, "invalid_emoji", ""));
+        let refused = world.put("carol", &path(1, "x")).problem().await;
+        assert_eq!(refused, problem(404, "conversation_not_found", ""));
+    }
 }

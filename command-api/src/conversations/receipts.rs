@@ -117,3 +117,97 @@ pub(crate) async fn put_delivered(
     .await?
     .ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use crate::testing::{World, problem};
+    use domain::receipts::ReceiptsEvent;
+    use domain::{Event, StreamName};
+    use futures::future::{Either, join_all, select};
+    use serde_json::json;
+
+    /// Seqs of the seen marks that are stored.
+    async fn stored(world: &World, group: &str) -> Vec<u64> {
+        let stream = StreamName::receipts(group.parse().unwrap());
+        let events = world.events(&stream).await;
+        let seqs = events.iter().filter_map(|event| match event.event() {
+            Ok(Event::Receipts(ReceiptsEvent::Seen(mark))) => Some(mark.seq.0),
+            _ => None,
+        });
+        seqs.collect()
+    }
+
+    #[tokio::test]
+    async fn marks_of_one_second_are_stored_as_two_and_all_answered() {
+        let world = World::with(&["alice", "bob"]).await;
+        let group = world.group("alice", &["bob"]).await;
+        for number in 0..20 {
+            world.say("alice", &group, &number.to_string()).await;
+        }
+        let path = format!("/v1/conversations/{group}/receipts/seen");
+        let mark = |seq: u64| world.put("bob", &path).body(json!({ "seq": seq }));
+        let began = Instant::now();
+        let (status, first) = mark(2).send().await;
+        assert_eq!((status, &first["seq"]), (200, &json!(1)));
+        // The first is stored at once; what follows within its second waits together.
+        let answers = join_all((3..=21).rev().map(|seq| mark(seq).send())).await;
+        assert!(began.elapsed().as_millis() >= 1_000);
+        for (status, answer) in answers {
+            assert_eq!((status, &answer["seq"]), (200, &json!(2)));
+        }
+        assert_eq!(stored(&world, &group).await, [2, 21]);
+    }
+
+    #[tokio::test]
+    async fn a_mark_behind_the_stored_one_waits_for_nothing() {
+        let world = World::with(&["alice"]).await;
+        let group = world.group("alice", &[]).await;
+        world.say("alice", &group, "one").await;
+        world.say("alice", &group, "two").await;
+        let path = format!("/v1/conversations/{group}/receipts/seen");
+        let mark = |seq: u64| world.put("alice", &path).body(json!({ "seq": seq }));
+        assert_eq!(mark(2).send().await.0, 200);
+        let waits = Box::pin(mark(3).send());
+        let behind = Box::pin(mark(1).send());
+        let Either::Right(((status, answer), waits)) = select(waits, behind).await else {
+            panic!("the mark that waits for its turn came first");
+        };
+        assert_eq!((status, &answer["seq"]), (200, &json!(1)));
+        assert_eq!(waits.await.0, 200);
+        assert_eq!(stored(&world, &group).await, [2, 3]);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_stored_before_the_server_closes() {
+        let world = World::with(&["alice"]).await;
+        let group = world.group("alice", &[]).await;
+        world.say("alice", &group, "one").await;
+        world.say("alice", &group, "two").await;
+        let path = format!("/v1/conversations/{group}/receipts/seen");
+        let mark = |seq: u64| world.put("alice", &path).body(json!({ "seq": seq }));
+        assert_eq!(mark(2).send().await.0, 200);
+        let ((status, _), ()) = futures::join!(mark(3).send(), async {
+            // The mark is asked for first: join polls in order, and it waits for its turn.
+            tokio::task::yield_now().await;
+            world.api.close().await;
+        });
+        assert_eq!(status, 200);
+        assert_eq!(stored(&world, &group).await, [2, 3]);
+        assert_eq!(mark(3).problem().await, problem(503, "shutting_down", ""));
+    }
+
+    #[tokio::test]
+    async fn a_mark_is_a_members_and_not_beyond_the_end() {
+        let world = World::with(&["alice", "carol"]).await;
+        let group = world.group("alice", &[]).await;
+        let path = format!("/v1/conversations/{group}/receipts/delivered");
+        let mark = |who: &str, seq: u64| world.put(who, &path).body(json!({ "seq": seq }));
+        let refused = mark("alice", 2).problem().await;
+        assert_eq!(refused, problem(422, "seq_beyond_the_end", ""));
+        assert_eq!(mark("alice", 1).send().await.0, 200);
+        let refused = mark("carol", 1).problem().await;
+        assert_eq!(refused, problem(404, "conversation_not_found", ""));
+    }
+}

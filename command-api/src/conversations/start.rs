@@ -166,3 +166,91 @@ pub(crate) async fn post(
 ) -> Result<Answered, Problem> {
     Ok(start(&api, asked.asking, fields).await?.created())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{World, problem};
+    use domain::{ConversationId, StreamName};
+    use serde_json::{Value, json};
+
+    const PATH: &str = "/v1/conversations";
+
+    #[tokio::test]
+    async fn two_users_have_one_direct_conversation_whoever_starts_it() {
+        let world = World::with(&["alice", "bob"]).await;
+        let direct = |who: &str, with: &str| {
+            let body = json!({"kind": "direct", "with": world.id(with)});
+            world.post(who, PATH).body(body)
+        };
+        let (one, other) =
+            futures::join!(direct("alice", "bob").send(), direct("bob", "alice").send());
+        assert_eq!(one.1["id"], other.1["id"]);
+        let mut statuses = [one.0, other.0];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 201]);
+        let id = ConversationId::direct(world.id("alice"), world.id("bob"));
+        assert_eq!(one.1["id"], json!(id));
+        let types = world.types(&StreamName::conversation(id)).await;
+        assert_eq!(types, ["conversation-started"]);
+        let oneself = direct("alice", "alice").problem().await;
+        assert_eq!(oneself, problem(422, "with_oneself", ""));
+    }
+
+    #[tokio::test]
+    async fn a_retry_starts_the_same_group() {
+        let world = World::with(&["alice"]).await;
+        let group = |title: &str| {
+            let body = json!({"kind": "group", "title": title});
+            world.post("alice", PATH).key("k").body(body)
+        };
+        let (status, first) = group("Tea").send().await;
+        assert_eq!(status, 201);
+        assert_eq!(group("Tea").send().await, (201, first));
+        let reused = group("Coffee").problem().await;
+        assert_eq!(reused, problem(422, "idempotency_key_reused", ""));
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_pointed_at() {
+        let world = World::with(&["alice", "bob"]).await;
+        let (bob, nobody) = (world.id("bob"), "00000000-0000-0000-0000-000000000000");
+        let cases: [(Value, &str); 10] = [
+            (json!({}), ""),
+            (json!({"kind": "crowd"}), "/kind"),
+            (json!({"kind": "direct"}), "/with"),
+            (json!({"kind": "direct", "with": 7}), "/with"),
+            (json!({"kind": "direct", "with": nobody}), "/with"),
+            (
+                json!({"kind": "direct", "with": bob, "title": "Tea"}),
+                "/title",
+            ),
+            (json!({"kind": "group"}), "/title"),
+            (json!({"kind": "group", "title": " "}), "/title"),
+            (
+                json!({"kind": "group", "title": "Tea", "members": [bob, nobody]}),
+                "/members/1",
+            ),
+            (
+                json!({"kind": "group", "title": "Tea", "members": [bob, "x"]}),
+                "/members/1",
+            ),
+        ];
+        for (body, pointer) in cases {
+            let refused = world.post("alice", PATH).body(body.clone()).problem().await;
+            assert_eq!(refused, problem(422, "invalid_body", pointer), "{body}");
+        }
+        let unknown = json!({"kind": "group", "title": "Tea", "colour": "blue"});
+        let refused = world.post("alice", PATH).body(unknown).problem().await;
+        assert_eq!((refused.0, refused.1.as_str()), (422, "invalid_body"));
+        let garbage = world.post("alice", PATH).text("{\"kind\":").problem().await;
+        assert_eq!(garbage, problem(400, "malformed_body", ""));
+        let large = world
+            .post("alice", PATH)
+            .text(&" ".repeat(3 << 20))
+            .problem()
+            .await;
+        assert_eq!(large, problem(413, "body_too_large", ""));
+        let anonymous = world.anonymous(PATH).body(json!({})).problem().await;
+        assert_eq!(anonymous, problem(401, "unauthenticated", ""));
+    }
+}

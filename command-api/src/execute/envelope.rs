@@ -57,6 +57,11 @@ impl Envelope {
         self.metadata.command_id
     }
 
+    /// The hash of all that is asked.
+    pub fn hash(&self) -> &str {
+        &self.metadata.command_hash
+    }
+
     pub(super) const fn metadata(&self) -> &Metadata {
         &self.metadata
     }

@@ -73,9 +73,7 @@ impl<D: Decider> Plan<D> {
             let verdict = if let Some(known) = loaded.window.get(envelope.id()) {
                 Verdict::Firm(answer_again(known, envelope))
             } else if let Some(first) = indexes.get(&envelope.id()) {
-                if group[*first].envelope.metadata().command_hash
-                    == envelope.metadata().command_hash
-                {
+                if group[*first].envelope.hash() == envelope.hash() {
                     Verdict::Repeats(*first)
                 } else {
                     Verdict::IfCurrent(Err(ExecuteError::KeyReused))
@@ -165,7 +163,7 @@ impl<D: Decider> Plan<D> {
                 position: position_of(place),
                 changed,
             };
-            let hash = queued.envelope.metadata().command_hash.clone();
+            let hash = queued.envelope.hash().to_owned();
             let remembered = Remembered { hash, done };
             loaded.window.remember(queued.envelope.id(), remembered);
             outcomes.push(Ok(done));
@@ -174,18 +172,6 @@ impl<D: Decider> Plan<D> {
         self.ahead.commit(loaded);
         for (queued, outcome) in group.into_iter().zip(outcomes) {
             queued.answer(outcome);
-        }
-    }
-
-    /// Answers a group of one whose events the store knew already, from too long ago to be
-    /// remembered here.
-    pub(super) fn repeat(self, group: Vec<Queued<D>>, appended: Appended) {
-        for queued in group {
-            queued.answer(Ok(Done {
-                seq: appended.first_version,
-                position: appended.position,
-                changed: true,
-            }));
         }
     }
 
@@ -221,13 +207,15 @@ impl<D: Decider> Ahead<D> {
 
 impl<D: Decider> Queued<D> {
     pub(super) fn answer(self, outcome: Outcome<D>) {
+        // First, so that whoever gets the answer finds the stream free to be dropped.
+        drop(self.unanswered);
         // Whoever no longer waits learns it by a retry.
         let _ = self.answer.send(outcome);
     }
 }
 
 fn answer_again<R>(known: &Remembered, envelope: &Envelope) -> Result<Done, ExecuteError<R>> {
-    if known.hash == envelope.metadata().command_hash {
+    if known.hash == envelope.hash() {
         Ok(known.done)
     } else {
         Err(ExecuteError::KeyReused)

@@ -68,13 +68,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             active_streams_max: NonZeroUsize::MIN.saturating_add(2_047),
-            idle_max: Duration::from_secs(300),
+            idle_max: Duration::from_mins(5),
             snapshot_every_events: 500,
         }
     }
 }
 
-/// What an accepted command answers; a retry gets the same.
+/// What an accepted command answers; a retry gets the same, as long as the stream remembers the
+/// command: [`COMMANDS_REMEMBERED_MAX`] others later, or for one that changed nothing after a
+/// restart, it is decided anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// Version of the command's first event; for a command that changed nothing, the version the
@@ -134,7 +136,7 @@ struct Queued<D: Decider> {
     envelope: Envelope,
     command: D::Command,
     answer: oneshot::Sender<Outcome<D>>,
-    _unanswered: Unanswered,
+    unanswered: Unanswered,
 }
 
 /// Counts one command until it is dropped.
@@ -221,7 +223,7 @@ impl<D: Decider> Executor<D> {
             envelope,
             command,
             answer,
-            _unanswered: Unanswered::count(&active.unanswered),
+            unanswered: Unanswered::count(&active.unanswered),
         };
         active
             .queue

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::group::Plan;
 use super::load::Loaded;
-use super::{ExecuteError, GROUP_MAX, Queued, Shared};
+use super::{Done, ExecuteError, GROUP_MAX, Queued, Shared};
 
 /// How often a group is decided because others wrote in between; then its commands are answered
 /// [`ExecuteError::Conflict`].
@@ -191,7 +191,7 @@ impl<D: Decider> StreamTask<D> {
                     let known = Failure::internal("append", "some of it was appended before");
                     return Attempt::Inseparable(plan, known);
                 }
-                plan.repeat(std::mem::take(group), appended);
+                answer_known(std::mem::take(group), appended);
                 Attempt::Answered
             }
             Ok(appended) => match self.positions(&plan, appended).await {
@@ -306,6 +306,18 @@ impl<D: Decider> StreamTask<D> {
             }
             drop(place);
         });
+    }
+}
+
+/// Answers a group of one whose events the store knew already, from too long ago to be remembered
+/// here.
+fn answer_known<D: Decider>(group: Vec<Queued<D>>, appended: Appended) {
+    for queued in group {
+        queued.answer(Ok(Done {
+            seq: appended.first_version,
+            position: appended.position,
+            changed: true,
+        }));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the write path promises, against the store in memory and one that fails on demand.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,6 +76,7 @@ impl FaultyStore {
         self.faults.lock().extend_from_slice(faults);
     }
 
+    /// The stream, as far as one read goes.
     async fn events(&self, stream: &StreamName) -> Vec<Arc<RecordedEvent>> {
         self.inner
             .read_stream(stream, Version(1), Direction::Forward, 10_000)
@@ -258,6 +260,27 @@ async fn what_is_queued_is_appended_together_and_answered_in_order() {
 }
 
 #[tokio::test]
+async fn one_caller_may_have_many_commands_under_way_and_they_stay_in_order() {
+    let store = FaultyStore::new();
+    let executor = executor(&store);
+    run(&executor, start()).await.unwrap();
+    let mut under_way = VecDeque::new();
+    for number in 0..5_000 {
+        if under_way.len() == QUEUE_MAX - 1 {
+            let oldest: super::Submitted<_> = under_way.pop_front().unwrap();
+            oldest.await.unwrap();
+        }
+        let (envelope, command) = send(BOB, &number.to_string());
+        under_way.push_back(executor.submit(&stream(), envelope, command).unwrap());
+    }
+    for submitted in under_way {
+        submitted.await.unwrap();
+    }
+    let expected: Vec<_> = (0..5_000).map(|number: i32| number.to_string()).collect();
+    assert_eq!(bodies(&store.events(&stream()).await), expected);
+}
+
+#[tokio::test]
 async fn a_retry_gets_the_first_answer_even_while_the_first_is_queued_or_after_a_restart() {
     let store = FaultyStore::new();
     let executor_before = executor(&store);
@@ -431,7 +454,7 @@ async fn two_nodes_on_one_stream_lose_and_double_nothing() {
     for (key, (one, other)) in keys.iter().zip(answers) {
         assert_eq!(one, other);
         let event = &events[usize::try_from(one.seq.0).unwrap() - 1];
-        assert_eq!(bodies(&[Arc::clone(event)]), [key.clone()]);
+        assert_eq!(bodies(std::slice::from_ref(event)).concat(), *key);
         assert_eq!(event.position, one.position);
     }
 }
@@ -607,7 +630,7 @@ async fn check(rounds: Vec<Vec<Step>>) {
         executor_with(&store, &snapshots),
     ];
     run(&nodes[0], start()).await.unwrap();
-    let mut accepted: std::collections::BTreeMap<CommandId, super::Done> = Default::default();
+    let mut accepted: BTreeMap<CommandId, super::Done> = BTreeMap::new();
     for round in rounds {
         let mut submitted = Vec::new();
         for step in round {
@@ -640,7 +663,7 @@ async fn check(rounds: Vec<Vec<Step>>) {
         }
     }
     let events = store.events(&stream()).await;
-    let mut commands = std::collections::BTreeMap::new();
+    let mut commands = BTreeMap::new();
     let mut state = domain::conversation::State::default();
     for event in &events {
         let metadata = event.metadata().unwrap();
@@ -674,8 +697,6 @@ async fn check(rounds: Vec<Vec<Step>>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     #[test]
     fn each_accepted_command_is_in_the_stream_once(rounds in steps()) {
         tokio::runtime::Builder::new_current_thread()

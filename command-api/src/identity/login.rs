@@ -26,7 +26,7 @@ const DEVICE_CHARACTERS_MAX: usize = 100;
 /// Who wants in.
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Login {
+pub(crate) struct OpenSession {
     /// Handle or e-mail address.
     login: String,
     /// The password.
@@ -73,7 +73,7 @@ fn check_device(device: &str) -> Result<(), Problem> {
 /// Opens a session for whoever knows the password.
 async fn login(
     api: &CommandApi,
-    request: Login,
+    request: OpenSession,
     key: &Key,
     address: Option<SocketAddr>,
 ) -> Result<LoggedIn, Problem> {
@@ -132,7 +132,7 @@ async fn login(
     post,
     path = "/v1/sessions",
     tag = "sessions",
-    request_body = Login,
+    request_body = OpenSession,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names the command; 1 to 200 bytes")),
     responses(
         (status = 201, body = LoggedIn, description = "The session is open"),
@@ -145,9 +145,97 @@ pub(crate) async fn post(
     State(api): State<CommandApi>,
     key: Key,
     address: Option<Extension<ConnectInfo<SocketAddr>>>,
-    Body(request): Body<Login>,
+    Body(request): Body<OpenSession>,
 ) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
     let address = address.map(|Extension(ConnectInfo(address))| address);
     let logged_in = login(&api, request, &key, address).await?;
     Ok((StatusCode::CREATED, Json(logged_in)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{PASSWORD, World, problem};
+    use chrono::TimeDelta;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn handle_and_address_let_in_with_the_password_alone() {
+        let world = World::new();
+        world.register("alice").send().await;
+        let login = |login: &str, password: &str| {
+            let body = json!({"login": login, "password": password, "device": "A phone"});
+            world.anonymous("/v1/sessions").body(body)
+        };
+        for name in ["alice", "Alice", "alice@example.org", "ALICE@Example.org"] {
+            let (status, answer) = login(name, PASSWORD).send().await;
+            assert_eq!(status, 201, "{answer}");
+            assert_eq!(answer["token_type"], "Bearer");
+            let position = answer["position"].as_u64().unwrap();
+            let log_ends_at = *infra::event_store::EventStore::head(&*world.store).borrow();
+            assert_eq!(position, log_ends_at.0);
+        }
+        for (name, password) in [
+            ("alice", "not the password"),
+            ("bob", PASSWORD),
+            ("bob@example.org", PASSWORD),
+            ("no handle at all!", PASSWORD),
+            ("alice", &"x".repeat(1_000)),
+        ] {
+            let refused = login(name, password).problem().await;
+            assert_eq!(refused, problem(401, "wrong_login", ""));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_retry_gets_the_same_session_until_it_is_revoked() {
+        let mut world = World::with(&["bob"]).await;
+        world.join("alice").await;
+        let login = || {
+            let body = json!({"login": "alice", "password": PASSWORD});
+            world.anonymous("/v1/sessions").key("phone").body(body)
+        };
+        let (_, first) = login().send().await;
+        world.later(TimeDelta::minutes(5));
+        let (status, again) = login().send().await;
+        assert_eq!(status, 201);
+        assert_eq!(again["session"], first["session"]);
+        assert_eq!(again["expires_at"], first["expires_at"]);
+        let path = format!("/v1/sessions/{}", first["session"].as_str().unwrap());
+        let not_mine = world.delete("bob", &path).problem().await;
+        assert_eq!(not_mine, problem(404, "session_not_found", ""));
+        assert_eq!(world.delete("alice", &path).send().await.0, 200);
+        assert_eq!(login().problem().await, problem(401, "session_ended", ""));
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_by_itself_and_by_logging_out_at_once() {
+        let world = World::with(&["alice", "bob"]).await;
+        let profile = |who| {
+            let request = world.patch(who, "/v1/users/me");
+            request.body(json!({"display_name": "Somebody"}))
+        };
+        assert_eq!(profile("alice").send().await.0, 200);
+        assert_eq!(
+            world.delete("alice", "/v1/sessions/current").send().await.0,
+            200
+        );
+        assert_eq!(
+            profile("alice").problem().await,
+            problem(401, "session_ended", "")
+        );
+        assert_eq!(profile("bob").send().await.0, 200);
+        world.later(TimeDelta::hours(24));
+        assert_eq!(
+            profile("bob").problem().await,
+            problem(401, "token_expired", "")
+        );
+    }
+
+    #[tokio::test]
+    async fn the_public_keys_are_served() {
+        let (status, keys) = World::new().get("/.well-known/jwks.json").send().await;
+        assert_eq!(status, 200);
+        assert_eq!(keys["keys"][0]["crv"], "Ed25519");
+        assert!(keys["keys"][0]["kid"].is_string());
+    }
 }

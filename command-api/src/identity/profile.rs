@@ -60,3 +60,46 @@ pub(crate) async fn patch(
 ) -> Result<Answered, Problem> {
     Ok(change_profile(&api, asked.asking, request).await?.ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{World, problem};
+    use domain::StreamName;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_profile_is_changed_once_and_checked() {
+        let world = World::with(&["alice"]).await;
+        let change = |name: &str| {
+            let request = world.patch("alice", "/v1/users/me");
+            request.body(json!({ "display_name": name }))
+        };
+        let (status, first) = change("Alice Liddell").send().await;
+        assert_eq!(status, 200);
+        let (status, second) = change("Alice Liddell").send().await;
+        assert_eq!((status, &second["seq"]), (200, &first["seq"]));
+        let invalid = change("a\u{7}b").problem().await;
+        assert_eq!(invalid, problem(422, "invalid_body", "/display_name"));
+        let types = world.types(&StreamName::user(world.id("alice"))).await;
+        assert_eq!(
+            types,
+            ["user-registered", "password-set", "profile-changed"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_key_is_checked_and_its_reuse_refused() {
+        let world = World::with(&["alice"]).await;
+        let change = |name: &str, key: &str| {
+            let request = world.patch("alice", "/v1/users/me").key(key);
+            request.body(json!({ "display_name": name }))
+        };
+        for key in ["", &"k".repeat(201)] {
+            let invalid = change("Alice", key).problem().await;
+            assert_eq!(invalid, problem(400, "invalid_idempotency_key", ""));
+        }
+        assert_eq!(change("Alice", &"k".repeat(200)).send().await.0, 200);
+        let reused = change("Another", &"k".repeat(200)).problem().await;
+        assert_eq!(reused, problem(422, "idempotency_key_reused", ""));
+    }
+}

@@ -30,7 +30,9 @@ async fn change(
     if !asked.caller.is_owner() {
         return Err(Problem::forbidden("only the owner changes system roles"));
     }
-    let envelope = asked.asking.envelope(&("change_system_role", user, change))?;
+    let envelope = asked
+        .asking
+        .envelope(&("change_system_role", user, change))?;
     let command = match change {
         Change::Grant(role) => Command::GrantSystemRole(role),
         Change::Revoke(role) => Command::RevokeSystemRole(role),

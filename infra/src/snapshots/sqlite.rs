@@ -1,4 +1,4 @@
-//! Snapshots in an SQLite file of their own. The file may be deleted at any time while the server
+//! Snapshots in an `SQLite` file of their own. The file may be deleted at any time while the server
 //! is down; one that cannot be opened is replaced by an empty one.
 
 use std::fs;
@@ -64,7 +64,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Removes the file and what SQLite keeps beside it.
+/// Removes the file and what `SQLite` keeps beside it.
 fn remove(path: &Path) -> Result<(), Failure> {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
