@@ -5,12 +5,11 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use chrono::TimeDelta;
 use domain::conversation::{Act, Command, Conversation, ConversationEvent, MessageFact};
-use domain::receipts::Receipts;
 use domain::reservation::Reservation;
 use domain::session::Session;
 use domain::user::{Account, User};
 use domain::values::{Email, Handle};
-use domain::{ConversationId, Event, Seq, StreamName, UserId};
+use domain::{ConversationId, Decider, Event, Seq, StreamName, UserId};
 use infra::auth::Guard;
 use infra::clock::Clock;
 use infra::event_store::{Direction, EventStore};
@@ -82,6 +81,14 @@ struct Seen {
     reservations: States<Reservation>,
 }
 
+fn executor<D: Decider>(
+    store: &Arc<dyn EventStore>,
+    snapshots: &Arc<dyn Snapshots>,
+    limits: Limits,
+) -> Result<Executor<D>, Failure> {
+    Executor::new(Arc::clone(store), Arc::clone(snapshots), limits)
+}
+
 impl FromRef<CommandApi> for Arc<Guard> {
     fn from_ref(api: &CommandApi) -> Self {
         Self::clone(&api.0.guard)
@@ -101,17 +108,7 @@ impl CommandApi {
             session_lifetime,
             owner_code,
         } = parts;
-        let again = || (Arc::clone(&store), Arc::clone(&snapshots), limits);
-        let executor = again();
-        let conversations = Executor::new(executor.0, executor.1, executor.2)?;
-        let executor = again();
-        let receipts: Executor<Receipts> = Executor::new(executor.0, executor.1, executor.2)?;
-        let executor = again();
-        let users = Executor::new(executor.0, executor.1, executor.2)?;
-        let executor = again();
-        let sessions = Executor::new(executor.0, executor.1, executor.2)?;
-        let executor = again();
-        let reservations = Executor::new(executor.0, executor.1, executor.2)?;
+        let receipts = executor(&store, &snapshots, limits)?;
         let seen = Seen {
             conversations: States::new(Arc::clone(&store), clock.clone()),
             users: States::new(Arc::clone(&store), clock.clone()),
@@ -119,7 +116,6 @@ impl CommandApi {
             reservations: States::new(Arc::clone(&store), clock.clone()),
         };
         Ok(Self(Arc::new(Inner {
-            store,
             guard,
             clock,
             session_lifetime,
@@ -127,20 +123,21 @@ impl CommandApi {
             reservation_key: secret.derive("reservation"),
             password_key: secret.derive("password-in-command-hash"),
             passwords: Passwords::new(),
-            conversations,
-            users,
-            sessions,
-            reservations,
+            conversations: executor(&store, &snapshots, limits)?,
+            users: executor(&store, &snapshots, limits)?,
+            sessions: executor(&store, &snapshots, limits)?,
+            reservations: executor(&store, &snapshots, limits)?,
             marks: Marks::new(receipts),
             seen,
+            store,
         })))
     }
 
     /// Takes no more commands and returns when those that were taken are answered. Takes about a
     /// second where marks wait for their turn.
     pub async fn close(&self) {
-        self.0.marks.close().await;
         futures::join!(
+            self.0.marks.close(),
             self.0.conversations.close(),
             self.0.users.close(),
             self.0.sessions.close(),

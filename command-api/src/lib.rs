@@ -11,6 +11,7 @@ mod conversations;
 pub mod execute;
 mod frames;
 mod identity;
+pub mod import;
 mod marks;
 pub mod owner;
 mod passwords;

@@ -207,6 +207,8 @@ impl<D: Decider> Ahead<D> {
 
 impl<D: Decider> Queued<D> {
     pub(super) fn answer(self, outcome: Outcome<D>) {
+        // First, so that whoever gets the answer finds the stream free to be dropped.
+        drop(self.unanswered);
         // Whoever no longer waits learns it by a retry.
         let _ = self.answer.send(outcome);
     }

@@ -74,7 +74,9 @@ impl Default for Limits {
     }
 }
 
-/// What an accepted command answers; a retry gets the same.
+/// What an accepted command answers; a retry gets the same, as long as the stream remembers the
+/// command: [`COMMANDS_REMEMBERED_MAX`] others later, or for one that changed nothing after a
+/// restart, it is decided anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// Version of the command's first event; for a command that changed nothing, the version the
@@ -134,7 +136,7 @@ struct Queued<D: Decider> {
     envelope: Envelope,
     command: D::Command,
     answer: oneshot::Sender<Outcome<D>>,
-    _unanswered: Unanswered,
+    unanswered: Unanswered,
 }
 
 /// Counts one command until it is dropped.
@@ -221,7 +223,7 @@ impl<D: Decider> Executor<D> {
             envelope,
             command,
             answer,
-            _unanswered: Unanswered::count(&active.unanswered),
+            unanswered: Unanswered::count(&active.unanswered),
         };
         active
             .queue

@@ -430,7 +430,11 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
 
     fn message_done(&mut self) {
         self.progress.messages += 1;
-        if self.progress.messages.is_multiple_of(PROGRESS_EVERY_MESSAGES) {
+        if self
+            .progress
+            .messages
+            .is_multiple_of(PROGRESS_EVERY_MESSAGES)
+        {
             self.tell();
         }
     }

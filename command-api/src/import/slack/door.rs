@@ -29,7 +29,7 @@ use super::run::{Importer, import};
 use crate::CommandApi;
 
 /// How long an upload may bring nothing; then it is given up.
-const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(60);
+const UPLOAD_IDLE_MAX: Duration = Duration::from_mins(1);
 
 /// Lines of progress that wait for a slow reader; further ones are left out, the last line never.
 const LINES_WAITING_MAX: usize = 16;
@@ -113,7 +113,14 @@ async fn import_slack(
     if !caller.is_admin() {
         return Err(Problem::forbidden("only admins and owners import"));
     }
-    check_media_type(&headers)?;
+    if !is_zip(&headers) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "The body is not of a type that is taken here",
+        )
+        .with_detail("send a zip as application/zip"));
+    }
     let turn = Arc::clone(&door.turn).try_acquire_owned().map_err(|_| {
         Problem::new(
             StatusCode::CONFLICT,
@@ -146,21 +153,12 @@ impl From<ExportUnreadable> for Problem {
     }
 }
 
-fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let given = headers
+fn is_zip(headers: &HeaderMap) -> bool {
+    headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
-        .map(str::trim);
-    match given {
-        Some(given) if given.eq_ignore_ascii_case("application/zip") => Ok(()),
-        Some(_) | None => Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "The body is not of a type that is taken here",
-        )
-        .with_detail("send a zip as application/zip")),
-    }
+        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/zip"))
 }
 
 /// Takes the body into a file that has no name any more, so that nothing is left of it whatever

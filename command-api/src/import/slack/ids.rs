@@ -47,7 +47,11 @@ mod tests {
         ];
         assert_eq!(
             ids.map(|id| id.to_string()),
-            ["43f3bcf8-5a0c-5126-bc86-49d762f4f714", "b27f8270-a11f-5bf6-8cd6-2711d5811925", "0d41ffe6-21fc-5d4d-8b5f-a808717dcf92"]
+            [
+                "43f3bcf8-5a0c-5126-bc86-49d762f4f714",
+                "b27f8270-a11f-5bf6-8cd6-2711d5811925",
+                "0d41ffe6-21fc-5d4d-8b5f-a808717dcf92"
+            ]
         );
     }
 }

@@ -40,6 +40,8 @@ mod report;
 mod run;
 mod shapes;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 pub use door::{SlackDoor, routes};
 pub use export::{EXPORT_BYTES_MAX, Export, ExportUnreadable, FILE_BYTES_MAX, FILES_MAX};

@@ -2,11 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use domain::reservation::{self, Reservation};
+use chrono::TimeDelta;
+use domain::reservation;
 use domain::values::{DisplayName, Email, Handle};
 use domain::{Actor, CommandId, StreamName, UserId, user};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use infra::clock::fresh_id;
+use infra::failure::Failure;
 use infra::problem::Problem;
 
 use super::ids;
@@ -75,9 +77,12 @@ impl Person {
         let profile = author.user_profile.as_ref().or(author.bot_profile.as_ref());
         let short = profile.and_then(|profile| profile.name.clone());
         let long = profile.and_then(|profile| profile.real_name.clone());
-        let names = [long, author.username.clone(), short.clone()];
-        let named: Vec<String> = names.into_iter().flatten().filter(|n| !n.is_empty()).collect();
-        if named.is_empty() {
+        let told: Vec<String> = [long, author.username.clone(), short.clone()]
+            .into_iter()
+            .flatten()
+            .filter(|n| !n.is_empty())
+            .collect();
+        if told.is_empty() {
             return Self::mentioned(&slack_id);
         }
         Self {
@@ -85,7 +90,7 @@ impl Person {
                 .filter(|name| !name.is_empty())
                 .or_else(|| author.username.clone())
                 .unwrap_or_else(|| slack_id.clone()),
-            display_name: display_name(named.into_iter(), &slack_id),
+            display_name: display_name(told.into_iter(), &slack_id),
             slack_id,
             email: None,
         }
@@ -97,14 +102,13 @@ impl Person {
 }
 
 /// The first of `names` that can be one, cleaned and cut; else the Slack id.
-fn display_name(names: impl Iterator<Item = String>, slack_id: &str) -> DisplayName {
+fn display_name(mut names: impl Iterator<Item = String>, slack_id: &str) -> DisplayName {
     let cleaned = |name: &str| -> String {
         let printed = name.trim().chars().filter(|c| !c.is_control());
         printed.take(DISPLAY_NAME_CHARACTERS_MAX).collect()
     };
     names
-        .filter_map(|name| DisplayName::parse(&cleaned(&name)).ok())
-        .next()
+        .find_map(|name| DisplayName::parse(&cleaned(&name)).ok())
         .or_else(|| DisplayName::parse(&cleaned(slack_id)).ok())
         .unwrap_or_else(nobody)
 }
@@ -128,6 +132,10 @@ fn handle(name: &str, suffix: &str) -> Option<Handle> {
     Handle::parse(&format!("{cut}{suffix}")).ok()
 }
 
+/// How long an account may take from its first claim to its end: well below the age at which others
+/// may take over a claim without an account. Then the import stops, and may be tried again.
+const ACCOUNT_TIME_MAX: TimeDelta = TimeDelta::seconds(30);
+
 /// The accounts of an import.
 pub(super) struct People<'a> {
     api: &'a CommandApi,
@@ -142,7 +150,7 @@ pub(super) struct People<'a> {
 /// What came of one account.
 struct Made {
     slack_id: String,
-    made: bool,
+    is_new: bool,
     handle_changed: bool,
     email_left_out: bool,
 }
@@ -181,7 +189,7 @@ impl<'a> People<'a> {
             .await?;
         let count = made.len() as u64;
         for made in made {
-            report.users.add(made.made);
+            report.users.add(made.is_new);
             report.handles_changed += u64::from(made.handle_changed);
             report.emails_left_out += u64::from(made.email_left_out);
             self.present.insert(made.slack_id);
@@ -227,13 +235,14 @@ async fn make(
     let user = person.id();
     let mut made = Made {
         slack_id: person.slack_id.clone(),
-        made: false,
+        is_new: false,
         handle_changed: false,
         email_left_out: false,
     };
     if api.account(user).await?.is_some() {
         return Ok(made);
     }
+    let started_at = api.clock().now();
     let mut held = None;
     for handle in handles {
         if claim(api, actor, user, &api.handle_stream(&handle)).await? {
@@ -259,6 +268,10 @@ async fn make(
         }
         made.email_left_out = email.is_none();
     }
+    if api.clock().now() - started_at > ACCOUNT_TIME_MAX {
+        let slow = Failure::unavailable("import a user", "the log took longer than claims hold");
+        return Err(slow.into());
+    }
     let imported_from = format!("slack:{}", person.slack_id);
     let id = ids::command("user", &person.slack_id);
     let envelope = Envelope::new(actor, id, &("import_user", &imported_from))?;
@@ -271,25 +284,89 @@ async fn make(
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
-    made.made = done.changed;
+    made.is_new = done.changed;
     Ok(made)
 }
 
-/// Whether `user` now holds what `stream` is about. Asked under a fresh id each time, as the answer
-/// of an earlier import may have been overtaken.
+/// Whether `user` now holds what `stream` is about, claimed just now: a claim of an import that
+/// never came to the account is made anew, as another might take it over for its age.
 async fn claim(
     api: &CommandApi,
     actor: Actor,
     user: UserId,
     stream: &StreamName,
 ) -> Result<bool, Problem> {
-    let envelope = Envelope::new(actor, CommandId(fresh_id()), &("claim", user))?;
-    let command = reservation::Command::Claim { user };
-    let claimed: Result<_, ExecuteError<<Reservation as domain::Decider>::Refusal>> =
-        api.reservations().execute(stream, envelope, command).await;
-    match claimed {
-        Ok(_) => Ok(true),
-        Err(ExecuteError::Refused(reservation::Refused::Taken { .. })) => Ok(false),
-        Err(error) => Err(error.into()),
+    let ask = |command| async move {
+        // A fresh id each time: the answer to an earlier import may have been overtaken since.
+        let envelope = Envelope::new(actor, CommandId(fresh_id()), &("import_claim", user))?;
+        match api.reservations().execute(stream, envelope, command).await {
+            Ok(done) => Ok(Some(done.changed)),
+            Err(ExecuteError::Refused(reservation::Refused::Taken { .. })) => Ok(None),
+            Err(error) => Err(Problem::from(error)),
+        }
+    };
+    let claim = reservation::Command::Claim { user };
+    match ask(claim).await? {
+        Some(true) => Ok(true),
+        None => Ok(false),
+        Some(false) => {
+            ask(reservation::Command::Release { user }).await?;
+            Ok(ask(claim).await?.is_some())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_are_made_of_what_slack_allows() {
+        for (name, suffix, expected) in [
+            ("Anna", "", "anna"),
+            ("anna b.", "", "anna-b."),
+            ("_anna", "-2", "anna-2"),
+            ("Zoë", "", "zo"),
+            ("a", "", ""),
+            ("名前", "", ""),
+            ("anna-", "-2", "anna-2"),
+        ] {
+            let made = handle(name, suffix).map(|handle| handle.as_str().to_owned());
+            assert_eq!(made.unwrap_or_default(), expected, "{name:?}");
+        }
+        let long = handle(&"a".repeat(40), "-12").unwrap();
+        assert_eq!(long.as_str(), format!("{}-12", "a".repeat(29)));
+    }
+
+    #[test]
+    fn everybody_can_be_called_something() {
+        let none = display_name(std::iter::empty(), "");
+        assert_eq!(none.as_str(), "Unknown");
+        let names = ["  ", "\u{7}", " Anna\n"].map(str::to_owned);
+        assert_eq!(display_name(names.into_iter(), "U1").as_str(), "Anna");
+        let long = display_name(["ü".repeat(100)].into_iter(), "U1");
+        assert_eq!(long.as_str(), "ü".repeat(80));
+    }
+
+    #[test]
+    fn an_author_is_a_user_or_a_bot_or_somebody() {
+        let author = |json: &str| Person::author(&serde_json::from_str(json).unwrap());
+        let user = author(
+            r#"{"user": "U1", "bot_id": "B1", "user_profile": {"real_name": "Anna", "name": "anna"}}"#,
+        );
+        assert_eq!((user.slack_id.as_str(), user.name.as_str()), ("U1", "anna"));
+        assert_eq!(user.display_name.as_str(), "Anna");
+        let bot = author(r#"{"bot_id": "B1", "username": "deploys"}"#);
+        assert_eq!(
+            (bot.slack_id.as_str(), bot.name.as_str()),
+            ("B1", "deploys")
+        );
+        let nameless = author(r#"{"username": "old bot"}"#);
+        assert_eq!(nameless.slack_id, "bot:old bot");
+        assert_eq!(author("{}").slack_id, Person::UNKNOWN);
+        assert_eq!(
+            author(r#"{"user": "USLACKBOT"}"#).display_name.as_str(),
+            "Slackbot"
+        );
     }
 }

@@ -128,7 +128,7 @@ pub struct Report {
 }
 
 /// Where something that is left out stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     file: &'a str,
     at: Option<At>,

@@ -129,7 +129,8 @@ pub(super) struct Timestamp(i64);
 impl Timestamp {
     fn parse(text: &str) -> Option<Self> {
         let (seconds, micros) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(seconds) || !digits(micros) || micros.len() > 6 {
             return None;
         }
@@ -239,7 +240,17 @@ mod tests {
         assert_eq!(time.key(), "1524308079.000117");
         assert_eq!(Timestamp::parse("12.5").unwrap().key(), "12.500000");
         assert_eq!(Timestamp::parse("12").unwrap().key(), "12.000000");
-        for bad in ["", ".", "1.", ".1", "-1.0", "1e3", "1.0000001", "x", "99999999999999999.0"] {
+        for bad in [
+            "",
+            ".",
+            "1.",
+            ".1",
+            "-1.0",
+            "1e3",
+            "1.0000001",
+            "x",
+            "99999999999999999.0",
+        ] {
             assert_eq!(Timestamp::parse(bad), None, "{bad:?}");
         }
     }
