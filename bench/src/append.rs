@@ -92,9 +92,7 @@ struct Reads {
 /// Measures, prints the table, writes the JSON.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let report = runtime
-        .block_on(measure(options))
-        .map_err(|e| e as Box<dyn std::error::Error>)?;
+    let report = runtime.block_on(measure(options))?;
     print(&report)?;
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRef;
 use command_api::import::slack::SlackDoor;
 use command_api::owner;
 use gateway::{Gateway, Limits as GatewayLimits, Parts as GatewayParts};
 use metrics_exporter_prometheus::PrometheusHandle;
+use infra::auth::Guard;
 use query_api::QueryApi;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,9 +28,10 @@ const REQUESTS_END_WITHIN: Duration = Duration::from_secs(10);
 /// How often histograms are folded, so that they do not grow while nobody reads `/metrics`.
 const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// A node with its doors.
+/// A node with its doors. Cheap to clone; clones are the same.
+#[derive(Clone)]
 pub(crate) struct Server {
-    pub(crate) node: Node,
+    pub(crate) node: Arc<Node>,
     pub(crate) query_api: QueryApi,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) slack: SlackDoor,
@@ -37,7 +40,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Puts doors on `node`.
-    pub(crate) fn new(node: Node, settings: &Settings) -> CliResult<Self> {
+    pub(crate) fn new(node: Arc<Node>, settings: &Settings) -> CliResult<Self> {
         let metrics = telemetry::start_metrics()?;
         let query_api =
             QueryApi::new(node.port(), node.database.clone(), Arc::clone(&node.guard), node.clock.clone());
@@ -52,6 +55,7 @@ impl Server {
         let gateway = Gateway::start(parts, &node.secret);
         let slack = SlackDoor::new(
             node.command_api.clone(),
+            Arc::clone(&node.guard),
             node.folder.path().join("imports"),
             u64::from(settings.import_mib_max) * 1024 * 1024,
         );
@@ -69,13 +73,19 @@ fn gateway_limits(settings: &Settings) -> GatewayLimits {
     }
 }
 
+impl FromRef<Server> for Arc<Guard> {
+    fn from_ref(server: &Server) -> Self {
+        Self::clone(&server.node.guard)
+    }
+}
+
 /// Serves until the process is asked to end (SIGINT or SIGTERM).
 pub(crate) async fn serve(settings: Settings) -> CliResult {
     let node = Node::open(&settings).await?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
         format!("cannot listen on {}: {error}; choose another address with --listen", settings.listen)
     })?;
-    let server = Arc::new(Server::new(node, &settings)?);
+    let server = Server::new(Arc::new(node), &settings)?;
     let mut projecting = server.node.start_projecting();
     announce(&server, &listener).await?;
 

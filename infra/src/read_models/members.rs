@@ -199,6 +199,17 @@ pub async fn of_conversation_user(
     within(&mut snapshot, conversation, user).await
 }
 
+/// The memberships of `user` that last, or ended after `ended_after`, in a snapshot that has this
+/// model.
+pub async fn of_member(
+    snapshot: &mut Snapshot,
+    user: UserId,
+    ended_after: Position,
+) -> Result<Vec<Membership>, ReadError> {
+    let wanted = "member = $1 AND (left_position IS NULL OR left_position > $2)";
+    memberships(snapshot, wanted, &[user.into(), ended_after.into()]).await
+}
+
 /// The same as [`of_conversation_user`], in a snapshot that has this model.
 pub async fn within(
     snapshot: &mut Snapshot,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use command_api::import::slack::{Export, Importer, Line, Progress, Report, import};
+use command_api::import::slack::{Export, Importer, Line, Progress, Reason, Report, import};
 use domain::Actor;
 use indicatif::ProgressBar;
 use reqwest::Method;
@@ -132,14 +132,23 @@ fn summarise(report: &Report) -> CliResult {
         writeln!(out, "{:<14} {count:>8} {what}", "")?;
     }
     for (reason, count) in &report.skipped {
-        writeln!(out, "{:<14} {count:>8} {reason}", "skipped")?;
+        writeln!(out, "{:<14} {count:>8} {}", "skipped", words(*reason)?)?;
     }
     for skipped in report.skipped_named.iter().take(SKIPPED_SHOWN_MAX) {
-        writeln!(out, "  {skipped}")?;
+        let (file, detail) = (&skipped.file, &skipped.detail);
+        let record = skipped.record.map_or_else(String::new, |number| format!(" record {number}"));
+        let line = skipped.line.map_or_else(String::new, |number| format!(" line {number}"));
+        writeln!(out, "  {file}{record}{line}: {}: {detail}", words(skipped.reason)?)?;
     }
     let unnamed = report.skipped.values().sum::<u64>().saturating_sub(SKIPPED_SHOWN_MAX as u64);
     if unnamed > 0 {
         writeln!(out, "  and {unnamed} more")?;
     }
     Ok(())
+}
+
+/// The stable name of a reason, as words.
+fn words(reason: Reason) -> CliResult<String> {
+    let name = serde_json::to_value(reason)?;
+    Ok(name.as_str().unwrap_or_default().replace('_', " "))
 }

@@ -26,19 +26,19 @@ pub(crate) use rebuild::Line as RebuildLine;
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Every route with its description.
-fn described(server: &Arc<Server>) -> OpenApiRouter {
+fn described(server: &Server) -> OpenApiRouter {
     OpenApiRouter::with_openapi(api_description())
         .merge(command_api::routes(server.node.command_api.clone()))
         .merge(command_api::import::slack::routes(server.slack.clone()))
         .merge(query_api::routes(server.query_api.clone()))
         .merge(gateway::routes(Arc::clone(&server.gateway)))
-        .merge(status::routes(Arc::clone(server)))
-        .merge(rebuild::routes(Arc::clone(server)))
-        .merge(operations::routes(Arc::clone(server)))
+        .merge(status::routes(server.clone()))
+        .merge(rebuild::routes(server.clone()))
+        .merge(operations::routes(server.clone()))
 }
 
 /// The whole API: routes, their description at `/openapi.json` and a page about it at `/docs`.
-pub(crate) fn router(server: &Arc<Server>) -> Router {
+pub(crate) fn router(server: &Server) -> Router {
     let (router, description) = described(server).split_for_parts();
     router
         .merge(operations::description_routes(description.clone()))

@@ -1,7 +1,5 @@
 //! For those who run the server: health, metrics, and the description of the API.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
@@ -16,7 +14,7 @@ use utoipa_axum::routes;
 
 use crate::serve::Server;
 
-pub(super) fn routes(server: Arc<Server>) -> OpenApiRouter {
+pub(super) fn routes(server: Server) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(live))
         .routes(routes!(ready))
@@ -70,7 +68,7 @@ async fn live() -> StatusCode {
         (status = 200, description = "Everything answers", body = Readiness),
         (status = 503, description = "Something does not", body = Readiness),
     ))]
-async fn ready(State(server): State<Arc<Server>>) -> impl IntoResponse {
+async fn ready(State(server): State<Server>) -> impl IntoResponse {
     let of = |answers| if answers { Health::Ok } else { Health::Failing };
     let readiness = Readiness {
         event_store: of(server.node.event_store_answers().await),
@@ -89,6 +87,6 @@ async fn ready(State(server): State<Arc<Server>>) -> impl IntoResponse {
 #[utoipa::path(get, path = "/metrics", tag = "operations",
     responses((status = 200, description = "All of them", body = String,
         content_type = "text/plain")))]
-async fn metrics(State(server): State<Arc<Server>>) -> impl IntoResponse {
+async fn metrics(State(server): State<Server>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], server.metrics.render())
 }

@@ -1,7 +1,6 @@
 //! `POST /v1/read-models/{name}/rebuild`: a read model anew from the log, with progress.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -23,7 +22,7 @@ use crate::serve::Server;
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(250);
 
-pub(super) fn routes(server: Arc<Server>) -> OpenApiRouter {
+pub(super) fn routes(server: Server) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(rebuild)).with_state(server)
 }
 
@@ -60,7 +59,7 @@ pub(crate) enum Line {
         (status = 404, description = "`read_model_not_found`", body = Problem),
     ))]
 async fn rebuild(
-    State(server): State<Arc<Server>>,
+    State(server): State<Server>,
     Authenticated(caller): Authenticated,
     InPath(name): InPath<String>,
 ) -> Result<Response, Problem> {

@@ -1,7 +1,5 @@
 //! `GET /v1/status`: how the server is doing, for those who run it.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use infra::http::Authenticated;
@@ -13,7 +11,7 @@ use crate::http::admins_only;
 use crate::node::Status;
 use crate::serve::Server;
 
-pub(super) fn routes(server: Arc<Server>) -> OpenApiRouter {
+pub(super) fn routes(server: Server) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(status)).with_state(server)
 }
 
@@ -31,7 +29,7 @@ pub(super) fn routes(server: Arc<Server>) -> OpenApiRouter {
             body = Problem),
     ))]
 async fn status(
-    State(server): State<Arc<Server>>,
+    State(server): State<Server>,
     Authenticated(caller): Authenticated,
 ) -> Result<Json<Status>, Problem> {
     admins_only(&caller)?;
