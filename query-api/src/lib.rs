@@ -1,1 +1,78 @@
-//! Placeholder.
+//! The HTTP routes that read: what a user may see of the read models, and for auditors the log
+//! itself. Nothing here changes anything, except that what auditors do is put on the record.
+
+mod access;
+mod answers;
+mod audit;
+mod conversations;
+mod members;
+mod messages;
+mod receipts;
+mod replay;
+mod users;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use domain::Position;
+use infra::auth::Guard;
+use infra::database::Database;
+use infra::event_store::EventStore;
+use infra::problem::Problem;
+use infra::read_models::{Model, Snapshot, WAIT_MAX, wait_for};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use replay::{Lines, SelectionInvalid, replay, selection};
+
+/// What the routes need.
+#[derive(Clone)]
+pub struct QueryApi {
+    /// The read models.
+    pub database: Database,
+    /// The log, for auditors.
+    pub store: Arc<dyn EventStore>,
+    /// Knows who asks.
+    pub guard: Arc<Guard>,
+}
+
+impl FromRef<QueryApi> for Arc<Guard> {
+    fn from_ref(state: &QueryApi) -> Self {
+        Self::clone(&state.guard)
+    }
+}
+
+/// All routes, under `/v1`, with their descriptions. They name the security scheme `bearer`, which
+/// whoever serves the whole description declares.
+pub fn routes(state: QueryApi) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(conversations::list))
+        .routes(routes!(conversations::one))
+        .routes(routes!(messages::page))
+        .routes(routes!(messages::one))
+        .routes(routes!(receipts::of_message))
+        .routes(routes!(members::list))
+        .routes(routes!(users::me))
+        .routes(routes!(users::one))
+        .routes(routes!(users::by_handle))
+        .routes(routes!(audit::conversation_events))
+        .routes(routes!(audit::events))
+        .with_state(state)
+}
+
+impl QueryApi {
+    /// A snapshot of `models` that has everything up to `min_position`; waits for it, for at most
+    /// [`WAIT_MAX`].
+    async fn snapshot(
+        &self,
+        models: &[&Model],
+        min_position: Option<Position>,
+    ) -> Result<Snapshot, Problem> {
+        if let Some(position) = min_position {
+            let longest: Duration = WAIT_MAX;
+            wait_for(&self.database, models, position, longest).await?;
+        }
+        Ok(Snapshot::of(&self.database, models).await?)
+    }
+}

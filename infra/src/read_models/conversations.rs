@@ -1,7 +1,7 @@
 //! Conversations: what each is called, how far it is, and its last message.
 
 use chrono::{DateTime, Utc};
-use domain::conversation::{HistoryVisibility, Kind};
+use domain::conversation::{HistoryVisibility, Kind, Role};
 use domain::{ConversationId, Position, Seq, UserId};
 use serde::Serialize;
 
@@ -177,6 +177,10 @@ pub async fn store(
 pub struct Listed {
     /// The conversation.
     pub conversation: Conversation,
+    /// What they are in it.
+    pub role: Role,
+    /// The other one, of a direct conversation.
+    pub with: Option<UserId>,
     /// From where on they see it.
     pub visible_from: Seq,
     /// How many messages by others, not deleted, came after their seen mark or their joining.
@@ -187,7 +191,7 @@ pub struct Listed {
 
 /// How many messages `$1` has not seen: those of the conversation, less those up to the mark (or the
 /// joining), less their own and less the deleted ones of others. Each part is one look into an index.
-/// `c` is the conversation, `m` the membership, `r` the mark.
+/// `c` is the conversation, with `base`, the ordinal up to which all is seen.
 const UNREAD: &str = "\
     (SELECT COALESCE(max(ordinal), 0) FROM (SELECT ordinal FROM messages AS x \
         WHERE x.conversation = c.id ORDER BY x.seq DESC LIMIT 1) AS head) \
@@ -196,6 +200,11 @@ const UNREAD: &str = "\
         WHERE x.conversation = c.id AND x.author = $1 AND x.ordinal > c.base) \
     - (SELECT count(*) FROM messages AS x WHERE x.conversation = c.id \
         AND x.deleted_seq IS NOT NULL AND x.ordinal > c.base AND x.author <> $1)";
+
+/// Who is with `$1` in a direct conversation.
+const OTHER: &str = "\
+    CASE WHEN c.kind = 'direct' THEN (SELECT o.member FROM members AS o \
+        WHERE o.conversation = c.id AND o.member <> $1 ORDER BY o.member LIMIT 1) END";
 
 /// The conversations that `user` is a member of, newest activity first: up to `limit`, those after
 /// activity `before`. Needs the models conversations, members, messages and receipts.
@@ -234,7 +243,7 @@ async fn list(
     // Three steps, so that each is computed once for a row, and only for the rows of the page: the
     // page, the mark, the ordinal up to which all is seen.
     let sql = format!(
-        "WITH page AS MATERIALIZED (SELECT {columns}, m.joined_seq, m.visible_from \
+        "WITH page AS MATERIALIZED (SELECT {columns}, m.joined_seq, m.visible_from, m.role \
             FROM members AS m JOIN conversations AS c ON c.id = m.conversation \
             WHERE {wanted} ORDER BY c.activity DESC LIMIT $3), \
          marked AS MATERIALIZED (SELECT c.*, COALESCE((SELECT max(r.seq) FROM receipts AS r \
@@ -244,7 +253,7 @@ async fn list(
             WHERE x.conversation = c.id AND x.seq <= \
                 CASE WHEN c.seen_seq > c.joined_seq THEN c.seen_seq ELSE c.joined_seq END \
             ORDER BY x.seq DESC LIMIT 1), 0) AS base FROM marked AS c) \
-         SELECT c.*, {UNREAD} AS unread FROM based AS c \
+         SELECT c.*, {OTHER} AS other, {UNREAD} AS unread FROM based AS c \
          ORDER BY c.activity DESC"
     );
     let rows = snapshot.all(&sql, values).await?;
@@ -254,6 +263,8 @@ async fn list(
         let unread: i64 = row.get("unread")?;
         listed.push(Listed {
             conversation: Conversation::from_row(row)?,
+            role: parse_stored(&row.get::<String>("role")?)?,
+            with: row.get("other")?,
             visible_from: row.get("visible_from")?,
             unread: u64::try_from(unread).unwrap_or(0),
             seen_seq: row.get("seen_seq")?,
