@@ -147,10 +147,11 @@ fn change_of(event: &Event) -> MembersChange {
 fn without_owners(value: Value) -> Value {
     match value {
         Value::Object(mut fields) => {
-            if fields.len() == 2 && fields.contains_key("of") {
-                if let Some(inner) = fields.remove("value") {
-                    return without_owners(inner);
-                }
+            if fields.len() == 2
+                && fields.contains_key("of")
+                && let Some(inner) = fields.remove("value")
+            {
+                return without_owners(inner);
             }
             let fields = fields.into_iter();
             Value::Object(

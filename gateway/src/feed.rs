@@ -598,15 +598,10 @@ impl Feed {
             .collect()
     }
 
-    /// Passes on that the user is writing; not where they are no member.
-    pub(crate) fn typing(&self, conversation: ConversationId) -> Result<(), Problem> {
-        match self.watched.get(&conversation) {
-            Some(watch) if watch.inside => {
-                self.gateway.hub.typing(conversation, self.user());
-                Ok(())
-            }
-            Some(_) | None => Err(conversation_not_found()),
-        }
+    /// Whether the user is a member, as far as events have been sent.
+    pub(crate) fn is_inside(&self, conversation: ConversationId) -> bool {
+        let watch = self.watched.get(&conversation);
+        watch.is_some_and(|watch| watch.inside)
     }
 
     /// Stops sending a conversation. One that is not followed is none of the user's business, and
@@ -696,10 +691,7 @@ impl Feed {
         let metadata = Metadata {
             actor: Actor::User(self.user()),
             command_id: CommandId(fresh_id()),
-            command_hash: hash[..16]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            command_hash: format!("{:032x}", u128::from_be_bytes(first_half(&hash.into()))),
             correlation_id: None,
             causation_id: None,
             traceparent: None,
@@ -752,7 +744,12 @@ async fn opened(gateway: &Gateway, tag: &CursorTag, cursor: &str) -> Result<Posi
     }
 }
 
-fn conversation_not_found() -> Problem {
+fn first_half(hash: &[u8; 32]) -> [u8; 16] {
+    std::array::from_fn(|index| hash[index])
+}
+
+/// What somebody is told who is no member, whether or not there is such a conversation.
+pub(crate) fn conversation_not_found() -> Problem {
     Problem::not_found(
         "conversation_not_found",
         "there is no such conversation, or you are not in it",

@@ -8,11 +8,12 @@ use infra::commands::CommandDoor;
 use infra::event_store::EventStore;
 use infra::keys::Secret;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::cursor::CursorKey;
+use crate::frames::{ClientFrame, ServerFrame};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::memberships::Memberships;
@@ -61,7 +62,8 @@ pub struct Status {
 impl Gateway {
     /// Starts following the log. To be called within a Tokio runtime; stops when dropped. Cursors
     /// are bound to `secret`.
-    pub fn start(parts: Parts, secret: &Secret) -> Arc<Self> {
+    pub fn start(mut parts: Parts, secret: &Secret) -> Arc<Self> {
+        parts.limits.batch_events_max = parts.limits.batch_events_max.max(1);
         Arc::new(Self {
             hub: Hub::start(&parts.store, parts.limits.clone()),
             connections: Connections::new(parts.limits.connections_max),
@@ -91,9 +93,14 @@ impl Gateway {
     }
 }
 
+/// Frames that no route names, as they travel after the upgrade.
+#[derive(OpenApi)]
+#[openapi(components(schemas(ClientFrame, ServerFrame)))]
+struct Frames;
+
 /// The routes of the gateway: `GET /v1/stream` and `GET /v1/stream/sse`.
 pub fn routes(gateway: Arc<Gateway>) -> OpenApiRouter {
-    OpenApiRouter::new()
+    OpenApiRouter::with_openapi(Frames::openapi())
         .routes(routes!(crate::session::stream))
         .routes(routes!(crate::sse::stream_sse))
         .with_state(gateway)

@@ -34,15 +34,15 @@ pub struct Limits {
     /// Bytes kept of all conversations together; at the bound as above. Default 128 MiB.
     pub rings_bytes_max: usize,
     /// Events that a connection hands to its socket before it looks at anything else, and that it
-    /// holds while it reads the log. Default 256.
+    /// holds while it reads the log; at least 1. Default 256.
     pub batch_events_max: usize,
     /// Time from the upgrade to a good `identify`; later is closed with 4408. Default 10 s.
     pub identify_within: Duration,
     /// How often a client has to send something, told in `hello`. After two periods of silence it
     /// is closed with 4408. Default 30 s.
     pub heartbeat_every: Duration,
-    /// How long one write may wait for a reader that takes nothing; then it is closed with 4408 and
-    /// may resume. Default 10 s.
+    /// How long a reader may take over one frame; then it is closed with 4408 and may resume. Until
+    /// then what waits for it is no more than that frame and 8 KiB. Default 10 s.
     pub write_stalled_max: Duration,
     /// How long the end of a user's last connection is kept to ourselves before others hear that
     /// they are offline. Default 5 s.

@@ -26,11 +26,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::entry::{Outgoing, encode};
-use crate::feed::{Ended, Feed, Refused, admit};
+use crate::feed::{Ended, Feed, Refused, admit, conversation_not_found};
 use crate::frames::{
     ClientFrame, Close, Envelope, FrameInvalid, Identify, Incoming, SUBPROTOCOL, ServerFrame, read,
 };
 use crate::gateway::Gateway;
+use crate::hub::Hub;
 use crate::shutdown::{Connection, NotTaken, jitter_of};
 
 /// Bytes that a socket reads at once; all that an idle connection holds of its own.
@@ -57,6 +58,9 @@ const COMMANDS_FINISH_WITHIN: Duration = Duration::from_secs(10);
 /// The least time between two typing signals of a connection in one conversation; those between
 /// are lost.
 const TYPING_EVERY: Duration = Duration::from_secs(1);
+
+/// The longest that a connection lives without a fresh token.
+const EXPIRES_WITHIN_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// After this many periods without a frame a client is taken for gone.
 const SILENT_PERIODS_MAX: u32 = 2;
@@ -282,20 +286,11 @@ impl Session {
         let bytes_max = self.gateway.limits.frame_bytes_max;
         match message {
             None => Err(End::Gone),
-            // Too large to be read at all, or against the rules of WebSockets. Where the other end
-            // is simply gone, closing fails and nobody minds.
-            Some(Err(error)) => {
-                tracing::debug!(session = %self.id, %error, "a connection cannot be read");
-                Err(Close::BadFrame.into())
-            }
-            Some(Ok(Message::Text(text))) if text.len() > bytes_max => {
-                Err(Close::FrameTooLarge.into())
-            }
-            Some(Ok(Message::Binary(bytes))) if bytes.len() > bytes_max => {
-                Err(Close::FrameTooLarge.into())
-            }
+            Some(Ok(message)) if bytes_of(&message) > bytes_max => Err(Close::FrameTooLarge.into()),
             Some(Ok(Message::Text(text))) => self.take_text(text.as_str()).await,
-            Some(Ok(Message::Binary(_))) => Err(Close::BadFrame.into()),
+            // An error is a message too large to be read at all, or against the rules of WebSockets.
+            // Where the other end is simply gone, closing fails and nobody minds.
+            Some(Ok(Message::Binary(_)) | Err(_)) => Err(Close::BadFrame.into()),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
             Some(Ok(Message::Close(_))) => Err(End::Gone),
         }
@@ -324,7 +319,7 @@ impl Session {
     }
 
     async fn take_frame(&mut self, frame: ClientFrame) -> Result<(), End> {
-        let identified = match (frame, self.identified.as_mut()) {
+        let taken = match (frame, self.identified.as_mut()) {
             (ClientFrame::Heartbeat, identified) => {
                 let cursor = identified.map(|identified| identified.feed.newest_cursor());
                 return self.send(ServerFrame::HeartbeatAck { cursor }).await;
@@ -343,9 +338,15 @@ impl Session {
                 identified.feed.unsubscribe(asked.conversation);
                 Ok(())
             }
-            (ClientFrame::Typing(asked), Some(identified)) => identified.typing(asked.conversation),
+            (ClientFrame::Typing(asked), Some(identified)) => {
+                if !identified.feed.is_inside(asked.conversation) {
+                    return self.refuse(None, conversation_not_found()).await;
+                }
+                identified.typing(asked.conversation, &self.gateway.hub);
+                Ok(())
+            }
         };
-        match identified {
+        match taken {
             Ok(()) => Ok(()),
             Err(problem) => self.refuse(None, problem).await,
         }
@@ -461,20 +462,17 @@ impl Session {
     }
 }
 
-/// The longest that a connection lives without a fresh token.
-const EXPIRES_WITHIN_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-
 impl Identified {
-    fn typing(&mut self, conversation: ConversationId) -> Result<(), Problem> {
+    /// Passes on that the user is writing, unless that was done a moment ago.
+    fn typing(&mut self, conversation: ConversationId, hub: &Hub) {
         let now = Instant::now();
         // As many as there are typing frames in the time, which the pace bounds.
         self.typed
             .retain(|_, typed| now.duration_since(*typed) < TYPING_EVERY);
         if !self.typed.contains_key(&conversation) {
-            self.feed.typing(conversation)?;
+            hub.typing(conversation, self.feed.user());
             self.typed.insert(conversation, now);
         }
-        Ok(())
     }
 }
 
@@ -538,6 +536,15 @@ fn rate_limited() -> Problem {
     let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", title);
     problem.retry_after_s = Some(1);
     problem
+}
+
+fn bytes_of(message: &Message) -> usize {
+    match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) => bytes.len(),
+        // Of the control frames WebSocket itself says how large they may be.
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => 0,
+    }
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -109,9 +109,9 @@ impl EventStream {
             let first = std::mem::take(&mut self.first);
             return Some(self.chunk(&first));
         }
-        let expires = self.expires;
+        let login_ends = self.expires;
         let expired = async {
-            match expires {
+            match login_ends {
                 Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }

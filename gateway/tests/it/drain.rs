@@ -43,7 +43,7 @@ async fn draining_tells_all_then_closes_them() {
 #[tokio::test]
 async fn draining_waits_no_longer_than_it_may() {
     let world = World::with(Limits {
-        drain_grace: Duration::from_secs(60),
+        drain_grace: Duration::from_mins(1),
         drain_within: Duration::from_millis(100),
         ..Limits::default()
     })

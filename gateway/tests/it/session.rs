@@ -202,3 +202,16 @@ async fn a_full_server_says_so() {
     assert_eq!(world.gateway.status().sessions, 0);
     world.live(&ada).await;
 }
+
+#[tokio::test]
+async fn the_frames_are_documented() {
+    let world = World::new().await;
+    let openapi = serde_json::to_value(&world.openapi).unwrap();
+    let schemas = &openapi["components"]["schemas"];
+    for frame in ["ClientFrame", "ServerFrame", "EventFrame", "Problem"] {
+        assert!(schemas[frame].is_object(), "{frame}");
+    }
+    let mut paths: Vec<_> = openapi["paths"].as_object().unwrap().keys().collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["/v1/stream", "/v1/stream/sse"]);
+}

@@ -38,7 +38,7 @@ impl Events {
                         other => panic!("unknown field {other}"),
                     }
                 }
-                self.text = rest.to_owned();
+                self.text = String::from(rest);
                 return Some(came);
             }
             let chunk = tokio::time::timeout(Duration::from_secs(20), self.response.chunk());

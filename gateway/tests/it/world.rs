@@ -39,6 +39,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) address: SocketAddr,
+    pub(crate) openapi: utoipa::openapi::OpenApi,
     pub(crate) door: Arc<TestDoor>,
     secret: Secret,
 }
@@ -80,7 +81,7 @@ impl World {
             limits,
         };
         let gateway = Gateway::start(parts, &secret);
-        let (router, _) = gateway::routes(Arc::clone(&gateway)).split_for_parts();
+        let (router, openapi) = gateway::routes(Arc::clone(&gateway)).split_for_parts();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -88,6 +89,7 @@ impl World {
             store,
             gateway,
             address,
+            openapi,
             door,
             secret,
         }
