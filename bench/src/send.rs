@@ -83,7 +83,10 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
     );
     println!("             p50 ms (least to most)     p99 ms (least to most)");
     for (name, runs) in [("send", &report.send), ("fdatasync", &report.fdatasync)] {
-        let (p50, p99) = (spread(runs, |run| run.p50_ms), spread(runs, |run| run.p99_ms));
+        let (p50, p99) = (
+            spread(runs, |run| run.p50_ms),
+            spread(runs, |run| run.p99_ms),
+        );
         println!(
             "  {name:<9}  {:>6.3} ({:.3} to {:.3})    {:>6.3} ({:.3} to {:.3})",
             p50.median, p50.min, p50.max, p99.median, p99.min, p99.max
@@ -136,21 +139,38 @@ async fn start(program: &PathBuf) -> Fallible<Server> {
             let url = url.trim().to_owned();
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             let disk = folder.path().join("limit");
-            return Ok(Server { _process: process, _folder: folder, url, disk });
+            return Ok(Server {
+                _process: process,
+                _folder: folder,
+                url,
+                disk,
+            });
         }
     }
     Err("the server ended before it was ready".into())
 }
 
 async fn post(client: &Client, url: &str, token: &str, body: &Value) -> Fallible<Value> {
-    let response = client.post(url).bearer_auth(token).json(body).send().await?;
+    let response = client
+        .post(url)
+        .bearer_auth(token)
+        .json(body)
+        .send()
+        .await?;
     let status = response.status();
     let answer: Value = response.json().await?;
-    if status.is_success() { Ok(answer) } else { Err(format!("{url}: {status}: {answer}").into()) }
+    if status.is_success() {
+        Ok(answer)
+    } else {
+        Err(format!("{url}: {status}: {answer}").into())
+    }
 }
 
 fn text(value: &Value, name: &str) -> Fallible<String> {
-    value[name].as_str().map(str::to_owned).ok_or_else(|| format!("no {name} in {value}").into())
+    value[name]
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| format!("no {name} in {value}").into())
 }
 
 async fn prepare(client: &Client, url: &str, conversations: usize) -> Fallible<Vec<Target>> {
@@ -159,20 +179,27 @@ async fn prepare(client: &Client, url: &str, conversations: usize) -> Fallible<V
         let (handle, password) = (format!("user-{number}"), "correct horse battery");
         let account = json!({ "handle": handle, "email": format!("{handle}@example.org"),
             "password": password, "display_name": handle });
-        let id = text(&post(client, &format!("{url}/v1/users"), "", &account).await?, "id")?;
+        let id = text(
+            &post(client, &format!("{url}/v1/users"), "", &account).await?,
+            "id",
+        )?;
         let login = json!({ "login": handle, "password": password });
         let token = post(client, &format!("{url}/v1/sessions"), "", &login).await?;
         people.push((id, text(&token, "token")?));
     }
     let mut targets = Vec::new();
     for number in 0..conversations {
-        let members: Vec<&str> =
-            (1..MEMBERS).map(|next| people[(number + next) % USERS].0.as_str()).collect();
+        let members: Vec<&str> = (1..MEMBERS)
+            .map(|next| people[(number + next) % USERS].0.as_str())
+            .collect();
         let token = &people[number % USERS].1;
         let body = json!({ "kind": "group", "title": format!("c{number}"), "members": members });
         let started = post(client, &format!("{url}/v1/conversations"), token, &body).await?;
         let path = format!("{url}/v1/conversations/{}/messages", text(&started, "id")?);
-        targets.push(Target { path, token: token.clone() });
+        targets.push(Target {
+            path,
+            token: token.clone(),
+        });
     }
     Ok(targets)
 }
@@ -212,7 +239,11 @@ async fn storm(
 
 /// `write` of 400 bytes and `fdatasync`, one after the other.
 fn syncs(path: &PathBuf) -> std::io::Result<Vec<Duration>> {
-    let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
+    let mut file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
     let bytes = [7; 400];
     let mut took = Vec::with_capacity(SYNCS);
     for _ in 0..SYNCS {

@@ -7,9 +7,8 @@ use std::fmt;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::reservation::{self, Refused};
-use domain::user::{self, SystemRole, UserEvent};
+use domain::user::{SystemRole, UserEvent};
 use domain::{Actor, CommandId, Event, StreamName, UserId, Version};
-use infra::clock::fresh_id;
 use infra::commands::Accepted;
 use infra::event_store::{Direction, EventStore, version_of};
 use infra::failure::Failure;
@@ -24,8 +23,9 @@ use utoipa_axum::routes;
 use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
-use crate::execute::{Done, Envelope, ExecuteError};
+use crate::execute::{Done, ExecuteError};
 use crate::identity::reservation_envelope;
+use crate::identity::system_roles::{RoleChange, carry_out};
 use crate::problems::CommandProblems;
 
 /// Events of an account read at once.
@@ -57,33 +57,6 @@ impl fmt::Debug for OwnerCode {
 /// still worth giving to [`crate::Parts`], because whoever claimed may have been cut short.
 pub async fn is_claimed(store: &dyn EventStore) -> Result<bool, Failure> {
     Ok(version_of(store, &StreamName::owner()).await? > Version::ZERO)
-}
-
-/// Gives `user` a system role, for whoever holds the data folder: [`Actor::Operator`].
-///
-/// # Errors
-/// 404 `user_not_found`, and what every command may answer.
-pub async fn grant_role(
-    api: &CommandApi,
-    user: UserId,
-    role: SystemRole,
-) -> Result<Accepted, Problem> {
-    let command = CommandId(fresh_id());
-    let envelope = Envelope::new(Actor::Operator, command, &("grant_role", user, role))?;
-    Ok(grant(api, envelope, user, role).await?.accepted)
-}
-
-async fn grant(
-    api: &CommandApi,
-    envelope: Envelope,
-    user: UserId,
-    role: SystemRole,
-) -> Result<Answer, Problem> {
-    let stream = StreamName::user(user);
-    let command = user::Command::GrantSystemRole(role);
-    let done = api.users().execute(&stream, envelope, command).await?;
-    api.guard().forget_user(user).await;
-    Ok(Answer::new(user.0, done))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
@@ -132,7 +105,8 @@ async fn claim(
         }
     }
     let envelope = asking.envelope(&"claim_ownership")?;
-    grant(api, envelope, user, SystemRole::Owner).await
+    let granted = RoleChange::Grant(SystemRole::Owner);
+    carry_out(api, envelope, user, granted).await
 }
 
 fn already_owned() -> Problem {
@@ -267,7 +241,7 @@ mod tests {
         assert_eq!(nobody, problem(404, "user_not_found", ""));
 
         let (bob, alice) = (world.id("bob"), world.id("alice"));
-        grant_role(&world.api, bob, SystemRole::Owner)
+        change_role(&world.api, bob, RoleChange::Grant(SystemRole::Owner))
             .await
             .unwrap();
         let events = world.events(&StreamName::user(bob)).await;

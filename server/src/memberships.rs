@@ -18,7 +18,13 @@ impl ReadModelMemberships {
     }
 
     async fn snapshot(&self, at_least: Position) -> Result<Snapshot, ReadError> {
-        wait_for(&self.database, &[&members::MODEL], at_least, MEMBERSHIPS_WITHIN).await?;
+        wait_for(
+            &self.database,
+            &[&members::MODEL],
+            at_least,
+            MEMBERSHIPS_WITHIN,
+        )
+        .await?;
         Snapshot::of(&self.database, &[&members::MODEL]).await
     }
 }
@@ -32,7 +38,9 @@ impl Memberships for ReadModelMemberships {
         at_least: Position,
     ) -> Result<MembershipsAt, MembershipsError> {
         let mut snapshot = self.snapshot(at_least).await.map_err(from_read)?;
-        let rows = members::of_member(&mut snapshot, user, ended_after).await.map_err(from_read)?;
+        let rows = members::of_member(&mut snapshot, user, ended_after)
+            .await
+            .map_err(from_read)?;
         Ok(at(&snapshot, rows))
     }
 
@@ -43,8 +51,9 @@ impl Memberships for ReadModelMemberships {
         at_least: Position,
     ) -> Result<MembershipsAt, MembershipsError> {
         let mut snapshot = self.snapshot(at_least).await.map_err(from_read)?;
-        let rows =
-            members::within(&mut snapshot, conversation, user).await.map_err(from_read)?;
+        let rows = members::within(&mut snapshot, conversation, user)
+            .await
+            .map_err(from_read)?;
         Ok(at(&snapshot, rows))
     }
 }
@@ -59,7 +68,10 @@ fn at(snapshot: &Snapshot, rows: Vec<members::Membership>) -> MembershipsAt {
             left: row.left_seq,
         })
         .collect();
-    MembershipsAt { position: snapshot.position(), memberships }
+    MembershipsAt {
+        position: snapshot.position(),
+        memberships,
+    }
 }
 
 fn from_read(error: ReadError) -> MembershipsError {

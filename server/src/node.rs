@@ -29,7 +29,7 @@ use crate::settings::Settings;
 
 /// Everything below the doors: opened from a data folder, used by the server and by the commands
 /// that work on a folder.
-pub struct Node {
+pub(crate) struct Node {
     pub(crate) folder: DataFolder,
     pub(crate) clock: Clock,
     pub(crate) secret: Secret,
@@ -88,8 +88,7 @@ impl Node {
         let (log, log_clock) = (folder.log(), clock.clone());
         let store = Arc::new(blocking(move || SqliteEventStore::open(&log, log_clock)).await?);
         let snapshot_file = folder.snapshots();
-        let snapshots =
-            Arc::new(blocking(move || SqliteSnapshots::open(&snapshot_file)).await?);
+        let snapshots = Arc::new(blocking(move || SqliteSnapshots::open(&snapshot_file)).await?);
         let database = match &settings.database_url {
             Some(url) => Database::open(url).await?,
             None => Database::open(&format!("sqlite:{}", folder.read().display())).await?,
@@ -132,7 +131,10 @@ impl Node {
     pub(crate) fn start_projecting(&self) -> Projecting {
         let stop = CancellationToken::new();
         let (projector, token) = (self.projector.clone(), stop.clone());
-        Projecting { stop, task: tokio::spawn(async move { projector.run(token).await }) }
+        Projecting {
+            stop,
+            task: tokio::spawn(async move { projector.run(token).await }),
+        }
     }
 
     /// The user with this handle or id.
@@ -171,13 +173,15 @@ impl Node {
     /// Whether the log can be read.
     pub(crate) async fn event_store_answers(&self) -> bool {
         let read = self.store.read_all(Position::ZERO, 1).await;
-        read.inspect_err(|failure| tracing::warn!(%failure, "the event store does not answer")).is_ok()
+        read.inspect_err(|failure| tracing::warn!(%failure, "the event store does not answer"))
+            .is_ok()
     }
 
     /// Whether every read model answers queries.
     pub(crate) async fn read_database_answers(&self) -> bool {
         let read = Snapshot::of(&self.database, &infra::read_models::ALL).await;
-        read.inspect_err(|error| tracing::warn!(%error, "the read database does not answer")).is_ok()
+        read.inspect_err(|error| tracing::warn!(%error, "the read database does not answer"))
+            .is_ok()
     }
 
     /// Whether it is about to end.

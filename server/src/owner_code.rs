@@ -12,7 +12,7 @@ use infra::keys::Secret;
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// The code: 80 bits as four groups of four characters.
-pub fn of(secret: &Secret) -> String {
+pub(crate) fn of(secret: &Secret) -> String {
     let bytes = secret.derive("owner-code");
     let mut bits: u128 = 0;
     for byte in &bytes[..10] {
@@ -30,14 +30,19 @@ pub fn of(secret: &Secret) -> String {
 }
 
 /// Writes the code where only the one who runs the server reads it.
-pub fn write(path: &Path, code: &str) -> std::io::Result<()> {
+pub(crate) fn write(path: &Path, code: &str) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     writeln!(file, "{code}")
 }
 
 /// Removes the file once the code is used; that there is none is fine.
-pub fn remove(path: &Path) -> std::io::Result<()> {
+pub(crate) fn remove(path: &Path) -> std::io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -9,8 +9,8 @@ use axum::extract::FromRef;
 use command_api::import::slack::SlackDoor;
 use command_api::owner;
 use gateway::{Gateway, Limits as GatewayLimits, Parts as GatewayParts};
-use metrics_exporter_prometheus::PrometheusHandle;
 use infra::auth::Guard;
+use metrics_exporter_prometheus::PrometheusHandle;
 use query_api::QueryApi;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,8 +42,11 @@ impl Server {
     /// Puts doors on `node`.
     pub(crate) fn new(node: Arc<Node>, settings: &Settings) -> CliResult<Self> {
         let metrics = telemetry::start_metrics()?;
-        let query_api =
-            QueryApi::new(node.port(), node.database.clone(), Arc::clone(&node.guard), node.clock.clone());
+        let query_api = QueryApi {
+            database: node.database.clone(),
+            store: node.port(),
+            guard: Arc::clone(&node.guard),
+        };
         let parts = GatewayParts {
             store: node.port(),
             memberships: Arc::new(ReadModelMemberships::new(node.database.clone())),
@@ -59,7 +62,13 @@ impl Server {
             node.folder.path().join("imports"),
             u64::from(settings.import_mib_max) * 1024 * 1024,
         );
-        Ok(Self { node, query_api, gateway, slack, metrics })
+        Ok(Self {
+            node,
+            query_api,
+            gateway,
+            slack,
+            metrics,
+        })
     }
 }
 
@@ -83,7 +92,10 @@ impl FromRef<Server> for Arc<Guard> {
 pub(crate) async fn serve(settings: Settings) -> CliResult {
     let node = Node::open(&settings).await?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-        format!("cannot listen on {}: {error}; choose another address with --listen", settings.listen)
+        format!(
+            "cannot listen on {}: {error}; choose another address with --listen",
+            settings.listen
+        )
     })?;
     let server = Server::new(Arc::new(node), &settings)?;
     let mut projecting = server.node.start_projecting();
@@ -95,7 +107,9 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
         let router = http::router(&server);
         let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
         tokio::spawn(async move {
-            axum::serve(listener, service).with_graceful_shutdown(stopped).await
+            axum::serve(listener, service)
+                .with_graceful_shutdown(stopped)
+                .await
         })
     };
     let upkeep = tokio::spawn(upkeep(server.metrics.clone()));
@@ -111,7 +125,10 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     server.node.stop();
     let stayed = server.gateway.drain().await;
     if stayed > 0 {
-        tracing::warn!(connections = stayed, "connections did not end in time and are cut");
+        tracing::warn!(
+            connections = stayed,
+            "connections did not end in time and are cut"
+        );
     }
     stop_listening.cancel();
     match tokio::time::timeout(REQUESTS_END_WITHIN, serving).await {
@@ -168,13 +185,26 @@ async fn announce(server: &Server, listener: &TcpListener) -> CliResult {
     writeln!(out, "  data folder  {}", folder.display())?;
     writeln!(out, "  API docs     {url}/docs")?;
     if let Some(code) = code {
-        writeln!(out, "  owner code   {code}   (for POST /v1/owner; also in {})", code_file.display())?;
+        writeln!(
+            out,
+            "  owner code   {code}   (for POST /v1/owner; also in {})",
+            code_file.display()
+        )?;
     }
     writeln!(out, "  address      {url}\n")?;
     writeln!(out, "Try it (the README has a five-minute tour):\n")?;
-    writeln!(out, "  curl -sS {url}/v1/users -H 'content-type: application/json' -d '\\")?;
-    writeln!(out, "    {{\"handle\":\"alice\",\"email\":\"alice@example.org\",\\")?;
-    writeln!(out, "     \"display_name\":\"Alice\",\"password\":\"correct horse alice\"}}'\n")?;
+    writeln!(
+        out,
+        "  curl -sS {url}/v1/users -H 'content-type: application/json' -d '\\"
+    )?;
+    writeln!(
+        out,
+        "    {{\"handle\":\"alice\",\"email\":\"alice@example.org\",\\"
+    )?;
+    writeln!(
+        out,
+        "     \"display_name\":\"Alice\",\"password\":\"correct horse alice\"}}'\n"
+    )?;
     out.flush()?;
     Ok(())
 }

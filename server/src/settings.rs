@@ -22,7 +22,12 @@ pub struct Given {
     pub data_dir: Option<PathBuf>,
 
     /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8080]
-    #[arg(long, env = "VERBATIM_LISTEN", value_name = "ADDRESS:PORT", global = true)]
+    #[arg(
+        long,
+        env = "VERBATIM_LISTEN",
+        value_name = "ADDRESS:PORT",
+        global = true
+    )]
     pub listen: Option<SocketAddr>,
 
     /// Read database: postgres://… [default: SQLite in the data folder]
@@ -36,19 +41,39 @@ pub struct Given {
     pub database_url: Option<String>,
 
     /// Hours a login lasts, 1 to 8760 [default: 24]
-    #[arg(long, env = "VERBATIM_SESSION_HOURS", value_name = "HOURS", global = true)]
+    #[arg(
+        long,
+        env = "VERBATIM_SESSION_HOURS",
+        value_name = "HOURS",
+        global = true
+    )]
     pub session_hours: Option<u32>,
 
     /// Largest archive that may be imported over HTTP, in MiB [default: 1024]
-    #[arg(long, env = "VERBATIM_IMPORT_MIB_MAX", value_name = "MIB", global = true)]
+    #[arg(
+        long,
+        env = "VERBATIM_IMPORT_MIB_MAX",
+        value_name = "MIB",
+        global = true
+    )]
     pub import_mib_max: Option<u32>,
 
     /// Connections of one user at a time to the gateway [default: 32]
-    #[arg(long, env = "VERBATIM_CONNECTIONS_PER_USER_MAX", value_name = "N", global = true)]
+    #[arg(
+        long,
+        env = "VERBATIM_CONNECTIONS_PER_USER_MAX",
+        value_name = "N",
+        global = true
+    )]
     pub connections_per_user_max: Option<usize>,
 
     /// Commands a second that one gateway connection may send [default: 50]
-    #[arg(long, env = "VERBATIM_COMMANDS_PER_SECOND_MAX", value_name = "N", global = true)]
+    #[arg(
+        long,
+        env = "VERBATIM_COMMANDS_PER_SECOND_MAX",
+        value_name = "N",
+        global = true
+    )]
     pub commands_per_second_max: Option<u32>,
 
     /// Milliseconds between a gateway client's heartbeats, 1000 to 600000 [default: 30000]
@@ -56,7 +81,12 @@ pub struct Given {
     pub heartbeat_ms: Option<u32>,
 
     /// Seconds a stopping server waits for its clients [default: 10]
-    #[arg(long, env = "VERBATIM_DRAIN_SECONDS", value_name = "SECONDS", global = true)]
+    #[arg(
+        long,
+        env = "VERBATIM_DRAIN_SECONDS",
+        value_name = "SECONDS",
+        global = true
+    )]
     pub drain_seconds: Option<u32>,
 
     /// What is logged: a level, or directives such as info,gateway=debug [default: info]
@@ -64,7 +94,12 @@ pub struct Given {
     pub log: Option<String>,
 
     /// How logs are written, to standard error [default: text on a terminal, else json]
-    #[arg(long, env = "VERBATIM_LOG_FORMAT", value_name = "FORMAT", global = true)]
+    #[arg(
+        long,
+        env = "VERBATIM_LOG_FORMAT",
+        value_name = "FORMAT",
+        global = true
+    )]
     pub log_format: Option<LogFormat>,
 }
 
@@ -182,17 +217,52 @@ impl Settings {
                 Err(SettingsError::Range { name, value, range })
             }
         };
-        within("session_hours", self.session_hours.into(), 1, 8_760, "1 to 8760")?;
-        within("import_mib_max", self.import_mib_max.into(), 1, 102_400, "1 to 102400")?;
+        within(
+            "session_hours",
+            self.session_hours.into(),
+            1,
+            8_760,
+            "1 to 8760",
+        )?;
+        within(
+            "import_mib_max",
+            self.import_mib_max.into(),
+            1,
+            102_400,
+            "1 to 102400",
+        )?;
         let connections = self.connections_per_user_max as u64;
-        within("connections_per_user_max", connections, 1, 10_000, "1 to 10000")?;
+        within(
+            "connections_per_user_max",
+            connections,
+            1,
+            10_000,
+            "1 to 10000",
+        )?;
         let commands = self.commands_per_second_max.into();
-        within("commands_per_second_max", commands, 1, 100_000, "1 to 100000")?;
-        within("heartbeat_ms", self.heartbeat_ms.into(), 1_000, 600_000, "1000 to 600000")?;
-        within("drain_seconds", self.drain_seconds.into(), 0, 600, "0 to 600")?;
-        let known = |url: &String| {
-            url.starts_with("postgres://") || url.starts_with("postgresql://")
-        };
+        within(
+            "commands_per_second_max",
+            commands,
+            1,
+            100_000,
+            "1 to 100000",
+        )?;
+        within(
+            "heartbeat_ms",
+            self.heartbeat_ms.into(),
+            1_000,
+            600_000,
+            "1000 to 600000",
+        )?;
+        within(
+            "drain_seconds",
+            self.drain_seconds.into(),
+            0,
+            600,
+            "0 to 600",
+        )?;
+        let known =
+            |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
         if self.database_url.as_ref().is_some_and(|url| !known(url)) {
             return Err(SettingsError::DatabaseUrl);
         }
@@ -201,8 +271,10 @@ impl Settings {
 }
 
 fn read_file(path: &Path) -> Result<Given, SettingsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::File { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::File {
+        path: path.to_owned(),
+        source,
+    })?;
     toml::from_str(&text).map_err(|source| SettingsError::Syntax {
         path: path.to_owned(),
         source: Box::new(source),
@@ -228,7 +300,9 @@ fn refuse_unknown_variables(
 
 fn variables(command: &clap::Command) -> Vec<String> {
     let names = command.get_arguments().filter_map(clap::Arg::get_env);
-    names.map(|name| name.to_string_lossy().into_owned()).collect()
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
 }
 
 fn without_password<S: serde::Serializer>(
@@ -240,8 +314,12 @@ fn without_password<S: serde::Serializer>(
 
 /// A database URL that may be shown: the password is left out.
 fn hide_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((credentials, place)) = rest.split_once('@') else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let Some((credentials, place)) = rest.split_once('@') else {
+        return url.to_owned();
+    };
     match credentials.split_once(':') {
         Some((user, _)) => format!("{scheme}://{user}:…@{place}"),
         None => url.to_owned(),
@@ -258,7 +336,10 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let flags = Given { session_hours: Some(1), ..Given::default() };
+        let flags = Given {
+            session_hours: Some(1),
+            ..Given::default()
+        };
         let from_file = file("session_hours = 2\ndrain_seconds = 3").unwrap();
         let settings = Settings::merge(flags, from_file).unwrap();
         assert_eq!((settings.session_hours, settings.drain_seconds), (1, 3));
@@ -280,7 +361,10 @@ mod tests {
 
     #[test]
     fn a_value_out_of_range_is_refused_by_name() {
-        let flags = Given { heartbeat_ms: Some(1), ..Given::default() };
+        let flags = Given {
+            heartbeat_ms: Some(1),
+            ..Given::default()
+        };
         let error = Settings::merge(flags, Given::default()).unwrap_err();
         assert!(error.to_string().contains("heartbeat_ms = 1"), "{error}");
     }

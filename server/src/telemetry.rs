@@ -9,12 +9,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::settings::{LogFormat, Settings};
 
 /// Upper bounds of the buckets of durations, in seconds: from a cached read to a stalled disk.
-const DURATION_BUCKETS_S: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const DURATION_BUCKETS_S: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// Telemetry that cannot be set up. The text says why.
 #[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
+pub(crate) enum TelemetryError {
     /// The filter of the logs is not one.
     #[error("log = {filter:?} is not a level or a list of directives: {source}")]
     Filter {
@@ -32,22 +33,41 @@ pub enum TelemetryError {
 }
 
 /// Starts logging, as the settings say.
-pub fn start_log(settings: &Settings) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::builder().parse(&settings.log).map_err(|source| {
-        TelemetryError::Filter { filter: settings.log.clone(), source }
-    })?;
-    let by_terminal = if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+pub(crate) fn start_log(settings: &Settings) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::builder()
+        .parse(&settings.log)
+        .map_err(|source| TelemetryError::Filter {
+            filter: settings.log.clone(),
+            source,
+        })?;
+    let by_terminal = if stderr().is_terminal() {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr);
     match settings.log_format.unwrap_or(by_terminal) {
-        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).finish().try_init()?,
+        LogFormat::Text => builder
+            .with_ansi(stderr().is_terminal())
+            .finish()
+            .try_init()?,
         LogFormat::Json => {
-            builder.json().flatten_event(true).with_current_span(true).finish().try_init()?;
+            builder
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .finish()
+                .try_init()?;
         }
     }
     Ok(())
 }
 
 /// Starts counting; the handle renders what `/metrics` serves.
-pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
-    Ok(PrometheusBuilder::new().set_buckets(DURATION_BUCKETS_S)?.install_recorder()?)
+pub(crate) fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
+    Ok(PrometheusBuilder::new()
+        .set_buckets(DURATION_BUCKETS_S)?
+        .install_recorder()?)
 }

@@ -25,8 +25,12 @@ impl Listener {
         let url = format!("{}/v1/stream", server.replacen("http", "ws", 1));
         let mut request = url.into_client_request().expect("a URL");
         let protocol = "verbatim.v1.json".parse().expect("a header");
-        request.headers_mut().insert("sec-websocket-protocol", protocol);
-        let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("a WebSocket");
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
+        let (socket, _) = tokio_tungstenite::connect_async(request)
+            .await
+            .expect("a WebSocket");
         let mut listener = Self { socket };
         assert_eq!(listener.next().await["op"], "hello");
         listener
@@ -35,7 +39,9 @@ impl Listener {
     /// Connects as `person`, live from now; gives the `ready` frame too.
     pub async fn live(person: &Person) -> (Self, Value) {
         let mut listener = Self::connect(person.server()).await;
-        listener.send(json!({ "op": "identify", "token": person.token })).await;
+        listener
+            .send(json!({ "op": "identify", "token": person.token }))
+            .await;
         let ready = listener.wait_for("ready").await;
         (listener, ready)
     }
@@ -52,7 +58,10 @@ impl Listener {
     /// Sends a frame.
     pub async fn send(&mut self, frame: Value) {
         let text = frame.to_string();
-        self.socket.send(Message::text(text)).await.expect("the frame is sent");
+        self.socket
+            .send(Message::text(text))
+            .await
+            .expect("the frame is sent");
     }
 
     /// The next frame; it must come in time.

@@ -23,7 +23,10 @@ impl Answer {
     /// Checks that this is a problem with this status and code.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Value {
-        let said = (self.status.as_u16(), self.body["code"].as_str().unwrap_or_default());
+        let said = (
+            self.status.as_u16(),
+            self.body["code"].as_str().unwrap_or_default(),
+        );
         assert_eq!(said, (status, code), "{}", self.body);
         self.body
     }
@@ -44,8 +47,12 @@ impl Person {
     /// Registers `handle` on the server at `server` and logs in.
     pub async fn register(server: &str, handle: &str) -> Self {
         let http = reqwest::Client::new();
-        let mut person =
-            Self { http, server: server.to_owned(), id: String::new(), token: String::new() };
+        let mut person = Self {
+            http,
+            server: server.to_owned(),
+            id: String::new(),
+            token: String::new(),
+        };
         let body = json!({
             "handle": handle,
             "email": format!("{handle}@example.org"),
@@ -86,7 +93,9 @@ impl Person {
     /// Sends a message; gives its seq.
     pub async fn says(&self, conversation: &str, body: &str) -> u64 {
         let path = format!("/v1/conversations/{conversation}/messages");
-        self.post(&path, json!({ "body": body })).await.ok()["seq"].as_u64().expect("a seq")
+        self.post(&path, json!({ "body": body })).await.ok()["seq"]
+            .as_u64()
+            .expect("a seq")
     }
 
     /// Reads a path.
@@ -107,7 +116,9 @@ impl Person {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Answer {
-        self.try_ask(method, path, body, headers).await.expect("the server answers")
+        self.try_ask(method, path, body, headers)
+            .await
+            .expect("the server answers")
     }
 
     /// Any request, to a server that may be gone.
@@ -131,12 +142,18 @@ impl Person {
         let response = request.send().await?;
         let status = response.status();
         let text = response.text().await?;
-        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+        Ok(Answer {
+            status,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+        })
     }
 
     /// Reads a path as text.
     pub async fn text(&self, path: &str) -> String {
-        let request = self.http.get(format!("{}{path}", self.server)).bearer_auth(&self.token);
+        let request = self
+            .http
+            .get(format!("{}{path}", self.server))
+            .bearer_auth(&self.token);
         let response = request.send().await.expect("the server answers");
         assert!(response.status().is_success(), "{}", response.status());
         response.text().await.expect("a body")

@@ -64,7 +64,9 @@ impl ServerProcess {
             }
             panic!("the server ended before it was ready")
         };
-        self.url = tokio::time::timeout(START_MAX, ready).await.expect("the server is ready");
+        self.url = tokio::time::timeout(START_MAX, ready)
+            .await
+            .expect("the server is ready");
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         self.process = Some(process);
     }
@@ -81,19 +83,31 @@ impl ServerProcess {
 
     /// Its process, for looking at it from outside.
     pub fn process_id(&self) -> u32 {
-        self.process.as_ref().and_then(Child::id).expect("it is running")
+        self.process
+            .as_ref()
+            .and_then(Child::id)
+            .expect("it is running")
     }
 
     /// Ends it as a power cut would: SIGKILL, nothing is flushed by us.
     pub async fn kill(&mut self) {
-        self.process.take().expect("it is running").kill().await.expect("it can be killed");
+        self.process
+            .take()
+            .expect("it is running")
+            .kill()
+            .await
+            .expect("it can be killed");
     }
 
     /// Asks it to end (SIGTERM) and waits until it has; it must end well.
     pub async fn stop(&mut self) {
         let mut process = self.process.take().expect("it is running");
         let id = process.id().expect("it is running").to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs");
+        let asked = Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .await
+            .expect("kill runs");
         assert!(asked.success(), "it can be signalled");
         let ended = tokio::time::timeout(STOP_MAX, process.wait()).await;
         let status = ended.expect("it ends in time").expect("it ends");
@@ -112,6 +126,10 @@ pub async fn run_on_folder(program: &str, folder: &Path, arguments: &[&str]) -> 
         .await
         .expect("the program runs");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?} ended with {}: {errors}", output.status);
+    assert!(
+        output.status.success(),
+        "{arguments:?} ended with {}: {errors}",
+        output.status
+    );
     String::from_utf8(output.stdout).expect("UTF-8")
 }

@@ -1,9 +1,10 @@
 //! What a user may do on the whole server. Only the owner gives and takes it here; whoever holds
-//! the data folder does so through [`crate::owner::grant_role`].
+//! the data folder does so through [`change_role`].
 
 use axum::extract::State;
 use domain::user::{Command, SystemRole};
-use domain::{StreamName, UserId};
+use domain::{Actor, CommandId, StreamName, UserId};
+use infra::clock::fresh_id;
 use infra::commands::Accepted;
 use infra::http::InPath;
 use infra::problem::Problem;
@@ -12,20 +13,37 @@ use serde::Serialize;
 use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::Asked;
+use crate::execute::Envelope;
 use crate::problems::CommandProblems;
 
-/// Which way a role goes.
-#[derive(Clone, Copy, Debug, Serialize)]
-enum Change {
+/// A change of what a user may do on the whole server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum RoleChange {
+    /// They may do more.
     Grant(SystemRole),
+    /// They may do less.
     Revoke(SystemRole),
 }
 
-async fn change(
+/// Changes a role of `user` for whoever holds the data folder: [`Actor::Operator`].
+///
+/// # Errors
+/// 404 `user_not_found`, and what every command may answer.
+pub async fn change_role(
+    api: &CommandApi,
+    user: UserId,
+    change: RoleChange,
+) -> Result<Accepted, Problem> {
+    let command = CommandId(fresh_id());
+    let envelope = Envelope::new(Actor::Operator, command, &("change_role", user, change))?;
+    Ok(carry_out(api, envelope, user, change).await?.accepted)
+}
+
+async fn ask(
     api: &CommandApi,
     asked: &Asked,
     user: UserId,
-    change: Change,
+    change: RoleChange,
 ) -> Result<Answer, Problem> {
     if !asked.caller.is_owner() {
         return Err(Problem::forbidden("only the owner changes system roles"));
@@ -33,9 +51,19 @@ async fn change(
     let envelope = asked
         .asking
         .envelope(&("change_system_role", user, change))?;
+    carry_out(api, envelope, user, change).await
+}
+
+/// Carries out what somebody asked who may.
+pub(crate) async fn carry_out(
+    api: &CommandApi,
+    envelope: Envelope,
+    user: UserId,
+    change: RoleChange,
+) -> Result<Answer, Problem> {
     let command = match change {
-        Change::Grant(role) => Command::GrantSystemRole(role),
-        Change::Revoke(role) => Command::RevokeSystemRole(role),
+        RoleChange::Grant(role) => Command::GrantSystemRole(role),
+        RoleChange::Revoke(role) => Command::RevokeSystemRole(role),
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
@@ -68,8 +96,8 @@ pub(crate) async fn put(
     asked: Asked,
     InPath((user, role)): InPath<(UserId, SystemRole)>,
 ) -> Result<Answered, Problem> {
-    let granted = Change::Grant(role);
-    Ok(change(&api, &asked, user, granted).await?.ok())
+    let granted = RoleChange::Grant(role);
+    Ok(ask(&api, &asked, user, granted).await?.ok())
 }
 
 /// Take a system role away
@@ -97,6 +125,6 @@ pub(crate) async fn delete(
     asked: Asked,
     InPath((user, role)): InPath<(UserId, SystemRole)>,
 ) -> Result<Answered, Problem> {
-    let revoked = Change::Revoke(role);
-    Ok(change(&api, &asked, user, revoked).await?.ok())
+    let revoked = RoleChange::Revoke(role);
+    Ok(ask(&api, &asked, user, revoked).await?.ok())
 }

@@ -31,8 +31,14 @@ pub(super) async fn on_folder(settings: Settings, arguments: SlackArguments) -> 
         None => None,
     };
     let shown = bar(0, "files");
-    let importer = Importer { actor: Actor::Operator, owner };
-    let done = import(&node.command_api, export, importer, |progress| show(&shown, progress)).await;
+    let importer = Importer {
+        actor: Actor::Operator,
+        owner,
+    };
+    let done = import(&node.command_api, export, importer, |progress| {
+        show(&shown, progress)
+    })
+    .await;
     shown.finish_and_clear();
     node.close().await;
     summarise(&done?)
@@ -41,7 +47,9 @@ pub(super) async fn on_folder(settings: Settings, arguments: SlackArguments) -> 
 /// Sends the export to a running server, whose import makes the caller the owner of what is public.
 pub(super) async fn on_server(server: &Client, arguments: SlackArguments) -> CliResult {
     if arguments.owner.is_some() {
-        return Err("--owner is for a data folder; a server makes the one who imports the owner".into());
+        return Err(
+            "--owner is for a data folder; a server makes the one who imports the owner".into(),
+        );
     }
     let path = arguments.path;
     let archive = tokio::task::spawn_blocking(move || archive(&path)).await??;
@@ -98,7 +106,10 @@ fn add_folder(
         let name = name.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             add_folder(zip, &entry.path(), &name, options)?;
-        } else if name.extension().is_some_and(|extension| extension == "json") {
+        } else if name
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
             zip.start_file_from_path(&name, options)?;
             std::io::copy(&mut File::open(entry.path())?, zip)?;
         }
@@ -116,17 +127,37 @@ fn summarise(report: &Report) -> CliResult {
         ("reactions", report.reactions),
     ];
     for (name, count) in counts {
-        writeln!(out, "{name:<14} {:>8} imported, {:>8} were there", count.made, count.existing)?;
+        writeln!(
+            out,
+            "{name:<14} {:>8} imported, {:>8} were there",
+            count.made, count.existing
+        )?;
     }
-    writeln!(out, "{:<14} {:>8} among the messages", "replies", report.replies)?;
+    writeln!(
+        out,
+        "{:<14} {:>8} among the messages",
+        "replies", report.replies
+    )?;
     let notes = [
         (report.messages_without_text, "messages have no text"),
-        (report.placeholders, "users are in messages but not in users.json"),
+        (
+            report.placeholders,
+            "users are in messages but not in users.json",
+        ),
         (report.handles_changed, "names were changed to be handles"),
-        (report.emails_left_out, "e-mail addresses were taken and left out"),
+        (
+            report.emails_left_out,
+            "e-mail addresses were taken and left out",
+        ),
         (report.attachments_left_out, "attachments were left out"),
-        (report.replies_without_root, "replies answer a message that is not in the export"),
-        (report.messages_out_of_order, "messages are older than the one before them"),
+        (
+            report.replies_without_root,
+            "replies answer a message that is not in the export",
+        ),
+        (
+            report.messages_out_of_order,
+            "messages are older than the one before them",
+        ),
     ];
     for (count, what) in notes.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(out, "{:<14} {count:>8} {what}", "")?;
@@ -136,11 +167,23 @@ fn summarise(report: &Report) -> CliResult {
     }
     for skipped in report.skipped_named.iter().take(SKIPPED_SHOWN_MAX) {
         let (file, detail) = (&skipped.file, &skipped.detail);
-        let record = skipped.record.map_or_else(String::new, |number| format!(" record {number}"));
-        let line = skipped.line.map_or_else(String::new, |number| format!(" line {number}"));
-        writeln!(out, "  {file}{record}{line}: {}: {detail}", words(skipped.reason)?)?;
+        let record = skipped
+            .record
+            .map_or_else(String::new, |number| format!(" record {number}"));
+        let line = skipped
+            .line
+            .map_or_else(String::new, |number| format!(" line {number}"));
+        writeln!(
+            out,
+            "  {file}{record}{line}: {}: {detail}",
+            words(skipped.reason)?
+        )?;
     }
-    let unnamed = report.skipped.values().sum::<u64>().saturating_sub(SKIPPED_SHOWN_MAX as u64);
+    let unnamed = report
+        .skipped
+        .values()
+        .sum::<u64>()
+        .saturating_sub(SKIPPED_SHOWN_MAX as u64);
     if unnamed > 0 {
         writeln!(out, "  and {unnamed} more")?;
     }

@@ -17,7 +17,11 @@ pub(super) struct Lines {
 impl Lines {
     /// The lines of `response`.
     pub(super) const fn of(response: Response) -> Self {
-        Self { response, unread: Vec::new(), ended: false }
+        Self {
+            response,
+            unread: Vec::new(),
+            ended: false,
+        }
     }
 
     /// The next line that is not empty; `None` at the end.

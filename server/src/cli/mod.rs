@@ -164,7 +164,7 @@ impl Cli {
             },
             Command::Replay(arguments) => match remote {
                 Some(server) => replay::on_server(&server, &arguments).await,
-                None => replay::on_folder(settings, arguments).await,
+                None => replay::on_folder(settings, &arguments).await,
             },
             Command::Rebuild(arguments) => match remote {
                 Some(server) => rebuild::on_server(&server, &arguments).await,

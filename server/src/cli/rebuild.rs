@@ -37,7 +37,10 @@ async fn rebuild_all(node: &Node, arguments: &Arguments) -> CliResult {
         let mut rebuild = node.projector.rebuild(name)?;
         let shown = bar(0, "events");
         shown.set_message(name.clone());
-        while tokio::time::timeout(Duration::from_millis(250), rebuild.done()).await.is_err() {
+        while tokio::time::timeout(Duration::from_millis(250), rebuild.done())
+            .await
+            .is_err()
+        {
             if let Some((position, head)) = rebuild.progress().await? {
                 show(&shown, position.0, head.0);
             }

@@ -15,7 +15,9 @@ pub(super) struct Client {
 impl Client {
     /// The server that was named, if one was.
     pub(super) fn new(remote: &Remote) -> CliResult<Option<Self>> {
-        let Some(server) = &remote.server else { return Ok(None) };
+        let Some(server) = &remote.server else {
+            return Ok(None);
+        };
         let Some(token) = &remote.token else {
             return Err("--server needs --token (or VERBATIM_TOKEN): log in with \
                         POST /v1/sessions to get one"
@@ -30,7 +32,9 @@ impl Client {
 
     /// A request with our token.
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.server)).bearer_auth(&self.token)
+        self.http
+            .request(method, format!("{}{path}", self.server))
+            .bearer_auth(&self.token)
     }
 
     /// Sends it; a problem becomes the error's text.

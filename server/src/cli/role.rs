@@ -1,6 +1,6 @@
 //! `verbatim role grant|revoke`: how the operator makes the first auditor, and anybody after.
 
-use command_api::owner;
+use command_api::{RoleChange, change_role};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -20,8 +20,13 @@ pub(super) async fn on_folder(settings: Settings, role: Role) -> CliResult {
 async fn change(node: &Node, role: Role) -> CliResult {
     let (of, granted) = parts(role);
     let user = node.user(&of.user).await?;
-    let change = if granted { owner::grant_role } else { owner::revoke_role };
-    change(&node.command_api, user, of.role.into()).await?;
+    let role = of.role.into();
+    let change = if granted {
+        RoleChange::Grant(role)
+    } else {
+        RoleChange::Revoke(role)
+    };
+    change_role(&node.command_api, user, change).await?;
     Ok(())
 }
 
@@ -31,9 +36,14 @@ pub(super) async fn on_server(server: &Client, role: Role) -> CliResult {
     let id = if of.user.parse::<domain::UserId>().is_ok() {
         of.user
     } else {
-        let lookup = server.request(Method::GET, "/v1/users").query(&[("handle", &of.user)]);
+        let lookup = server
+            .request(Method::GET, "/v1/users")
+            .query(&[("handle", &of.user)]);
         let user: Value = server.send(lookup).await?.json().await?;
-        user["id"].as_str().ok_or("the server's answer has no id")?.to_owned()
+        user["id"]
+            .as_str()
+            .ok_or("the server's answer has no id")?
+            .to_owned()
     };
     let role = serde_json::to_value(domain::user::SystemRole::from(of.role))?;
     let role = role.as_str().unwrap_or_default();

@@ -29,7 +29,9 @@ pub(super) async fn on_folder(settings: Settings, arguments: &Arguments) -> CliR
 
 /// The status of a running server.
 pub(super) async fn on_server(server: &Client, arguments: &Arguments) -> CliResult {
-    let answer = server.send(server.request(Method::GET, "/v1/status")).await?;
+    let answer = server
+        .send(server.request(Method::GET, "/v1/status"))
+        .await?;
     show(&answer.json().await?, *arguments)
 }
 
@@ -44,7 +46,11 @@ fn show(status: &Status, arguments: Arguments) -> CliResult {
     writeln!(out, "position     {}", status.position)?;
     writeln!(out, "connections  {}", status.connections)?;
     writeln!(out)?;
-    writeln!(out, "{:<14} {:>4} {:>10} {:>12} {:>8} {:>7}", "read model", "v", "state", "position", "lag", "parked")?;
+    writeln!(
+        out,
+        "{:<14} {:>4} {:>10} {:>12} {:>8} {:>7}",
+        "read model", "v", "state", "position", "lag", "parked"
+    )?;
     for model in &status.projections {
         let lag = status.position.0.saturating_sub(model.position.0);
         writeln!(
@@ -55,7 +61,10 @@ fn show(status: &Status, arguments: Arguments) -> CliResult {
     }
     if status.projections.iter().any(|model| model.parked > 0) {
         writeln!(out)?;
-        writeln!(out, "Parked streams hold an event that could not be applied: see the log, update,")?;
+        writeln!(
+            out,
+            "Parked streams hold an event that could not be applied: see the log, update,"
+        )?;
         writeln!(out, "then `verbatim rebuild NAME`.")?;
     }
     Ok(())

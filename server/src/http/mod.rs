@@ -10,9 +10,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use tower_http::catch_panic::CatchPanicLayer;
 use infra::auth::Caller;
 use infra::problem::Problem;
+use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -55,7 +55,9 @@ fn admins_only(caller: &Caller) -> Result<(), Problem> {
     if caller.is_admin() {
         Ok(())
     } else {
-        Err(Problem::forbidden("this is for admins and owners of the server"))
+        Err(Problem::forbidden(
+            "this is for admins and owners of the server",
+        ))
     }
 }
 

@@ -73,11 +73,23 @@ async fn ready(State(server): State<Server>) -> impl IntoResponse {
     let readiness = Readiness {
         event_store: of(server.node.event_store_answers().await),
         read_database: of(server.node.read_database_answers().await),
-        server: if server.node.is_stopping() { Health::Stopping } else { Health::Ok },
+        server: if server.node.is_stopping() {
+            Health::Stopping
+        } else {
+            Health::Ok
+        },
     };
-    let all = [readiness.event_store, readiness.read_database, readiness.server];
+    let all = [
+        readiness.event_store,
+        readiness.read_database,
+        readiness.server,
+    ];
     let ready = all.iter().all(|health| *health == Health::Ok);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(readiness))
 }
 
@@ -88,5 +100,8 @@ async fn ready(State(server): State<Server>) -> impl IntoResponse {
     responses((status = 200, description = "All of them", body = String,
         content_type = "text/plain")))]
 async fn metrics(State(server): State<Server>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], server.metrics.render())
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        server.metrics.render(),
+    )
 }

@@ -23,7 +23,9 @@ use crate::serve::Server;
 const TELL_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) fn routes(server: Server) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(rebuild)).with_state(server)
+    OpenApiRouter::new()
+        .routes(routes!(rebuild))
+        .with_state(server)
 }
 
 /// A line of the answer.
@@ -76,7 +78,10 @@ async fn rebuild(
         // An enum of numbers is always written as JSON.
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');
-        Some((Ok::<_, Infallible>(Bytes::from(text)), (!ended).then_some(rebuild)))
+        Some((
+            Ok::<_, Infallible>(Bytes::from(text)),
+            (!ended).then_some(rebuild),
+        ))
     });
     let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((content_type, Body::from_stream(lines)).into_response())
@@ -90,7 +95,10 @@ async fn next_line(rebuild: &mut Rebuild) -> Line {
         }
         match rebuild.progress().await {
             Ok(Some((position, head))) => {
-                return Line::Progress { position: position.0, head: head.0 };
+                return Line::Progress {
+                    position: position.0,
+                    head: head.0,
+                };
             }
             // Not begun, or just completed: the next look tells.
             Ok(None) => {}

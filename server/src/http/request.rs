@@ -14,7 +14,10 @@ use tracing::Instrument as _;
 /// Makes the request part of a trace, counts and times it, and logs it where it failed.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let header = request
+        .headers()
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok());
     let trace = TraceParent::continuing(header);
     let method = request.method().clone();
     let route = request
@@ -22,7 +25,9 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let span = tracing::info_span!("request", %method, route, trace_id = %trace.trace_id());
-    let mut response = trace.scope(next.run(request).instrument(span.clone())).await;
+    let mut response = trace
+        .scope(next.run(request).instrument(span.clone()))
+        .await;
     let status = response.status();
     let labels = [
         ("method", method.to_string()),
@@ -41,7 +46,10 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
 
 /// 404 for a path that no route has.
 pub(super) async fn no_route(uri: Uri) -> Problem {
-    Problem::not_found("no_route", format_args!("{} is no path of this API; see /docs", uri.path()))
+    Problem::not_found(
+        "no_route",
+        format_args!("{} is no path of this API; see /docs", uri.path()),
+    )
 }
 
 /// 405 for a method that the route does not take.
@@ -56,5 +64,10 @@ pub(super) async fn no_method(method: Method, uri: Uri) -> Problem {
 
 /// What a panic in a handler becomes: logged by the panic hook, opaque outside.
 pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed").into_response()
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "The server failed",
+    )
+    .into_response()
 }

@@ -12,7 +12,9 @@ use crate::node::Status;
 use crate::serve::Server;
 
 pub(super) fn routes(server: Server) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(status)).with_state(server)
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .with_state(server)
 }
 
 /// How the server is doing
@@ -34,5 +36,8 @@ async fn status(
 ) -> Result<Json<Status>, Problem> {
     admins_only(&caller)?;
     let connections = server.gateway.status().connections;
-    Ok(Json(Status { connections, ..server.node.status().await? }))
+    Ok(Json(Status {
+        connections,
+        ..server.node.status().await?
+    }))
 }

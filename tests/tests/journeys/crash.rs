@@ -30,7 +30,9 @@ async fn sends(
         }
         let body = format!("{} {round} {number}", person.id);
         let key = [("Idempotency-Key", body.as_str())];
-        let sent = person.try_ask(Method::POST, &path, Some(json!({ "body": body })), &key).await;
+        let sent = person
+            .try_ask(Method::POST, &path, Some(json!({ "body": body })), &key)
+            .await;
         let Ok(answer) = sent else { break };
         if answer.status.is_success() {
             acknowledged.insert(answer.body["seq"].as_u64().expect("a seq"), body);
@@ -82,7 +84,12 @@ async fn kill_during_sends_loses_nothing_and_listeners_resume_exactly() {
             .enumerate()
             .map(|(index, person)| {
                 let part = round * 10 + index;
-                tokio::spawn(sends(person.clone(), conversation.clone(), part, Arc::clone(&stop)))
+                tokio::spawn(sends(
+                    person.clone(),
+                    conversation.clone(),
+                    part,
+                    Arc::clone(&stop),
+                ))
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(150 + 70 * round as u64)).await;
@@ -97,7 +104,11 @@ async fn kill_during_sends_loses_nothing_and_listeners_resume_exactly() {
         bob.moved_to(server.url());
     }
 
-    assert!(acknowledged.len() > ROUNDS, "the storm was one: {}", acknowledged.len());
+    assert!(
+        acknowledged.len() > ROUNDS,
+        "the storm was one: {}",
+        acknowledged.len()
+    );
     let log = log_of(&olga, &conversation).await;
     for (seq, body) in &acknowledged {
         assert_eq!(log.get(seq), Some(body), "acknowledged and lost");
@@ -112,16 +123,25 @@ async fn kill_during_sends_loses_nothing_and_listeners_resume_exactly() {
         let body = event["data"]["body"].as_str().expect("a body").to_owned();
         heard.push((event["seq"].as_u64().expect("a seq"), body));
     }
-    assert_eq!(heard, log.into_iter().collect::<Vec<_>>(), "a gap or a repeat");
+    assert_eq!(
+        heard,
+        log.into_iter().collect::<Vec<_>>(),
+        "a gap or a repeat"
+    );
 }
 
 async fn log_of(auditor: &Person, conversation: &str) -> BTreeMap<u64, String> {
     let path = format!("/v1/audit/conversations/{conversation}/events?type=message-sent");
     let text = auditor.text(&path).await;
-    let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let events = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     events
         .map(|event| {
-            let body = event["data"]["body"]["value"].as_str().expect("a body").to_owned();
+            let body = event["data"]["body"]["value"]
+                .as_str()
+                .expect("a body")
+                .to_owned();
             (event["version"].as_u64().expect("a version"), body)
         })
         .collect()

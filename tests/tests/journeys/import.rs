@@ -31,7 +31,8 @@ fn export(folder: &Path, days: u32) {
                     let ts = format!("{}.000100", first + n);
                     let user = if n % 2 == 0 { "U1" } else { "U2" };
                     let text = format!("{channel} {day} {n}");
-                    let mut message = json!({ "type": "message", "user": user, "text": text, "ts": ts });
+                    let mut message =
+                        json!({ "type": "message", "user": user, "text": text, "ts": ts });
                     if n > 0 && n % 5 == 0 {
                         message["thread_ts"] = json!(format!("{first}.000100"));
                     }
@@ -46,9 +47,16 @@ fn export(folder: &Path, days: u32) {
 }
 
 fn bodies(replayed: &str) -> Vec<String> {
-    let events = replayed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let events = replayed
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     events
-        .map(|event| event["data"]["body"]["value"].as_str().expect("a body").to_owned())
+        .map(|event| {
+            event["data"]["body"]["value"]
+                .as_str()
+                .expect("a body")
+                .to_owned()
+        })
         .collect()
 }
 
@@ -90,7 +98,14 @@ async fn an_export_is_imported_into_a_running_server() {
     let slack = scratch.path().join("slack");
     export(&slack, 3);
     let output = tokio::process::Command::new(PROGRAM)
-        .args(["--server", server.url(), "--token", &olga.token, "import", "slack"])
+        .args([
+            "--server",
+            server.url(),
+            "--token",
+            &olga.token,
+            "import",
+            "slack",
+        ])
         .arg(&slack)
         .output()
         .await
@@ -119,7 +134,9 @@ async fn pages(person: &Person, conversation: &str) -> Vec<(u64, String)> {
         let path = format!("/v1/conversations/{conversation}/messages?limit=100&after={after}");
         let page = person.get(&path).await.ok();
         let messages = page["messages"].as_array().expect("messages").clone();
-        let Some(last) = messages.last() else { return all };
+        let Some(last) = messages.last() else {
+            return all;
+        };
         after = last["seq"].as_u64().expect("a seq");
         all.extend(messages.iter().map(|message| {
             let body = message["body"].as_str().expect("a body").to_owned();
@@ -139,12 +156,22 @@ async fn two_years_of_a_real_channel_are_all_there() {
     server.stop().await;
     let folder = server.data_dir();
     let path = slack.to_str().expect("UTF-8");
-    run_on_folder(PROGRAM, &folder, &["import", "slack", path, "--owner", "olga"]).await;
+    run_on_folder(
+        PROGRAM,
+        &folder,
+        &["import", "slack", path, "--owner", "olga"],
+    )
+    .await;
     let replayed = run_on_folder(PROGRAM, &folder, &["replay", "--type", "message-sent"]).await;
     let said = bodies(&replayed);
     assert_eq!(said.len(), 22_172);
     assert_eq!(said.iter().filter(|body| body.is_empty()).count(), 1);
-    run_on_folder(PROGRAM, &folder, &["import", "slack", path, "--owner", "olga"]).await;
+    run_on_folder(
+        PROGRAM,
+        &folder,
+        &["import", "slack", path, "--owner", "olga"],
+    )
+    .await;
     let again = run_on_folder(PROGRAM, &folder, &["replay", "--type", "message-sent"]).await;
     assert_eq!(replayed, again, "a second import adds nothing");
     let users = run_on_folder(PROGRAM, &folder, &["replay", "--type", "user-registered"]).await;
@@ -155,6 +182,12 @@ async fn two_years_of_a_real_channel_are_all_there() {
     let mine = olga.get("/v1/conversations").await.ok();
     let conversation = mine["conversations"][0]["id"].as_str().expect("an id");
     let paged = pages(&olga, conversation).await;
-    assert!(paged.windows(2).all(|pair| pair[0].0 < pair[1].0), "in order");
-    assert_eq!(paged.into_iter().map(|(_, body)| body).collect::<Vec<_>>(), said);
+    assert!(
+        paged.windows(2).all(|pair| pair[0].0 < pair[1].0),
+        "in order"
+    );
+    assert_eq!(
+        paged.into_iter().map(|(_, body)| body).collect::<Vec<_>>(),
+        said
+    );
 }

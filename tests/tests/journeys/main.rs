@@ -18,7 +18,10 @@ async fn owned_server() -> (ServerProcess, Person) {
     let server = ServerProcess::start(PROGRAM).await;
     let owner = Person::register(server.url(), "olga").await;
     let code = std::fs::read_to_string(server.data_dir().join("owner-code")).expect("a code");
-    owner.post("/v1/owner", json!({ "code": code.trim() })).await.ok();
+    owner
+        .post("/v1/owner", json!({ "code": code.trim() }))
+        .await
+        .ok();
     let role = format!("/v1/users/{}/system-roles/auditor", owner.id);
     owner.ask(reqwest::Method::PUT, &role, None, &[]).await.ok();
     (server, owner)

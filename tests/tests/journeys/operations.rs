@@ -15,11 +15,18 @@ async fn health_metrics_status_and_documents_are_served() {
     assert_eq!(olga.get("/health/live").await.status, 200);
     assert_eq!(olga.get("/health/ready").await.status, 200);
     let metrics = olga.text("/metrics").await;
-    assert!(metrics.contains("verbatim_http_requests_total"), "{metrics}");
+    assert!(
+        metrics.contains("verbatim_http_requests_total"),
+        "{metrics}"
+    );
     let status = olga.get("/v1/status").await.ok();
     assert!(status["position"].as_u64() > Some(0), "{status}");
     assert_eq!(status["connections"], 1, "{status}");
-    assert_eq!(status["projections"].as_array().map(Vec::len), Some(5), "{status}");
+    assert_eq!(
+        status["projections"].as_array().map(Vec::len),
+        Some(5),
+        "{status}"
+    );
     let api = olga.get("/openapi.json").await.ok();
     assert!(api["paths"]["/v1/conversations"].is_object());
     assert!(olga.text("/docs").await.contains("<html"));
@@ -34,11 +41,20 @@ async fn a_read_model_is_rebuilt_on_demand_while_it_is_read() {
     for number in 0..50 {
         olga.says(&conversation, &format!("{number}")).await;
     }
-    let progress = olga.ask(Method::POST, "/v1/read-models/nonsense/rebuild", None, &[]).await;
+    let progress = olga
+        .ask(Method::POST, "/v1/read-models/nonsense/rebuild", None, &[])
+        .await;
     progress.problem(404, "read_model_not_found");
-    let done = olga.ask(Method::POST, "/v1/read-models/messages/rebuild", None, &[]).await;
+    let done = olga
+        .ask(Method::POST, "/v1/read-models/messages/rebuild", None, &[])
+        .await;
     assert_eq!(done.status, 200);
-    let page = olga.get(&format!("/v1/conversations/{conversation}/messages?limit=100")).await.ok();
+    let page = olga
+        .get(&format!(
+            "/v1/conversations/{conversation}/messages?limit=100"
+        ))
+        .await
+        .ok();
     assert_eq!(page["messages"].as_array().map(Vec::len), Some(50));
 }
 
@@ -64,7 +80,10 @@ async fn a_data_folder_is_used_by_one_process() {
         .expect("it runs");
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(said.contains("in use") && said.contains("--server"), "{said}");
+    assert!(
+        said.contains("in use") && said.contains("--server"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -82,7 +101,12 @@ async fn the_operator_works_on_a_folder_that_no_server_holds() {
     assert_eq!(lines.len(), 1, "{replayed}");
     assert_eq!(lines[0]["data"]["body"]["value"], "for the record");
     let record = run_on_folder(PROGRAM, &folder, &["replay", "--type", "log-replayed"]).await;
-    assert!(record.lines().any(|line| line.contains(r#""actor":"operator""#)), "{record}");
+    assert!(
+        record
+            .lines()
+            .any(|line| line.contains(r#""actor":"operator""#)),
+        "{record}"
+    );
     let status = run_on_folder(PROGRAM, &folder, &["status"]).await;
     assert!(status.contains("messages"), "{status}");
     run_on_folder(PROGRAM, &folder, &["rebuild", "messages"]).await;
@@ -109,7 +133,11 @@ async fn the_command_line_works_on_a_running_server() {
     on_server(&["role", "grant", "auditor", "bob"]).await;
     bob.get("/v1/audit/events").await;
     let audit = bob.text("/v1/audit/events?type=system-role-granted").await;
-    assert_eq!(audit.lines().count(), 3, "owner, auditor and bob's: {audit}");
+    assert_eq!(
+        audit.lines().count(),
+        3,
+        "owner, auditor and bob's: {audit}"
+    );
     let status = on_server(&["status"]).await;
     assert!(status.contains("conversations"), "{status}");
     let replayed = on_server(&["replay", "--type", "user-registered"]).await;

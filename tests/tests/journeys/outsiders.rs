@@ -25,14 +25,34 @@ async fn a_stranger_gets_404_everywhere() {
         eve.get(path).await.problem(404, "conversation_not_found");
     }
     let commands = [
-        (Method::POST, format!("{base}/messages"), json!({ "body": "hi" })),
-        (Method::PATCH, format!("{base}/messages/{seq}"), json!({ "body": "hi" })),
+        (
+            Method::POST,
+            format!("{base}/messages"),
+            json!({ "body": "hi" }),
+        ),
+        (
+            Method::PATCH,
+            format!("{base}/messages/{seq}"),
+            json!({ "body": "hi" }),
+        ),
         (Method::DELETE, format!("{base}/messages/{seq}"), json!({})),
         (Method::PATCH, base.clone(), json!({ "title": "Mine" })),
         (Method::PUT, format!("{base}/archived"), json!({})),
-        (Method::POST, format!("{base}/members"), json!({ "user": eve.id })),
-        (Method::DELETE, format!("{base}/members/{}", olga.id), json!({})),
-        (Method::PUT, format!("{base}/receipts/seen"), json!({ "seq": seq })),
+        (
+            Method::POST,
+            format!("{base}/members"),
+            json!({ "user": eve.id }),
+        ),
+        (
+            Method::DELETE,
+            format!("{base}/members/{}", olga.id),
+            json!({}),
+        ),
+        (
+            Method::PUT,
+            format!("{base}/receipts/seen"),
+            json!({ "seq": seq }),
+        ),
     ];
     for (method, path, body) in commands {
         let answer = eve.ask(method, &path, Some(body), &[]).await;
@@ -40,10 +60,15 @@ async fn a_stranger_gets_404_everywhere() {
     }
     let (mut listener, _) = Listener::live(&eve).await;
     for op in ["subscribe", "typing"] {
-        listener.send(json!({ "op": op, "id": "1", "conversation": conversation })).await;
+        listener
+            .send(json!({ "op": op, "id": "1", "conversation": conversation }))
+            .await;
         let error = listener.next().await;
         assert_eq!(error["op"], "error", "{error}");
-        assert_eq!(error["problem"]["code"], "conversation_not_found", "{error}");
+        assert_eq!(
+            error["problem"]["code"], "conversation_not_found",
+            "{error}"
+        );
     }
 }
 
@@ -66,10 +91,16 @@ async fn who_was_removed_keeps_what_they_had_and_gets_nothing_more() {
     assert_eq!(listener.next().await["op"], "heartbeat_ack");
     let path = format!("/v1/conversations/{conversation}/messages");
     let page = bob.get(&path).await.ok();
-    let seqs: Vec<_> = page["messages"].as_array().expect("messages").iter().collect();
+    let seqs: Vec<_> = page["messages"]
+        .as_array()
+        .expect("messages")
+        .iter()
+        .collect();
     assert_eq!(seqs.len(), 1, "{page}");
     assert_eq!(seqs[0]["seq"], before);
-    bob.get(&format!("{path}/{after}")).await.problem(404, "message_not_found");
+    bob.get(&format!("{path}/{after}"))
+        .await
+        .problem(404, "message_not_found");
 }
 
 #[tokio::test]
@@ -77,18 +108,32 @@ async fn bad_bodies_are_pointed_at() {
     let (_server, olga) = owned_server().await;
     let conversation = olga.starts_group("Team", &[]).await;
     let path = format!("/v1/conversations/{conversation}/messages");
-    let wrong_type = olga.post(&path, json!({ "body": 7 })).await.problem(422, "invalid_body");
+    let wrong_type = olga
+        .post(&path, json!({ "body": 7 }))
+        .await
+        .problem(422, "invalid_body");
     assert_eq!(wrong_type["errors"][0]["pointer"], "/body", "{wrong_type}");
     assert!(wrong_type["trace_id"].is_string(), "{wrong_type}");
-    let empty = olga.post(&path, json!({ "body": "  " })).await.problem(422, "invalid_body");
+    let empty = olga
+        .post(&path, json!({ "body": "  " }))
+        .await
+        .problem(422, "invalid_body");
     assert_eq!(empty["errors"][0]["pointer"], "/body", "{empty}");
     let long = "x".repeat(16 * 1024 + 1);
-    olga.post(&path, json!({ "body": long })).await.problem(422, "invalid_body");
+    olga.post(&path, json!({ "body": long }))
+        .await
+        .problem(422, "invalid_body");
     let huge = "x".repeat(1024 * 1024);
-    olga.post(&path, json!({ "body": huge })).await.problem(413, "body_too_large");
-    olga.get(&format!("{path}?limit=many")).await.problem(400, "invalid_query");
+    olga.post(&path, json!({ "body": huge }))
+        .await
+        .problem(413, "body_too_large");
+    olga.get(&format!("{path}?limit=many"))
+        .await
+        .problem(400, "invalid_query");
     olga.get("/v1/nothing").await.problem(404, "no_route");
-    olga.ask(Method::DELETE, "/v1/users/me", None, &[]).await.problem(405, "method_not_allowed");
+    olga.ask(Method::DELETE, "/v1/users/me", None, &[])
+        .await
+        .problem(405, "method_not_allowed");
 }
 
 #[tokio::test]
@@ -103,8 +148,13 @@ async fn bad_frames_are_answered_and_the_connection_lives() {
     let identify = json!({ "op": "identify", "token": olga.token, "cursor": foreign });
     listener.send(identify).await;
     let error = listener.next().await;
-    assert_eq!((&error["op"], &error["problem"]["code"]), (&json!("error"), &json!("cursor_invalid")));
-    listener.send(json!({ "op": "identify", "token": olga.token })).await;
+    assert_eq!(
+        (&error["op"], &error["problem"]["code"]),
+        (&json!("error"), &json!("cursor_invalid"))
+    );
+    listener
+        .send(json!({ "op": "identify", "token": olga.token }))
+        .await;
     listener.wait_for("ready").await;
 
     listener.send(json!({ "op": "dance", "id": "1" })).await;
@@ -123,11 +173,19 @@ async fn without_a_good_token_there_is_no_way_in() {
     let server = ServerProcess::start(PROGRAM).await;
     let mut bob = Person::register(server.url(), "bob").await;
     let good = std::mem::replace(&mut bob.token, "not-a-token".into());
-    bob.get("/v1/conversations").await.problem(401, "token_invalid");
+    bob.get("/v1/conversations")
+        .await
+        .problem(401, "token_invalid");
     bob.token.clear();
-    bob.get("/v1/conversations").await.problem(401, "unauthenticated");
+    bob.get("/v1/conversations")
+        .await
+        .problem(401, "unauthenticated");
     bob.token = good;
     bob.get("/v1/conversations").await.ok();
-    bob.ask(Method::DELETE, "/v1/sessions/current", None, &[]).await.ok();
-    bob.get("/v1/conversations").await.problem(401, "session_ended");
+    bob.ask(Method::DELETE, "/v1/sessions/current", None, &[])
+        .await
+        .ok();
+    bob.get("/v1/conversations")
+        .await
+        .problem(401, "session_ended");
 }

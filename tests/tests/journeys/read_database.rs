@@ -30,11 +30,35 @@ async fn talk(olga: &Person, bob: &Person) -> (String, u64) {
     }
     let put = reqwest::Method::PUT;
     let edit = json!({ "body": "edited" });
-    olga.ask(reqwest::Method::PATCH, &format!("{base}/messages/3"), Some(edit), &[]).await.ok();
-    olga.ask(reqwest::Method::DELETE, &format!("{base}/messages/4"), None, &[]).await.ok();
-    bob.ask(put.clone(), &format!("{base}/messages/5/reactions/👍"), None, &[]).await.ok();
+    olga.ask(
+        reqwest::Method::PATCH,
+        &format!("{base}/messages/3"),
+        Some(edit),
+        &[],
+    )
+    .await
+    .ok();
+    olga.ask(
+        reqwest::Method::DELETE,
+        &format!("{base}/messages/4"),
+        None,
+        &[],
+    )
+    .await
+    .ok();
+    bob.ask(
+        put.clone(),
+        &format!("{base}/messages/5/reactions/👍"),
+        None,
+        &[],
+    )
+    .await
+    .ok();
     let seen = json!({ "seq": 10 });
-    let seen = bob.ask(put, &format!("{base}/receipts/seen"), Some(seen), &[]).await.ok();
+    let seen = bob
+        .ask(put, &format!("{base}/receipts/seen"), Some(seen), &[])
+        .await
+        .ok();
     (conversation, seen["position"].as_u64().expect("a position"))
 }
 
@@ -43,8 +67,13 @@ async fn a_removed_read_database_comes_back_the_same() {
     let (mut server, mut olga) = owned_server().await;
     let mut bob = Person::register(server.url(), "bob").await;
     let (conversation, position) = talk(&olga, &bob).await;
-    bob.get(&format!("/v1/conversations?min_position={position}")).await.ok();
-    let before = (answers(&olga, &conversation).await, answers(&bob, &conversation).await);
+    bob.get(&format!("/v1/conversations?min_position={position}"))
+        .await
+        .ok();
+    let before = (
+        answers(&olga, &conversation).await,
+        answers(&bob, &conversation).await,
+    );
 
     server.stop().await;
     for name in ["read.db", "read.db-wal", "read.db-shm"] {
@@ -56,8 +85,13 @@ async fn a_removed_read_database_comes_back_the_same() {
     server.start_again().await;
     olga.moved_to(server.url());
     bob.moved_to(server.url());
-    bob.get(&format!("/v1/conversations?min_position={position}")).await.ok();
-    let after = (answers(&olga, &conversation).await, answers(&bob, &conversation).await);
+    bob.get(&format!("/v1/conversations?min_position={position}"))
+        .await
+        .ok();
+    let after = (
+        answers(&olga, &conversation).await,
+        answers(&bob, &conversation).await,
+    );
     assert_eq!(before, after);
 }
 
@@ -66,7 +100,9 @@ async fn a_damaged_read_database_is_noticed_and_rebuilt() {
     let (mut server, mut olga) = owned_server().await;
     let bob = Person::register(server.url(), "bob").await;
     let (conversation, position) = talk(&olga, &bob).await;
-    olga.get(&format!("/v1/conversations?min_position={position}")).await.ok();
+    olga.get(&format!("/v1/conversations?min_position={position}"))
+        .await
+        .ok();
     let before = answers(&olga, &conversation).await;
 
     server.stop().await;
@@ -78,6 +114,8 @@ async fn a_damaged_read_database_is_noticed_and_rebuilt() {
     std::fs::write(&file, bytes).expect("it can be damaged");
     server.start_again().await;
     olga.moved_to(server.url());
-    olga.get(&format!("/v1/conversations?min_position={position}")).await.ok();
+    olga.get(&format!("/v1/conversations?min_position={position}"))
+        .await
+        .ok();
     assert_eq!(answers(&olga, &conversation).await, before);
 }

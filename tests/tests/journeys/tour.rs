@@ -34,16 +34,28 @@ async fn two_people_talk_and_an_auditor_replays_it() {
     let answer_seq = answered["seq"].as_u64().expect("a seq");
 
     let seen = format!("/v1/conversations/{conversation}/receipts/seen");
-    let marked = bob.ask(Method::PUT, &seen, Some(json!({ "seq": seq })), &[]).await.ok();
+    let marked = bob
+        .ask(Method::PUT, &seen, Some(json!({ "seq": seq })), &[])
+        .await
+        .ok();
     let position = &marked["position"];
 
     let page = olga
-        .get(&format!("/v1/conversations/{conversation}/messages?min_position={position}"))
+        .get(&format!(
+            "/v1/conversations/{conversation}/messages?min_position={position}"
+        ))
         .await
         .ok();
-    let said: Vec<_> = page["messages"].as_array().expect("messages").iter().collect();
+    let said: Vec<_> = page["messages"]
+        .as_array()
+        .expect("messages")
+        .iter()
+        .collect();
     assert_eq!(said.len(), 2);
-    assert_eq!((&said[0]["body"], &said[1]["body"]), (&json!("Noodles at noon?"), &json!("Yes!")));
+    assert_eq!(
+        (&said[0]["body"], &said[1]["body"]),
+        (&json!("Noodles at noon?"), &json!("Yes!"))
+    );
     assert_eq!(said[1]["seq"], answer_seq);
     assert_eq!(said[1]["reply_to"], seq);
 
@@ -57,16 +69,27 @@ async fn two_people_talk_and_an_auditor_replays_it() {
     assert_eq!(seen_by.len(), 1, "{receipts}");
     assert_eq!(seen_by[0]["user"], bob.id);
 
-    let replayed = olga.text(&format!("/v1/audit/conversations/{conversation}/events")).await;
+    let replayed = olga
+        .text(&format!("/v1/audit/conversations/{conversation}/events"))
+        .await;
     let types: Vec<String> = replayed
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"))
         .map(|event| event["type"].as_str().expect("a type").to_owned())
         .collect();
-    let expected = ["conversation-started", "message-sent", "message-sent", "seen-up-to"];
+    let expected = [
+        "conversation-started",
+        "message-sent",
+        "message-sent",
+        "seen-up-to",
+    ];
     assert_eq!(types, expected);
     let record = olga.text("/v1/audit/events?type=log-replayed").await;
-    assert_eq!(record.lines().count(), 2, "each use is on the record: {record}");
+    assert_eq!(
+        record.lines().count(),
+        2,
+        "each use is on the record: {record}"
+    );
 }
 
 #[tokio::test]
@@ -76,12 +99,19 @@ async fn the_same_command_twice_gives_the_first_answer() {
     let path = format!("/v1/conversations/{conversation}/messages");
     let key = [("Idempotency-Key", "k-1")];
     let body = json!({ "body": "once" });
-    let first = olga.ask(Method::POST, &path, Some(body.clone()), &key).await;
+    let first = olga
+        .ask(Method::POST, &path, Some(body.clone()), &key)
+        .await;
     let again = olga.ask(Method::POST, &path, Some(body), &key).await;
     assert_eq!(first.clone().ok(), again.ok());
-    let other = olga.ask(Method::POST, &path, Some(json!({ "body": "twice" })), &key).await;
+    let other = olga
+        .ask(Method::POST, &path, Some(json!({ "body": "twice" })), &key)
+        .await;
     other.problem(422, "idempotency_key_reused");
     let position = first.ok()["position"].clone();
-    let page = olga.get(&format!("{path}?min_position={position}")).await.ok();
+    let page = olga
+        .get(&format!("{path}?min_position={position}"))
+        .await
+        .ok();
     assert_eq!(page["messages"].as_array().expect("messages").len(), 1);
 }
