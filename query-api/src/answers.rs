@@ -1,27 +1,47 @@
 //! What the answers have in common: problems as they are described, limits of pages.
 
+use std::collections::BTreeMap;
+
 use infra::problem::Problem;
 use utoipa::IntoResponses;
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::{Content, Ref, RefOr};
 
-/// Problems that every read may answer.
-#[derive(IntoResponses)]
-#[expect(
-    dead_code,
-    reason = "describes answers; the problems themselves are made elsewhere"
-)]
-pub(crate) enum ReadProblems {
-    /// `invalid_query`: a query parameter is not what it should be.
-    #[response(status = 400, content_type = "application/problem+json")]
-    InvalidQuery(#[to_schema] Problem),
-    /// `unauthenticated`, `token_expired`, `token_invalid`, `session_ended`: log in (again).
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthenticated(#[to_schema] Problem),
-    /// `internal`: the server failed; the trace id names the request in its logs.
-    #[response(status = 500, content_type = "application/problem+json")]
-    Internal(#[to_schema] Problem),
-    /// `read_model_behind`, `unavailable`: try again after `Retry-After` seconds.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Behind(#[to_schema] Problem),
+/// Problems that every read may answer, as they are described.
+pub(crate) struct ReadProblems;
+
+impl IntoResponses for ReadProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        [
+            (
+                "400",
+                "`invalid_query`: a query parameter is not what it should be",
+            ),
+            (
+                "401",
+                "`unauthenticated`, `token_expired`, `token_invalid`, `session_ended`: log in \
+                 (again)",
+            ),
+            (
+                "500",
+                "`internal`: the server failed; the trace id names the request in its logs",
+            ),
+            (
+                "503",
+                "`read_model_behind`, `unavailable`: try again after `Retry-After` seconds",
+            ),
+        ]
+        .into_iter()
+        .map(|(status, description)| {
+            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+            let response = ResponseBuilder::new()
+                .description(description)
+                .content("application/problem+json", problem)
+                .build();
+            (status.to_owned(), response.into())
+        })
+        .collect()
+    }
 }
 
 /// A page's size: `asked`, or `usual` where nothing was asked.

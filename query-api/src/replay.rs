@@ -2,6 +2,7 @@
 //! stored. The same for the HTTP routes and for the command line. Each use is first put on the
 //! record.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -135,10 +136,11 @@ async fn record(
 ) -> Result<(), Failure> {
     const WHAT: &str = "put a replay on the record";
     let body = serde_json::to_vec(selection).map_err(|error| Failure::internal(WHAT, error))?;
-    let command_hash = Sha256::digest(&body)[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut command_hash = String::with_capacity(32);
+    for byte in &Sha256::digest(&body)[..16] {
+        // Writing into a string cannot fail.
+        let _ = write!(command_hash, "{byte:02x}");
+    }
     let metadata = Metadata {
         actor,
         command_id: CommandId(fresh_id()),

@@ -363,7 +363,6 @@ pub fn micros<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::O
 }
 
 /// Serialises a moment, or none, for a row.
-#[expect(clippy::ref_option, reason = "serde calls it so")]
 pub fn micros_if_any<S: Serializer>(
     time: &Option<DateTime<Utc>>,
     serializer: S,

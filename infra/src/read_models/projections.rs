@@ -322,7 +322,7 @@ pub async fn parked(
 
 impl Parked {
     /// The event at `position` of `stream` could not be applied because of `reason`.
-    pub fn new(stream: &StreamName, position: Position, reason: impl ToString) -> Self {
+    pub fn new(stream: &StreamName, position: Position, reason: &impl ToString) -> Self {
         Self {
             stream: stream.as_str().to_owned(),
             position,

@@ -120,9 +120,11 @@ async fn damage_that_shows_while_running_is_repaired_while_running() {
 /// How many damaged files are kept.
 fn set_aside(scratch: &Scratch) -> usize {
     fs::read_dir(scratch.folder.path())
-        .unwrap()
+        .into_iter()
+        .flatten()
+        .flatten()
         .filter(|entry| {
-            let name = entry.as_ref().unwrap().file_name();
+            let name = entry.file_name();
             name.to_string_lossy().starts_with("read.db.damaged-")
         })
         .count()
@@ -318,8 +320,8 @@ async fn waiting_for_a_position_ends_when_it_is_there_or_the_time_is_over() {
         let none = std::time::Duration::ZERO;
         let behind = wait_for(&database, &ALL, future, none).await;
         assert!(matches!(behind, Err(ReadError::Behind(behind)) if behind.at == Some(log.head())));
-        let long = std::time::Duration::from_secs(5);
-        let (at, ()) = tokio::join!(wait_for(&database, &ALL, future, long), async {
+        let while_it_comes = std::time::Duration::from_secs(5);
+        let (at, ()) = tokio::join!(wait_for(&database, &ALL, future, while_it_comes), async {
             log.register(user(9), "nine").await;
         });
         assert_eq!(at.unwrap(), future);

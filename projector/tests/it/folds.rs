@@ -5,16 +5,14 @@ use infra::read_models::{Snapshot, conversations, members, messages, receipts, u
 
 use crate::harness::{ALL, BOTH, Log, Running, Scratch, user, version};
 
-/// A projector that has caught up with what `tell` put into the log, on each kind of database.
+/// A snapshot after a projector has caught up with the log, on each kind of database.
 macro_rules! projected {
-    ($log:ident, $tell:expr, |$snapshot:ident| $check:expr) => {
+    ($log:ident, |$snapshot:ident| $check:expr) => {
         for kind in BOTH {
             let scratch = Scratch::new(kind).await;
             let database = scratch.open().await;
             let running = Running::start(&$log, &database);
-            $tell;
             running.caught_up(&$log).await;
-            #[allow(unused_mut)]
             let mut $snapshot = Snapshot::of(&database, &ALL).await.unwrap();
             $check;
             drop($snapshot);
@@ -36,7 +34,7 @@ async fn of_edits_the_last_wins_and_a_delete_wins_over_all() {
     let deleted = room.delete(bob, second).await;
     room.edit(alice, second, "two, too late").await;
     room.react(bob, second, "eyes").await;
-    projected!(log, (), |snapshot| {
+    projected!(log, |snapshot| {
         let message = messages::one(&mut snapshot, room.id, first).await.unwrap();
         let message = message.unwrap();
         assert_eq!(message.body.as_deref(), Some("one, edited again"));
@@ -75,7 +73,7 @@ async fn a_reaction_is_there_or_it_is_not() {
     room.unreact(alice, message, "-1").await;
     room.unreact(bob, message, "eyes").await;
     let again = room.react(alice, message, "-1").await;
-    projected!(log, (), |snapshot| {
+    projected!(log, |snapshot| {
         let span = (message, message);
         let reactions = messages::reactions(&mut snapshot, room.id, span).await;
         let reactions: Vec<_> = reactions
@@ -109,7 +107,7 @@ async fn unread_is_what_others_said_after_the_mark_and_did_not_delete() {
     room.delete(bob, own_taken_back).await;
     room.add(carol).await;
     room.send(alice, "7").await;
-    projected!(log, (), |snapshot| {
+    projected!(log, |snapshot| {
         for (who, unread) in [(alice, 1), (bob, 2), (carol, 1)] {
             let listed = conversations::of_member(&mut snapshot, who, None, 10).await;
             assert_eq!(listed.unwrap()[0].unread, unread, "{who}");
@@ -170,7 +168,7 @@ async fn who_has_seen_a_message_is_told_by_the_first_mark_that_covers_it() {
     room.seen(bob, second).await;
     room.add(late).await;
     room.seen(late, third).await;
-    projected!(log, (), |snapshot| {
+    projected!(log, |snapshot| {
         let told = receipts::of_message(&mut snapshot, room.id, second, None, None, 10).await;
         let told = told.unwrap();
         let members: Vec<_> = told.iter().map(|receipt| receipt.member).collect();
@@ -189,7 +187,7 @@ async fn users_are_found_by_id_and_handle() {
     let log = Log::new();
     log.register(user(1), "alice").await;
     log.grant(user(1), domain::user::SystemRole::Auditor).await;
-    projected!(log, (), |snapshot| {
+    projected!(log, |snapshot| {
         let alice = users::by_handle(&mut snapshot, "alice").await.unwrap();
         let alice = alice.unwrap();
         assert_eq!(alice.id, user(1));
@@ -213,7 +211,7 @@ async fn text_that_postgres_cannot_store_is_stored_the_same_on_both() {
     let seq = room
         .send(user(1), "nul \0 and \\u0000 'quoted' \"too\"")
         .await;
-    projected!(log, (), |snapshot| {
+    projected!(log, |snapshot| {
         let message = messages::one(&mut snapshot, room.id, seq).await.unwrap();
         assert_eq!(
             message.unwrap().body.as_deref(),

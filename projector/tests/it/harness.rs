@@ -28,21 +28,21 @@ use uuid::Uuid;
 
 /// The databases on which every test of a read model runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kinds {
+pub(crate) enum Kinds {
     Sqlite,
     Postgres,
 }
 
-pub const BOTH: [Kinds; 2] = [Kinds::Sqlite, Kinds::Postgres];
+pub(crate) const BOTH: [Kinds; 2] = [Kinds::Sqlite, Kinds::Postgres];
 
 /// An empty read database of its own; gone when dropped, or with the server.
-pub struct Scratch {
-    pub url: String,
-    pub folder: TempDir,
+pub(crate) struct Scratch {
+    pub(crate) url: String,
+    pub(crate) folder: TempDir,
 }
 
 impl Scratch {
-    pub async fn new(kind: Kinds) -> Self {
+    pub(crate) async fn new(kind: Kinds) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = match kind {
             Kinds::Sqlite => format!("sqlite:{}", folder.path().join("read.db").display()),
@@ -64,23 +64,23 @@ impl Scratch {
         Self { url, folder }
     }
 
-    pub async fn open(&self) -> Database {
+    pub(crate) async fn open(&self) -> Database {
         Database::open(&self.url).await.unwrap()
     }
 }
 
 /// A log in memory whose clock the test moves.
-pub struct Log {
-    pub store: Arc<MemoryEventStore>,
-    pub clock: Clock,
+pub(crate) struct Log {
+    pub(crate) store: Arc<MemoryEventStore>,
+    pub(crate) clock: Clock,
 }
 
-pub fn start_of_time() -> DateTime<Utc> {
+pub(crate) fn start_of_time() -> DateTime<Utc> {
     "2026-01-02T03:04:05.000006Z".parse().unwrap()
 }
 
 impl Log {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = Clock::fixed(start_of_time());
         Self {
             store: Arc::new(MemoryEventStore::new(clock.clone())),
@@ -88,16 +88,16 @@ impl Log {
         }
     }
 
-    pub fn head(&self) -> Position {
+    pub(crate) fn head(&self) -> Position {
         *self.store.head().borrow()
     }
 
     /// Appends one event, a second after the one before.
-    pub async fn append(&self, stream: StreamName, event: impl Into<Event>) -> Seq {
+    pub(crate) async fn append(&self, stream: StreamName, event: impl Into<Event>) -> Seq {
         self.append_by(stream, event, Actor::System).await
     }
 
-    pub async fn append_by(
+    pub(crate) async fn append_by(
         &self,
         stream: StreamName,
         event: impl Into<Event>,
@@ -117,7 +117,7 @@ impl Log {
         self.append_raw(stream, event).await
     }
 
-    pub async fn append_raw(&self, stream: StreamName, event: NewEvent) -> Seq {
+    pub(crate) async fn append_raw(&self, stream: StreamName, event: NewEvent) -> Seq {
         self.store
             .append(&stream, Expected::Any, vec![event])
             .await
@@ -126,12 +126,12 @@ impl Log {
     }
 
     /// The conversation `id`, to be spoken in.
-    pub fn room(&self, id: ConversationId) -> Room<'_> {
+    pub(crate) fn room(&self, id: ConversationId) -> Room<'_> {
         Room { log: self, id }
     }
 
     /// A group that `owner` starts.
-    pub async fn group(
+    pub(crate) async fn group(
         &self,
         owner: UserId,
         members: &[UserId],
@@ -153,7 +153,7 @@ impl Log {
         room
     }
 
-    pub async fn register(&self, user: UserId, handle: &str) {
+    pub(crate) async fn register(&self, user: UserId, handle: &str) {
         let registered = Registered {
             email: Some(Personal::new(
                 user,
@@ -167,7 +167,7 @@ impl Log {
         self.append(stream, UserEvent::Registered(registered)).await;
     }
 
-    pub async fn grant(&self, user: UserId, role: SystemRole) {
+    pub(crate) async fn grant(&self, user: UserId, role: SystemRole) {
         let granted = UserEvent::SystemRoleGranted(SystemRoleChanged { role });
         self.append(StreamName::user(user), granted).await;
     }
@@ -175,18 +175,18 @@ impl Log {
 
 /// A conversation in the log.
 #[derive(Clone, Copy)]
-pub struct Room<'a> {
-    pub log: &'a Log,
-    pub id: ConversationId,
+pub(crate) struct Room<'a> {
+    pub(crate) log: &'a Log,
+    pub(crate) id: ConversationId,
 }
 
 impl Room<'_> {
-    pub async fn say(&self, event: ConversationEvent) -> Seq {
+    pub(crate) async fn say(&self, event: ConversationEvent) -> Seq {
         let stream = StreamName::conversation(self.id);
         self.log.append(stream, event).await
     }
 
-    pub async fn send(&self, author: UserId, body: &str) -> Seq {
+    pub(crate) async fn send(&self, author: UserId, body: &str) -> Seq {
         let body = Personal::new(author, MessageBody::imported(body.to_owned()));
         self.say(ConversationEvent::MessageSent(MessageSent {
             author,
@@ -196,7 +196,7 @@ impl Room<'_> {
         .await
     }
 
-    pub async fn edit(&self, author: UserId, message: Seq, body: &str) -> Seq {
+    pub(crate) async fn edit(&self, author: UserId, message: Seq, body: &str) -> Seq {
         let body = Personal::new(author, MessageBody::imported(body.to_owned()));
         self.say(ConversationEvent::MessageEdited(MessageEdited {
             message,
@@ -205,7 +205,7 @@ impl Room<'_> {
         .await
     }
 
-    pub async fn delete(&self, by: UserId, message: Seq) -> Seq {
+    pub(crate) async fn delete(&self, by: UserId, message: Seq) -> Seq {
         let reason = Some(Personal::new(by, Reason::parse("a reason").unwrap()));
         self.say(ConversationEvent::MessageDeleted(MessageDeleted {
             message,
@@ -215,21 +215,21 @@ impl Room<'_> {
         .await
     }
 
-    pub async fn react(&self, member: UserId, message: Seq, emoji: &str) -> Seq {
+    pub(crate) async fn react(&self, member: UserId, message: Seq, emoji: &str) -> Seq {
         self.say(ConversationEvent::ReactionAdded(reaction(
             member, message, emoji,
         )))
         .await
     }
 
-    pub async fn unreact(&self, member: UserId, message: Seq, emoji: &str) -> Seq {
+    pub(crate) async fn unreact(&self, member: UserId, message: Seq, emoji: &str) -> Seq {
         self.say(ConversationEvent::ReactionRemoved(reaction(
             member, message, emoji,
         )))
         .await
     }
 
-    pub async fn add(&self, user: UserId) -> Seq {
+    pub(crate) async fn add(&self, user: UserId) -> Seq {
         self.say(ConversationEvent::MemberAdded(MemberAdded {
             user,
             role: Role::Member,
@@ -237,46 +237,46 @@ impl Room<'_> {
         .await
     }
 
-    pub async fn remove(&self, user: UserId, by: UserId) -> Seq {
+    pub(crate) async fn remove(&self, user: UserId, by: UserId) -> Seq {
         self.say(ConversationEvent::MemberRemoved(MemberRemoved { user, by }))
             .await
     }
 
-    pub async fn leave(&self, user: UserId) -> Seq {
+    pub(crate) async fn leave(&self, user: UserId) -> Seq {
         self.say(ConversationEvent::MemberLeft(MemberLeft { user }))
             .await
     }
 
-    pub async fn rename(&self, by: UserId, title: &str) -> Seq {
+    pub(crate) async fn rename(&self, by: UserId, title: &str) -> Seq {
         let title = Personal::new(by, Title::parse(title).unwrap());
         self.say(ConversationEvent::Renamed(Renamed { title }))
             .await
     }
 
-    pub async fn show_history(&self, history_visibility: HistoryVisibility) -> Seq {
+    pub(crate) async fn show_history(&self, history_visibility: HistoryVisibility) -> Seq {
         self.say(ConversationEvent::SettingsChanged(SettingsChanged {
             history_visibility,
         }))
         .await
     }
 
-    pub async fn archive(&self, by: UserId) -> Seq {
+    pub(crate) async fn archive(&self, by: UserId) -> Seq {
         self.say(ConversationEvent::Archived(ArchiveChanged { by }))
             .await
     }
 
-    pub async fn seen(&self, member: UserId, seq: Seq) {
+    pub(crate) async fn seen(&self, member: UserId, seq: Seq) {
         let mark = ReceiptsEvent::Seen(MarkedUpTo { member, seq });
         self.log.append(StreamName::receipts(self.id), mark).await;
     }
 
-    pub async fn delivered(&self, member: UserId, seq: Seq) {
+    pub(crate) async fn delivered(&self, member: UserId, seq: Seq) {
         let mark = ReceiptsEvent::Delivered(MarkedUpTo { member, seq });
         self.log.append(StreamName::receipts(self.id), mark).await;
     }
 }
 
-pub fn reaction(member: UserId, message: Seq, emoji: &str) -> Reaction {
+pub(crate) fn reaction(member: UserId, message: Seq, emoji: &str) -> Reaction {
     Reaction {
         message,
         member,
@@ -285,20 +285,20 @@ pub fn reaction(member: UserId, message: Seq, emoji: &str) -> Reaction {
 }
 
 /// The `number`-th person.
-pub fn user(number: u128) -> UserId {
+pub(crate) fn user(number: u128) -> UserId {
     UserId(Uuid::from_u128(0x1000 + number))
 }
 
 /// A projector at work.
-pub struct Running {
-    pub projector: Projector,
-    pub database: Database,
+pub(crate) struct Running {
+    pub(crate) projector: Projector,
+    pub(crate) database: Database,
     stop: CancellationToken,
     task: JoinHandle<Result<(), ProjectorError>>,
 }
 
 impl Running {
-    pub fn start(log: &Log, database: &Database) -> Self {
+    pub(crate) fn start(log: &Log, database: &Database) -> Self {
         let store: Arc<dyn EventStore> = log.store.clone();
         let projector = Projector::new(store, database.clone(), log.clock.clone());
         let stop = CancellationToken::new();
@@ -315,7 +315,7 @@ impl Running {
     }
 
     /// Waits until everything in the log is in the read models.
-    pub async fn caught_up(&self, log: &Log) {
+    pub(crate) async fn caught_up(&self, log: &Log) {
         until(async || {
             wait_for(&self.database, &ALL, log.head(), Duration::from_secs(5))
                 .await
@@ -324,39 +324,39 @@ impl Running {
         .await;
     }
 
-    pub async fn stop(self) -> Result<(), ProjectorError> {
+    pub(crate) async fn stop(self) -> Result<(), ProjectorError> {
         self.stop.cancel();
         self.task.await.unwrap()
     }
 
     /// Stops it at once, wherever it is.
-    pub async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
     }
 
     /// How it ended by itself.
-    pub async fn ended(self) -> Result<(), ProjectorError> {
+    pub(crate) async fn ended(self) -> Result<(), ProjectorError> {
         self.task.await.unwrap()
     }
 }
 
-pub const ALL: [&Model; 5] = read_models::ALL;
+pub(crate) const ALL: [&Model; 5] = read_models::ALL;
 
 /// Waits for a condition; a minute without it fails the test.
-pub async fn until(mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), waiting)
+    tokio::time::timeout(Duration::from_mins(1), waiting)
         .await
         .expect("the condition comes true within a minute");
 }
 
 /// Every row of every read model as text, in the order of their keys.
-pub async fn dump(database: &Database) -> Vec<String> {
+pub(crate) async fn dump(database: &Database) -> Vec<String> {
     let mut dumped = Vec::new();
     let mut transaction = database.read().await.unwrap();
     for table in ALL.iter().flat_map(|model| model.tables) {
@@ -378,6 +378,6 @@ pub async fn dump(database: &Database) -> Vec<String> {
     dumped
 }
 
-pub fn version(number: u64) -> Version {
+pub(crate) fn version(number: u64) -> Version {
     Version(number)
 }

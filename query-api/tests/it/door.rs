@@ -21,17 +21,17 @@ use utoipa::openapi::OpenApi;
 use crate::harness::{Kinds, Log, Running, Scratch, user};
 
 /// A server's read side. Its users are alice (1), bob (2), carol (3), dave (4) and the auditor (9).
-pub struct Door {
-    pub log: Log,
-    pub database: Database,
-    pub running: Running,
-    pub api: OpenApi,
+pub(crate) struct Door {
+    pub(crate) log: Log,
+    pub(crate) database: Database,
+    pub(crate) running: Running,
+    pub(crate) api: OpenApi,
     router: Router,
     tokens: BTreeMap<UserId, String>,
     _scratch: Scratch,
 }
 
-pub const NAMES: [(u128, &str); 5] = [
+pub(crate) const NAMES: [(u128, &str); 5] = [
     (1, "alice"),
     (2, "bob"),
     (3, "carol"),
@@ -40,7 +40,7 @@ pub const NAMES: [(u128, &str); 5] = [
 ];
 
 impl Door {
-    pub async fn open(kind: Kinds) -> Self {
+    pub(crate) async fn open(kind: Kinds) -> Self {
         let log = Log::new();
         let scratch = Scratch::new(kind).await;
         let database = scratch.open().await;
@@ -84,12 +84,12 @@ impl Door {
     }
 
     /// What `who` gets for `path`, as text, once the read models have everything.
-    pub async fn text(&self, who: UserId, path: &str) -> (StatusCode, String) {
+    pub(crate) async fn text(&self, who: UserId, path: &str) -> (StatusCode, String) {
         self.running.caught_up(&self.log).await;
         self.ask(Some(&self.tokens[&who]), path).await
     }
 
-    pub async fn ask(&self, token: Option<&str>, path: &str) -> (StatusCode, String) {
+    pub(crate) async fn ask(&self, token: Option<&str>, path: &str) -> (StatusCode, String) {
         let mut request = Request::get(path);
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -104,28 +104,28 @@ impl Door {
     }
 
     /// What `who` gets for `path`, which is good.
-    pub async fn get(&self, who: UserId, path: &str) -> Value {
+    pub(crate) async fn get(&self, who: UserId, path: &str) -> Value {
         let (status, text) = self.text(who, path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {text}");
         serde_json::from_str(&text).unwrap()
     }
 
     /// The status and code of the problem that `who` gets for `path`.
-    pub async fn problem(&self, who: UserId, path: &str) -> (u16, String) {
+    pub(crate) async fn problem(&self, who: UserId, path: &str) -> (u16, String) {
         let (status, text) = self.text(who, path).await;
         let problem: Value = serde_json::from_str(&text).unwrap();
         let code = problem["code"].as_str().expect("a problem has a code");
         (status.as_u16(), code.to_owned())
     }
 
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.running.stop().await.unwrap();
         self.database.close().await;
     }
 }
 
 /// The values of `field` of the objects in `list`.
-pub fn each(list: &Value, field: &str) -> Vec<Value> {
+pub(crate) fn each(list: &Value, field: &str) -> Vec<Value> {
     list.as_array()
         .unwrap()
         .iter()
