@@ -1,6 +1,7 @@
 //! A conversation of the export, from its start to its last day.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use chrono::DateTime;
 use domain::conversation::{Act, Command, Conversation, ImportedFact, MessageFact};
@@ -55,6 +56,7 @@ struct Start {
 
 /// What a command was about, to be counted once it is carried out.
 struct Note {
+    path: Arc<str>,
     at: At,
     what: What,
 }
@@ -83,10 +85,20 @@ enum Thread {
 }
 
 /// The day that is being written.
-#[derive(Clone, Copy)]
 struct Day<'a> {
     channel: &'a str,
-    path: &'a str,
+    path: Arc<str>,
+}
+
+impl Day<'_> {
+    fn place(&self, at: At) -> Place<'_> {
+        Place::record(&self.path, at)
+    }
+
+    fn note(&self, at: At, what: What) -> Note {
+        let path = Arc::clone(&self.path);
+        Note { path, at, what }
+    }
 }
 
 impl<F: FnMut(Progress) + Send> Run<'_, F> {
@@ -117,22 +129,24 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
         self.report.conversations.add(made);
         let mut newest = None;
         for file in &days {
-            let path = file.path();
             if let Some(mut messages) = self.read::<SlackMessage>(file).await? {
                 messages.sort_by_key(|(_, message)| message.ts);
                 let day = Day {
                     channel: &slack.id,
-                    path: &path,
+                    path: file.path().into(),
                 };
-                self.day(&mut talk, day, messages, &mut newest).await?;
+                self.day(&mut talk, &day, messages, &mut newest).await?;
             }
             self.progress.files += 1;
             self.tell();
         }
-        match owner {
-            Some(owner) if slack.is_archived => self.archive(&mut talk, &slack.id, owner).await,
-            Some(_) | None => Ok(()),
+        if let (true, Some(owner)) = (slack.is_archived, owner) {
+            self.archive(&mut talk, &slack.id, owner).await?;
         }
+        talk.settle_all().await?;
+        self.count(&mut talk);
+        self.tell();
+        Ok(())
     }
 
     fn start_of(&mut self, kind: Kind, slack: &SlackConversation) -> Start {
@@ -184,12 +198,13 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
         let id = ids::command("archive", channel);
         if talk.find(id) == Found::New {
             let envelope = Envelope::new(self.by.actor, id, &("archive", channel))?;
-            let at = At { record: 0, line: 0 };
-            let what = What::Archive;
+            let note = Note {
+                path: channel.into(),
+                at: At { record: 0, line: 0 },
+                what: What::Archive,
+            };
             let command = Command::by(owner, Act::Archive);
-            talk.submit(envelope, command, Note { at, what }).await?;
-            talk.settle_all().await?;
-            self.count(talk, channel);
+            talk.submit(envelope, command, note).await?;
         }
         Ok(())
     }
@@ -198,7 +213,7 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
     async fn day(
         &mut self,
         talk: &mut Talk<'_, Note>,
-        day: Day<'_>,
+        day: &Day<'_>,
         messages: Vec<(At, SlackMessage)>,
         newest: &mut Option<Timestamp>,
     ) -> Result<(), Problem> {
@@ -209,7 +224,7 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
                 let out_of_order = Some(message.ts) < newest_before;
                 self.message(talk, day, *at, message, out_of_order).await?;
                 *newest = (*newest).max(Some(message.ts));
-                self.count(talk, day.path);
+                self.count(talk);
             }
         }
         for (at, message) in &messages {
@@ -222,17 +237,15 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
                 Sort::Deletion => self.report.count_skipped(Reason::Deletion, 1),
                 Sort::Notice => self.report.count_skipped(Reason::Notice, 1),
             }
-            self.count(talk, day.path);
+            self.count(talk);
         }
-        talk.settle_all().await?;
-        self.count(talk, day.path);
         Ok(())
     }
 
     async fn message(
         &mut self,
         talk: &mut Talk<'_, Note>,
-        day: Day<'_>,
+        day: &Day<'_>,
         at: At,
         message: &SlackMessage,
         out_of_order: bool,
@@ -247,7 +260,7 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
                 return Ok(());
             }
             Found::Repeated => {
-                let place = Place::record(day.path, at);
+                let place = day.place(at);
                 let detail = format!("a second message at {ts}");
                 self.report.skip(Reason::Repeated, place, detail);
                 return Ok(());
@@ -256,7 +269,7 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
         let text = message.text.clone().unwrap_or_default();
         if text.len() > TEXT_BYTES_MAX {
             let detail = format!("{} bytes; {TEXT_BYTES_MAX} are taken", text.len());
-            let place = Place::record(day.path, at);
+            let place = day.place(at);
             self.report.skip(Reason::TextTooLong, place, detail);
             return Ok(());
         }
@@ -284,14 +297,14 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
                 Thread::No | Thread::RootMissing => None,
             },
         });
-        talk.submit(envelope, command, Note { at, what }).await
+        talk.submit(envelope, command, day.note(at, what)).await
     }
 
     /// That a message was edited: to the text that it has now, as the export has no other.
     async fn edit(
         &mut self,
         talk: &mut Talk<'_, Note>,
-        day: Day<'_>,
+        day: &Day<'_>,
         at: At,
         message: &SlackMessage,
     ) -> Result<(), Problem> {
@@ -311,12 +324,12 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
     async fn change(
         &mut self,
         talk: &mut Talk<'_, Note>,
-        day: Day<'_>,
+        day: &Day<'_>,
         at: At,
         record: &SlackMessage,
     ) -> Result<(), Problem> {
         let Some(changed) = &record.message else {
-            let place = Place::record(day.path, at);
+            let place = day.place(at);
             let detail = "a change without the message after it";
             self.report.skip(Reason::MalformedRecord, place, detail);
             return Ok(());
@@ -333,12 +346,12 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
     async fn edit_of(
         &mut self,
         talk: &mut Talk<'_, Note>,
-        day: Day<'_>,
+        day: &Day<'_>,
         at: At,
         edit: Edit<'_>,
     ) -> Result<(), Problem> {
         let (of, when) = (edit.of.key(), edit.when.key());
-        let place = Place::record(day.path, at);
+        let place = day.place(at);
         let key = format!("{}/{of}/{when}", day.channel);
         let id = ids::command("edit", &key);
         if !self.is_new(talk, id, |report| &mut report.edits) {
@@ -363,14 +376,14 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
             },
             body: MessageBody::imported(edit.text.to_owned()),
         });
-        let what = What::Edit;
-        talk.submit(envelope, command, Note { at, what }).await
+        let note = day.note(at, What::Edit);
+        talk.submit(envelope, command, note).await
     }
 
     async fn reactions(
         &mut self,
         talk: &mut Talk<'_, Note>,
-        day: Day<'_>,
+        day: &Day<'_>,
         at: At,
         message: &SlackMessage,
     ) -> Result<(), Problem> {
@@ -387,7 +400,7 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
             self.report
                 .count_skipped(Reason::ReactionWithoutUser, nameless);
             let Ok(emoji) = Emoji::parse(&reaction.name) else {
-                let place = Place::record(day.path, at);
+                let place = day.place(at);
                 let name = reaction.name.as_str();
                 self.report.skip(Reason::InvalidReaction, place, name);
                 continue;
@@ -404,8 +417,8 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
                     member: ids::user(user),
                     emoji: emoji.clone(),
                 });
-                let what = What::Reaction;
-                talk.submit(envelope, command, Note { at, what }).await?;
+                let note = day.note(at, What::Reaction);
+                talk.submit(envelope, command, note).await?;
             }
         }
         Ok(())
@@ -440,10 +453,10 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
     }
 
     /// Counts what was carried out since this was last called.
-    fn count(&mut self, talk: &mut Talk<'_, Note>, path: &str) {
+    fn count(&mut self, talk: &mut Talk<'_, Note>) {
         for Settled { note, refused } in talk.take_settled() {
             if let Some(why) = refused {
-                let place = Place::record(path, note.at);
+                let place = Place::record(&note.path, note.at);
                 self.report.skip(Reason::Refused, place, why);
                 continue;
             }
