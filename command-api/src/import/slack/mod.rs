@@ -31,6 +31,7 @@
 //! conversation that is being written.
 
 mod channel;
+mod day;
 mod door;
 mod export;
 mod ids;

@@ -1,0 +1,7 @@
+//! Imports of small exports that the tests write.
+
+mod again;
+mod broken;
+mod facts;
+mod harness;
+mod route;
