@@ -181,3 +181,30 @@ impl Outgoing {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use domain::{ConversationId, Position, UserId};
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::{Entry, MembersChange, without_owners};
+
+    /// An entry that is only somewhere.
+    pub(crate) fn entry_at(position: u64) -> Entry {
+        Entry {
+            position: Position(position),
+            conversation: ConversationId(Uuid::nil()),
+            change: MembersChange::Nobody,
+            head: String::from("{\"cursor\":\""),
+        }
+    }
+
+    #[test]
+    fn personal_data_is_sent_without_saying_whose_it_is() {
+        let of = UserId(Uuid::nil());
+        let stored = json!({"author": of, "body": {"of": of, "value": "Hi"}, "list": [{"of": of}]});
+        let sent = json!({"author": of, "body": "Hi", "list": [{"of": of}]});
+        assert_eq!(without_owners(stored), sent);
+    }
+}

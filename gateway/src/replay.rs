@@ -343,3 +343,49 @@ async fn position_at(
         .await?;
     Ok(there.first().map(|event| event.position))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use domain::{EventId, Position, StreamName, Version};
+    use infra::clock::{Clock, fresh_id};
+    use infra::event_store::{EventStore as _, Expected, MemoryEventStore, NewEvent};
+
+    use super::between;
+
+    #[tokio::test]
+    async fn the_versions_between_any_two_positions_are_found() {
+        let store = MemoryEventStore::new(Clock::system());
+        let (stream, other) = (
+            StreamName::parse("one-1").unwrap(),
+            StreamName::parse("other-1").unwrap(),
+        );
+        let mut positions = Vec::new();
+        for round in 0..40_u64 {
+            let is_ours = round % 3 == 1 || (20..30).contains(&round);
+            let event = NewEvent {
+                id: EventId(fresh_id()),
+                event_type: "something",
+                schema: 1,
+                data: Bytes::from_static(b"{}"),
+                metadata: Bytes::from_static(b"{}"),
+            };
+            let to = if is_ours { &stream } else { &other };
+            let appended = store.append(to, Expected::Any, vec![event]).await.unwrap();
+            if is_ours {
+                positions.push(appended.position);
+            }
+        }
+        for after in (0..=41).map(Position) {
+            for up_to in (after.0..=41).map(Position) {
+                let count = |position| positions.iter().filter(|p| **p <= position).count();
+                let wanted = (Version(1).plus(count(after)), Version(0).plus(count(up_to)));
+                let found = between(&store, &stream, after, up_to).await.unwrap();
+                assert_eq!(found, wanted, "after {after} up to {up_to}");
+            }
+        }
+        let absent = StreamName::parse("absent-1").unwrap();
+        let found = between(&store, &absent, Position(0), Position(41)).await;
+        assert_eq!(found.unwrap(), (Version(1), Version(0)));
+    }
+}

@@ -102,3 +102,74 @@ impl Ring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::Position;
+
+    use super::{Collected, Ring};
+    use crate::entry::tests::entry_at;
+
+    /// A ring for three, with the events 12, 14, 16, 18 of which the first is gone.
+    fn ring() -> Ring {
+        let mut ring = Ring::after(Position(10));
+        for position in [12, 14, 16, 18] {
+            ring.push(Arc::new(entry_at(position)), 3, usize::MAX);
+        }
+        ring
+    }
+
+    fn collect(ring: &Ring, after: u64, up_to: u64, limit: usize) -> (Vec<u64>, Collected) {
+        let mut into = Vec::new();
+        let found = ring.collect(Position(after), Position(up_to), limit, &mut into);
+        (into.iter().map(|entry| entry.position.0).collect(), found)
+    }
+
+    #[test]
+    fn what_is_asked_for_is_collected_in_order() {
+        let ring = ring();
+        let found = |cut, beyond| Collected {
+            fell_off: false,
+            cut,
+            beyond,
+        };
+        assert_eq!(
+            collect(&ring, 12, 18, 9),
+            (vec![14, 16, 18], found(false, false))
+        );
+        assert_eq!(collect(&ring, 14, 17, 9), (vec![16], found(false, true)));
+        assert_eq!(
+            collect(&ring, 12, 18, 2),
+            (vec![14, 16], found(true, false))
+        );
+        assert_eq!(collect(&ring, 18, 30, 2), (vec![], found(false, false)));
+        assert_eq!(collect(&ring, 20, 12, 2), (vec![], found(false, true)));
+    }
+
+    #[test]
+    fn who_needs_what_is_gone_fell_off() {
+        let mut ring = ring();
+        assert!(collect(&ring, 11, 18, 9).1.fell_off);
+        ring.let_go(Position(13));
+        assert!(!collect(&ring, 12, 18, 9).1.fell_off);
+        ring.let_go(Position(14));
+        assert!(collect(&ring, 12, 18, 9).1.fell_off);
+        ring.let_go(Position(16));
+        ring.let_go(Position(18));
+        let (entries, found) = collect(&ring, 17, 17, 9);
+        assert!(entries.is_empty() && found.fell_off && found.beyond);
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let mut ring = Ring::after(Position(0));
+        let bytes_max = entry_at(1).bytes() * 2;
+        for position in 1..=5 {
+            ring.push(Arc::new(entry_at(position)), 99, bytes_max);
+        }
+        assert_eq!(collect(&ring, 3, 5, 9).0, [4, 5]);
+        assert!(collect(&ring, 2, 5, 9).1.fell_off);
+    }
+}

@@ -285,14 +285,13 @@ impl Session {
         self.heard = Instant::now();
         let bytes_max = self.gateway.limits.frame_bytes_max;
         match message {
-            None => Err(End::Gone),
             Some(Ok(message)) if bytes_of(&message) > bytes_max => Err(Close::FrameTooLarge.into()),
             Some(Ok(Message::Text(text))) => self.take_text(text.as_str()).await,
             // An error is a message too large to be read at all, or against the rules of WebSockets.
             // Where the other end is simply gone, closing fails and nobody minds.
             Some(Ok(Message::Binary(_)) | Err(_)) => Err(Close::BadFrame.into()),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-            Some(Ok(Message::Close(_))) => Err(End::Gone),
+            Some(Ok(Message::Close(_))) | None => Err(End::Gone),
         }
     }
 

@@ -10,15 +10,15 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
-use crate::world::{Seen, User, World, position_of};
+use crate::world::{Seen, User, World, append_many, position_of};
 
 const WRITERS: u64 = 4;
-const ROUNDS: usize = 250;
+const ROUNDS: usize = 150;
 const CONVERSATIONS: usize = 5;
 
 /// Runs the storm; `seed` decides who does what, not who comes first.
-async fn storm(limits: Limits, seed: u64) {
-    let world = Arc::new(World::with(limits).await);
+async fn storm(world: World, seed: u64) {
+    let world = Arc::new(world);
     let mut users = Vec::new();
     for name in ["ada", "bob", "cid", "dan", "eve"] {
         users.push(world.user(name).await);
@@ -41,6 +41,8 @@ async fn storm(limits: Limits, seed: u64) {
                 match random.random_range(0..20) {
                     0 => drop(world.remove(chat, &users[0], other).await),
                     1 | 2 => drop(world.add(chat, &users[0], other).await),
+                    // Enough that others come while the hub is at work on them.
+                    6 => append_many(&world, chat, &users[0], 50).await,
                     3 | 4 => drop(world.see(chat, other, Version(1)).await),
                     5 if round % 5 == 0 => {
                         world.start(&[&users[0], other]).await;
@@ -123,7 +125,7 @@ async fn cut_again_and_again(world: Arc<World>, user: User, mut random: StdRng) 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_room_on_the_rings() {
-    storm(Limits::default(), 1).await;
+    storm(World::new().await, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,7 +136,7 @@ async fn with_tiny_rings_and_batches() {
         batch_events_max: 3,
         ..Limits::default()
     };
-    storm(limits, 2).await;
+    storm(World::with(limits).await, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -144,5 +146,11 @@ async fn with_no_rings_at_all() {
         batch_events_max: 1,
         ..Limits::default()
     };
-    storm(limits, 3).await;
+    storm(World::with(limits).await, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_memberships_that_lag() {
+    let world = World::with_old_memberships(Limits::default()).await;
+    storm(world, 4).await;
 }

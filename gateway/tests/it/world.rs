@@ -19,11 +19,17 @@ use domain::{
     StreamName, UserId, Version,
 };
 use futures::{SinkExt as _, StreamExt as _};
-use gateway::{Gateway, Limits, LogMemberships, Parts};
+use gateway::{
+    Gateway, Limits, LogMemberships, Memberships, MembershipsAt, MembershipsError, Parts,
+};
 use infra::auth::{Caller, Guard, Tokens};
 use infra::clock::{Clock, fresh_id};
 use infra::commands::{Accepted, CommandDoor, FrameCommand};
-use infra::event_store::{EventStore, Expected, MemoryEventStore, NewEvent};
+use infra::event_store::{
+    AppendError, Appended, Direction, EventStore, Expected, MemoryEventStore, NewEvent,
+    RecordedEvent,
+};
+use infra::failure::Failure;
 use infra::keys::Secret;
 use infra::problem::Problem;
 use serde_json::{Value, json};
@@ -62,8 +68,24 @@ impl World {
         Self::over(store, limits).await
     }
 
+    /// A server whose memberships are as old as they may be, each time they are asked.
+    pub(crate) async fn with_old_memberships(limits: Limits) -> Self {
+        let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(Clock::system()));
+        let memberships = Arc::new(OldMemberships(Arc::clone(&store)));
+        Self::of(store, memberships, limits).await
+    }
+
     /// A server over a log that is there already, as after a restart.
     pub(crate) async fn over(store: Arc<dyn EventStore>, limits: Limits) -> Self {
+        let memberships = Arc::new(LogMemberships::new(Arc::clone(&store)));
+        Self::of(store, memberships, limits).await
+    }
+
+    async fn of(
+        store: Arc<dyn EventStore>,
+        memberships: Arc<dyn Memberships>,
+        limits: Limits,
+    ) -> Self {
         let clock = Clock::system();
         let secret = Secret::new([3; 32]);
         let tokens = Tokens::new(&secret).unwrap();
@@ -73,7 +95,7 @@ impl World {
             gate: tokio::sync::Semaphore::new(0),
         });
         let parts = Parts {
-            memberships: Arc::new(LogMemberships::new(Arc::clone(&store))),
+            memberships,
             guard: Arc::new(Guard::new(tokens, &store, &clock)),
             door: Arc::clone(&door) as Arc<dyn CommandDoor>,
             store: Arc::clone(&store),
@@ -320,6 +342,84 @@ impl World {
     }
 }
 
+/// Memberships exactly as they were at the position that is asked for at least.
+struct OldMemberships(Arc<dyn EventStore>);
+
+/// A log that ends at a position.
+struct Cut {
+    store: Arc<dyn EventStore>,
+    at: Position,
+}
+
+impl OldMemberships {
+    fn at(&self, at: Position) -> LogMemberships {
+        let store = Arc::clone(&self.0);
+        LogMemberships::new(Arc::new(Cut { store, at }))
+    }
+}
+
+#[async_trait]
+impl Memberships for OldMemberships {
+    async fn of_user(
+        &self,
+        user: UserId,
+        ended_after: Position,
+        at_least: Position,
+    ) -> Result<MembershipsAt, MembershipsError> {
+        let old = self.at(at_least);
+        let answer = old.of_user(user, ended_after, at_least).await;
+        // The answer is on its way for a while, and gets older.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        answer
+    }
+
+    async fn of_member(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        at_least: Position,
+    ) -> Result<MembershipsAt, MembershipsError> {
+        let old = self.at(at_least);
+        old.of_member(user, conversation, at_least).await
+    }
+}
+
+#[async_trait]
+impl EventStore for Cut {
+    async fn append(
+        &self,
+        _stream: &StreamName,
+        _expected: Expected,
+        _events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError> {
+        Err(AppendError::Invalid("this log is for reading"))
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Arc<RecordedEvent>>, Failure> {
+        self.store.read_stream(stream, from, direction, limit).await
+    }
+
+    async fn read_all(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Arc<RecordedEvent>>, Failure> {
+        let mut page = self.store.read_all(after, limit).await?;
+        page.retain(|event| event.position <= self.at);
+        Ok(page)
+    }
+
+    fn head(&self) -> tokio::sync::watch::Receiver<Position> {
+        self.store.head()
+    }
+}
+
 /// An event as somebody saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -354,25 +454,44 @@ pub(crate) fn message(by: UserId, text: &str) -> ConversationEvent {
     })
 }
 
+/// Appends many messages at once.
+pub(crate) async fn append_many(world: &World, id: ConversationId, by: &User, count: usize) {
+    let metadata = metadata_of(Actor::User(by.id));
+    let events = (0..count).map(|index| {
+        let event = message(by.id, &format!("{index} of many")).into();
+        NewEvent::encode(&event, &metadata, index).unwrap()
+    });
+    let stream = StreamName::conversation(id);
+    let appended = world
+        .store
+        .append(&stream, Expected::Any, events.collect())
+        .await;
+    appended.unwrap();
+}
+
 pub(crate) async fn append(
     store: &Arc<dyn EventStore>,
     stream: &StreamName,
     by: Actor,
     event: Event,
 ) -> (Version, Position) {
-    let metadata = Metadata {
-        actor: by,
+    let metadata = metadata_of(by);
+    let event = NewEvent::encode(&event, &metadata, 0).unwrap();
+    let appended = store.append(stream, Expected::Any, vec![event]).await;
+    let appended = appended.unwrap();
+    (appended.last_version, appended.position)
+}
+
+fn metadata_of(actor: Actor) -> Metadata {
+    Metadata {
+        actor,
         command_id: CommandId(fresh_id()),
         command_hash: String::from("0123456789abcdef0123456789abcdef"),
         correlation_id: None,
         causation_id: None,
         traceparent: None,
         occurred_at: None,
-    };
-    let event = NewEvent::encode(&event, &metadata, 0).unwrap();
-    let appended = store.append(stream, Expected::Any, vec![event]).await;
-    let appended = appended.unwrap();
-    (appended.last_version, appended.position)
+    }
 }
 
 /// Waits until `holds`, looking now and then.
