@@ -1,4 +1,4 @@
-//! `GET /v1/audit/events` and `GET /v1/audit/conversations/{id}/events`: the log, for auditors.
+//! `GET /v1/audit/events` and `GET /v1/audit/conversations/{conversation}/events`: the log, for auditors.
 
 use std::sync::Arc;
 
@@ -74,9 +74,9 @@ pub(crate) async fn events(
 /// into the log first.
 #[utoipa::path(
     get,
-    path = "/v1/audit/conversations/{id}/events",
+    path = "/v1/audit/conversations/{conversation}/events",
     tag = "audit",
-    params(("id" = ConversationId, Path, description = "Which conversation"), SelectionParams),
+    params(("conversation" = ConversationId, Path, description = "Which conversation"), SelectionParams),
     responses(
         (status = 200, description = "One event a line: position, stream, version, id, type, schema, recorded_at, data, metadata", body = String, content_type = "application/x-ndjson"),
         (status = 404, description = "`conversation_not_found`: there is none, or the asker is no auditor", body = Problem, content_type = "application/problem+json"),

@@ -1,4 +1,4 @@
-//! `GET /v1/conversations` and `GET /v1/conversations/{id}`.
+//! `GET /v1/conversations` and `GET /v1/conversations/{conversation}`.
 
 use axum::Json;
 use axum::extract::State;
@@ -148,9 +148,9 @@ pub(crate) async fn list(
 /// One conversation
 #[utoipa::path(
     get,
-    path = "/v1/conversations/{id}",
+    path = "/v1/conversations/{conversation}",
     tag = "conversations",
-    params(("id" = ConversationId, Path, description = "Which conversation"), OneParams),
+    params(("conversation" = ConversationId, Path, description = "Which conversation"), OneParams),
     responses(
         (status = 200, description = "The conversation", body = ConversationAnswer),
         (status = 404, description = "`conversation_not_found`: there is none, or the asker was never in it", body = Problem, content_type = "application/problem+json"),

@@ -1,4 +1,4 @@
-//! `GET /v1/conversations/{id}/members`.
+//! `GET /v1/conversations/{conversation}/members`.
 
 use axum::Json;
 use axum::extract::State;
@@ -60,9 +60,9 @@ pub(crate) struct MemberView {
 /// Who is in a conversation
 #[utoipa::path(
     get,
-    path = "/v1/conversations/{id}/members",
+    path = "/v1/conversations/{conversation}/members",
     tag = "conversations",
-    params(("id" = ConversationId, Path, description = "Which conversation"), Params),
+    params(("conversation" = ConversationId, Path, description = "Which conversation"), Params),
     responses(
         (status = 200, description = "A page of members", body = MemberList),
         (status = 404, description = "`conversation_not_found`: there is none, or the asker was never in it", body = Problem, content_type = "application/problem+json"),

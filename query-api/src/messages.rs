@@ -1,4 +1,4 @@
-//! `GET /v1/conversations/{id}/messages` and `…/messages/{seq}`.
+//! `GET /v1/conversations/{conversation}/messages` and `…/messages/{seq}`.
 
 use std::collections::BTreeMap;
 
@@ -131,9 +131,9 @@ pub(crate) struct ReactionView {
 /// Without `before`, `after` and `around` the newest; at most one of them may be given.
 #[utoipa::path(
     get,
-    path = "/v1/conversations/{id}/messages",
+    path = "/v1/conversations/{conversation}/messages",
     tag = "messages",
-    params(("id" = ConversationId, Path, description = "Which conversation"), PageParams),
+    params(("conversation" = ConversationId, Path, description = "Which conversation"), PageParams),
     responses(
         (status = 200, description = "A page of messages, oldest first", body = MessageList),
         (status = 404, description = "`conversation_not_found`: there is none, or the asker was never in it", body = Problem, content_type = "application/problem+json"),
@@ -181,10 +181,10 @@ fn only_one(name: &str) -> Problem {
 /// One message
 #[utoipa::path(
     get,
-    path = "/v1/conversations/{id}/messages/{seq}",
+    path = "/v1/conversations/{conversation}/messages/{seq}",
     tag = "messages",
     params(
-        ("id" = ConversationId, Path, description = "Which conversation"),
+        ("conversation" = ConversationId, Path, description = "Which conversation"),
         ("seq" = Seq, Path, description = "Which message"),
         OneParams,
     ),

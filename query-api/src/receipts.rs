@@ -1,4 +1,4 @@
-//! `GET /v1/conversations/{id}/messages/{seq}/receipts`: who has a message, and since when.
+//! `GET /v1/conversations/{conversation}/messages/{seq}/receipts`: who has a message, and since when.
 
 use axum::Json;
 use axum::extract::State;
@@ -76,10 +76,10 @@ fn mark_view(mark: FirstMark) -> MarkView {
 /// Who has seen a message, and when
 #[utoipa::path(
     get,
-    path = "/v1/conversations/{id}/messages/{seq}/receipts",
+    path = "/v1/conversations/{conversation}/messages/{seq}/receipts",
     tag = "messages",
     params(
-        ("id" = ConversationId, Path, description = "Which conversation"),
+        ("conversation" = ConversationId, Path, description = "Which conversation"),
         ("seq" = Seq, Path, description = "Which message"),
         Params,
     ),

@@ -1,4 +1,4 @@
-//! `GET /v1/users/me`, `GET /v1/users/{id}` and `GET /v1/users?handle=`.
+//! `GET /v1/users/me`, `GET /v1/users/{user}` and `GET /v1/users?handle=`.
 
 use std::collections::BTreeSet;
 
@@ -127,9 +127,9 @@ pub(crate) async fn me(
 /// One user
 #[utoipa::path(
     get,
-    path = "/v1/users/{id}",
+    path = "/v1/users/{user}",
     tag = "users",
-    params(("id" = UserId, Path, description = "Which user"), OneParams),
+    params(("user" = UserId, Path, description = "Which user"), OneParams),
     responses(
         (status = 200, description = "The user", body = UserAnswer),
         (status = 404, description = "`user_not_found`", body = Problem, content_type = "application/problem+json"),
