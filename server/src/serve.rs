@@ -28,6 +28,9 @@ const REQUESTS_END_WITHIN: Duration = Duration::from_secs(10);
 /// How often histograms are folded, so that they do not grow while nobody reads `/metrics`.
 const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// The body of the first command to try: an account.
+const TRY: &str = r#"{"handle":"me","email":"me@example.org","display_name":"Me","password":"correct horse battery"}"#;
+
 /// A node with its doors. Cheap to clone; clones are the same.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -195,15 +198,7 @@ async fn announce(server: &Server, listener: &TcpListener) -> CliResult {
     writeln!(out, "Try it (the README has a five-minute tour):\n")?;
     writeln!(
         out,
-        "  curl -sS {url}/v1/users -H 'content-type: application/json' -d '\\"
-    )?;
-    writeln!(
-        out,
-        "    {{\"handle\":\"alice\",\"email\":\"alice@example.org\",\\"
-    )?;
-    writeln!(
-        out,
-        "     \"display_name\":\"Alice\",\"password\":\"correct horse alice\"}}'\n"
+        "  curl -sS {url}/v1/users -H 'content-type: application/json' -d \\\n    '{TRY}'\n"
     )?;
     out.flush()?;
     Ok(())

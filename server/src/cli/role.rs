@@ -40,9 +40,10 @@ pub(super) async fn on_server(server: &Client, role: Role) -> CliResult {
             .request(Method::GET, "/v1/users")
             .query(&[("handle", &of.user)]);
         let user: Value = server.send(lookup).await?.json().await?;
-        user["id"]
+        let unknown = || format!("there is no user {}", of.user);
+        user["users"][0]["id"]
             .as_str()
-            .ok_or("the server's answer has no id")?
+            .ok_or_else(unknown)?
             .to_owned()
     };
     let role = serde_json::to_value(domain::user::SystemRole::from(of.role))?;

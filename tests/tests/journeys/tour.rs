@@ -65,9 +65,14 @@ async fn two_people_talk_and_an_auditor_replays_it() {
         ))
         .await
         .ok();
-    let seen_by: Vec<&Value> = receipts["seen"].as_array().expect("seen").iter().collect();
+    let seen_by: Vec<&Value> = receipts["receipts"]
+        .as_array()
+        .expect("list")
+        .iter()
+        .collect();
     assert_eq!(seen_by.len(), 1, "{receipts}");
-    assert_eq!(seen_by[0]["user"], bob.id);
+    assert_eq!(seen_by[0]["member"], bob.id);
+    assert_eq!(seen_by[0]["seen"]["seq"], seq);
 
     let replayed = olga
         .text(&format!("/v1/audit/conversations/{conversation}/events"))
