@@ -214,6 +214,10 @@ impl Generation {
                 }
                 Err(Attempt::Failed(error)) => {
                     self.pause(retry.failed(&error)).await?;
+                    parts.push((part, unfit));
+                }
+                Err(Attempt::Uncertain(error)) => {
+                    self.pause(retry.failed(&error)).await?;
                     if self.was_committed(last.position, &mut retry).await? {
                         self.position = last.position;
                         self.reload_parking(&mut retry).await?;
@@ -254,7 +258,7 @@ impl Generation {
         if !projections::advance(&mut transaction, model, self.number, from, to, now).await? {
             return Err(Attempt::OtherOwner);
         }
-        transaction.commit().await?;
+        transaction.commit().await.map_err(Attempt::Uncertain)?;
         self.position = to;
         self.parking = parking;
         self.say_parked(&parked);
@@ -348,7 +352,10 @@ enum Gathered {
 }
 
 enum Attempt {
+    /// Nothing was committed.
     Failed(DatabaseError),
+    /// The commit failed, or its answer was lost.
+    Uncertain(DatabaseError),
     OtherOwner,
 }
 

@@ -5,8 +5,10 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 
 use crate::clock::Clock;
@@ -53,6 +55,7 @@ async fn open_checked(path: &Path) -> Result<(SqlitePool, SqlitePool), DatabaseE
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(out_of_transaction(connection)))
         .connect_with(options(path).create_if_missing(true))
         .await
         .map_err(|error| DatabaseError::new("open the read database", error))?;
@@ -64,8 +67,17 @@ async fn open_checked(path: &Path) -> Result<(SqlitePool, SqlitePool), DatabaseE
         .max_connections(READERS_MAX)
         .acquire_timeout(ACQUIRE_MAX)
         .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(out_of_transaction(connection)))
         .connect_lazy_with(options(path).read_only(true));
     Ok((writer, readers))
+}
+
+/// Whether a connection may be used again. Where the disk is full or breaks, SQLite rolls back by
+/// itself; sqlx then fails to roll back and takes the connection to be in a transaction for ever.
+async fn out_of_transaction(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // A rollback that was only asked for is done before this is answered.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// What is in it can be built again, so that it need not be synced at every commit. While it is

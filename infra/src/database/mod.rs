@@ -233,8 +233,11 @@ impl Database {
 
 /// A plan made for an empty table must not be kept while the table fills, a statement must not hang
 /// for ever, and a forgotten transaction must not hold old rows.
-fn tuned(options: PgConnectOptions) -> PgConnectOptions {
-    options.application_name("verbatim").options([
+fn tuned(mut options: PgConnectOptions) -> PgConnectOptions {
+    if options.get_application_name().is_none() {
+        options = options.application_name("verbatim");
+    }
+    options.options([
         ("plan_cache_mode", "force_custom_plan"),
         ("statement_timeout", "60s"),
         ("lock_timeout", "10s"),

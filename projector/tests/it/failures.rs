@@ -328,3 +328,64 @@ async fn waiting_for_a_position_ends_when_it_is_there_or_the_time_is_over() {
         running.stop().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn what_does_not_fit_is_tried_again_until_it_does() {
+    let log = Log::new();
+    talk(&log, 10).await;
+    let scratch = Scratch::new(Kinds::Sqlite).await;
+    let database = scratch.open().await;
+    let running = Running::start(&log, &database);
+    running.caught_up(&log).await;
+    // The error of a full disk. There is room again once the connection that met it is replaced,
+    // which it must be: SQLite has rolled back under it.
+    limit_pages(&database, 1).await;
+    talk(&log, 300).await;
+    running.caught_up(&log).await;
+    let status = running.projector.status().await.unwrap();
+    assert!(status.iter().all(|status| status.parked == 0));
+    let live = dump(&database).await;
+    running.stop().await.unwrap();
+    let scratch = Scratch::new(Kinds::Sqlite).await;
+    let fresh = scratch.open().await;
+    let running = Running::start(&log, &fresh);
+    running.caught_up(&log).await;
+    assert_eq!(dump(&fresh).await, live);
+    running.stop().await.unwrap();
+}
+
+/// Holds for the one connection that writes.
+async fn limit_pages(database: &infra::database::Database, pages: u64) {
+    let mut transaction = database.write().await.unwrap();
+    let sql = format!("PRAGMA max_page_count = {pages}");
+    transaction.all(&sql, &[]).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_drops_its_connections_is_come_back_to() {
+    let log = Log::new();
+    talk(&log, 10).await;
+    let mut scratch = Scratch::new(Kinds::Postgres).await;
+    let name = format!("test-{}", fresh_id().simple());
+    let plain = scratch.open().await;
+    scratch.url = format!("{}&application_name={name}", scratch.url);
+    let database = scratch.open().await;
+    let running = Running::start(&log, &database);
+    for _ in 0..10 {
+        talk(&log, 20).await;
+        let mut transaction = plain.write().await.unwrap();
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE application_name = $1";
+        transaction.all(sql, &[name.as_str().into()]).await.unwrap();
+        transaction.commit().await.unwrap();
+        running.caught_up(&log).await;
+    }
+    let live = dump(&plain).await;
+    running.stop().await.unwrap();
+    let fresh = Scratch::new(Kinds::Postgres).await.open().await;
+    let running = Running::start(&log, &fresh);
+    running.caught_up(&log).await;
+    assert_eq!(dump(&fresh).await, live);
+    running.stop().await.unwrap();
+}
