@@ -181,7 +181,9 @@ pub(crate) async fn post(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::system_roles::change_role;
     use crate::testing::{OWNER_CODE, World, problem};
+    use infra::clock::fresh_id;
     use serde_json::json;
 
     fn claim<'a>(world: &'a World, who: &str, code: &str) -> crate::testing::Asked<'a> {

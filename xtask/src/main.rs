@@ -97,8 +97,8 @@ fn lint() -> Outcome {
 }
 
 fn openapi() -> Outcome {
-    let test = ["test", "-p", "server", "openapi"];
-    run(cargo().args(test).env("VERBATIM_WRITE_OPENAPI", "1"))
+    let test = ["test", "-p", "server", "the_committed_description"];
+    run(cargo().args(test).env("VERBATIM_TEST_WRITE_OPENAPI", "1"))
 }
 
 /// Says what begins and how long it took.

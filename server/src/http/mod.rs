@@ -73,3 +73,41 @@ fn api_description() -> OpenApi {
         .add_security_scheme("bearer", bearer);
     description
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::node::Node;
+    use crate::serve::Server;
+    use crate::settings::{Given, Settings};
+
+    /// Set by `cargo xtask openapi`: write the description instead of comparing with it.
+    const WRITE: &str = "VERBATIM_TEST_WRITE_OPENAPI";
+
+    #[tokio::test]
+    async fn the_committed_description_is_the_served_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let given = Given {
+            data_dir: Some(folder.path().to_owned()),
+            ..Given::default()
+        };
+        let settings = Settings::load(&given, None).unwrap();
+        let node = Node::open(&settings).await.unwrap();
+        let server = Server::new(node.into(), &settings).unwrap();
+        let served = super::described(&server)
+            .into_openapi()
+            .to_pretty_json()
+            .unwrap()
+            + "\n";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+        if std::env::var_os(WRITE).is_some() {
+            std::fs::write(&path, &served).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            committed == served,
+            "docs/openapi.json is old: run `cargo xtask openapi`"
+        );
+    }
+}
