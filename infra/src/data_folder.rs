@@ -95,8 +95,8 @@ fn held(path: &Path, lock: &mut File) -> Failure {
         Ok(_) | Err(_) => String::new(),
     };
     let problem = format!(
-        "{} is in use by another Verbatim{holder}; stop it first, or choose another folder with \
-         --data-dir",
+        "{} is in use by another Verbatim{holder}; work on that one with --server URL, stop it \
+         first, or choose another folder with --data-dir",
         path.display()
     );
     Failure::unavailable(OPEN, problem)

@@ -142,7 +142,10 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     if ended.is_ok() {
         projecting.stop().await?;
     }
-    server.node.close().await;
+    // The gateway stops following the log when nobody holds it any more.
+    let node = Arc::clone(&server.node);
+    drop(server);
+    node.close().await;
     tracing::info!("stopped");
     ended
 }
