@@ -199,6 +199,7 @@ impl IntoResponse for Problem {
             self.trace_id = TraceParent::current().map(|trace| trace.trace_id());
         }
         let retry_after = self.retry_after_s;
+        let too_large = self.status() == StatusCode::PAYLOAD_TOO_LARGE;
         let unauthenticated = self.status() == StatusCode::UNAUTHORIZED;
         let mut response = (self.status(), Json(self)).into_response();
         let headers = response.headers_mut();
@@ -208,6 +209,10 @@ impl IntoResponse for Problem {
         );
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if too_large {
+            // The rest of the body was not read: nothing else can come on this connection.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

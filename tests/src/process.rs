@@ -16,10 +16,11 @@ const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// A running server with a data folder of its own. Killed when dropped.
 pub struct ServerProcess {
-    program: PathBuf,
-    folder: TempDir,
-    arguments: Vec<String>,
+    /// Before the folder, so that it is gone when that is removed.
     process: Option<Child>,
+    folder: TempDir,
+    program: PathBuf,
+    arguments: Vec<String>,
     url: String,
 }
 
