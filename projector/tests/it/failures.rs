@@ -130,6 +130,13 @@ fn set_aside(scratch: &Scratch) -> usize {
         .count()
 }
 
+async fn keep_talking(log: &Log) -> std::convert::Infallible {
+    loop {
+        talk(log, 1).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_second_projector_stops_with_a_clear_error() {
     for kind in BOTH {
@@ -141,11 +148,12 @@ async fn a_second_projector_stops_with_a_clear_error() {
         first.caught_up(&log).await;
         let second = Running::start(&log, &other);
         second.caught_up(&log).await;
-        // One of them moves the checkpoint first, and the other notices.
-        talk(&log, 5).await;
+        // One of them moves the checkpoint first, and the other notices, at the latest with the
+        // first event after both have begun.
         let ended = tokio::select! {
             ended = first.ended() => ended,
             ended = second.ended() => ended,
+            never = keep_talking(&log) => match never {},
         };
         assert!(matches!(ended, Err(ProjectorError::OtherOwner { .. })));
     }
@@ -337,10 +345,13 @@ async fn what_does_not_fit_is_tried_again_until_it_does() {
     let database = scratch.open().await;
     let running = Running::start(&log, &database);
     running.caught_up(&log).await;
-    // The error of a full disk. There is room again once the connection that met it is replaced,
-    // which it must be: SQLite has rolled back under it.
+    // SQLite grows the file no further, with the error of a full disk.
     limit_pages(&database, 1).await;
     talk(&log, 300).await;
+    let a_while = std::time::Duration::from_secs(1);
+    let full = wait_for(&database, &ALL, log.head(), a_while).await;
+    assert!(matches!(full, Err(ReadError::Behind(_))));
+    limit_pages(&database, 1_000_000).await;
     running.caught_up(&log).await;
     let status = running.projector.status().await.unwrap();
     assert!(status.iter().all(|status| status.parked == 0));
