@@ -1,6 +1,8 @@
 //! Measures Verbatim beside the machine's own limits: one subcommand per figure. Prints a table and
 //! writes JSON where asked.
 
+#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+
 mod append;
 mod figures;
 mod project;

@@ -50,7 +50,7 @@ impl<D: Decider> States<D> {
     pub fn new(store: Arc<dyn EventStore>, clock: Clock) -> Self {
         let cache = Cache::builder()
             .max_capacity(KEPT_MAX)
-            .time_to_idle(Duration::from_secs(600))
+            .time_to_idle(Duration::from_mins(10))
             .build();
         Self {
             store,

@@ -135,7 +135,7 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     }
     stop_listening.cancel();
     match tokio::time::timeout(REQUESTS_END_WITHIN, serving).await {
-        Ok(served) => served??,
+        Ok(ended) => ended??,
         Err(_) => tracing::warn!("requests did not end in time and are cut"),
     }
     upkeep.abort();

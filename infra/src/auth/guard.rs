@@ -39,12 +39,12 @@ impl From<NotLetIn> for Problem {
         match why {
             NotLetIn::Token(refused) => {
                 let mut problem = Self::unauthenticated(refused);
-                problem.code = match refused {
+                let code = match refused {
                     TokenRefused::Expired => "token_expired",
                     TokenRefused::Invalid => "token_invalid",
                     TokenRefused::SessionEnded => "session_ended",
-                }
-                .to_owned();
+                };
+                code.clone_into(&mut problem.code);
                 problem
             }
             NotLetIn::Failure(failure) => failure.into(),

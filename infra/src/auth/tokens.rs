@@ -1,5 +1,7 @@
 //! Access tokens: short JWTs signed with Ed25519 (RFC 8037), checked by anybody who has the JWKS.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use domain::{SessionId, UserId};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
@@ -62,10 +64,7 @@ impl Tokens {
         let encoding = EncodingKey::from_ed_der(&der);
         let mut jwk = Jwk::from_encoding_key(&encoding, Algorithm::EdDSA).map_err(failed)?;
         let decoding = DecodingKey::from_jwk(&jwk).map_err(failed)?;
-        let key_id: String = secret.derive("token-key-id")[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let key_id = URL_SAFE_NO_PAD.encode(&secret.derive("token-key-id")[..9]);
         jwk.common.key_id = Some(key_id.clone());
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);

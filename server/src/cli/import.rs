@@ -36,7 +36,7 @@ pub(super) async fn on_folder(settings: Settings, arguments: SlackArguments) -> 
         owner,
     };
     let done = import(&node.command_api, export, importer, |progress| {
-        show(&shown, progress)
+        show(&shown, progress);
     })
     .await;
     shown.finish_and_clear();

@@ -49,7 +49,7 @@ pub struct Cli {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "A running server")]
 pub struct Remote {
-    /// Work on this running server instead of a data folder, such as http://127.0.0.1:8080
+    /// Work on this running server instead of a data folder, such as <http://127.0.0.1:8080>
     #[arg(long, env = "VERBATIM_SERVER", value_name = "URL", global = true)]
     pub server: Option<String>,
 

@@ -63,8 +63,8 @@ fn admins_only(caller: &Caller) -> Result<(), Problem> {
 
 fn api_description() -> OpenApi {
     let mut description = OpenApi::default();
-    description.info.title = "Verbatim".to_owned();
-    description.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    "Verbatim".clone_into(&mut description.info.title);
+    env!("CARGO_PKG_VERSION").clone_into(&mut description.info.version);
     description.info.description = Some(include_str!("api.md").to_owned());
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     description
@@ -95,18 +95,18 @@ mod tests {
         let settings = Settings::load(&given, None).unwrap();
         let node = Node::open(&settings).await.unwrap();
         let server = Server::new(node.into(), &settings).unwrap();
-        let served = super::described(&server)
+        let described = super::described(&server)
             .into_openapi()
             .to_pretty_json()
             .unwrap()
             + "\n";
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
         if std::env::var_os(WRITE).is_some() {
-            std::fs::write(&path, &served).unwrap();
+            std::fs::write(&path, &described).unwrap();
         }
         let committed = std::fs::read_to_string(&path).unwrap();
         assert!(
-            committed == served,
+            committed == described,
             "docs/openapi.json is old: run `cargo xtask openapi`"
         );
     }

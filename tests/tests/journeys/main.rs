@@ -1,5 +1,10 @@
 //! Journeys: what people do with Verbatim, through the doors they use, on a real process.
 
+#![expect(
+    clippy::expect_used,
+    reason = "what fails here fails the journey, with words of its own"
+)]
+
 mod crash;
 mod import;
 mod operations;
