@@ -134,9 +134,10 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
         );
     }
     stop_listening.cancel();
-    match tokio::time::timeout(REQUESTS_END_WITHIN, serving).await {
-        Ok(ended) => ended??,
-        Err(_) => tracing::warn!("requests did not end in time and are cut"),
+    if let Ok(ended) = tokio::time::timeout(REQUESTS_END_WITHIN, serving).await {
+        ended??;
+    } else {
+        tracing::warn!("requests did not end in time and are cut");
     }
     upkeep.abort();
     if ended.is_ok() {

@@ -305,6 +305,7 @@ fn variables(command: &clap::Command) -> Vec<String> {
         .collect()
 }
 
+#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
 fn without_password<S: serde::Serializer>(
     url: &Option<String>,
     serializer: S,
