@@ -6,6 +6,7 @@
 mod append;
 mod figures;
 mod project;
+mod replay;
 mod send;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +24,8 @@ enum Figure {
     Append(append::Options),
     /// Events a second into the read models.
     Project(project::Options),
+    /// Events a second of an auditor's replay, beside reading the log's file.
+    Replay(replay::Options),
     /// From an HTTP request to its acknowledgement, beside the disk's fdatasync. Needs the server's
     /// release build.
     Send(send::Options),
@@ -32,6 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     match Arguments::parse().figure {
         Figure::Append(options) => append::run(&options),
         Figure::Project(options) => project::run(&options),
+        Figure::Replay(options) => replay::run(&options),
         Figure::Send(options) => send::run(&options),
     }
 }

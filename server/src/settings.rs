@@ -305,7 +305,10 @@ fn variables(command: &clap::Command) -> Vec<String> {
         .collect()
 }
 
-#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
+#[expect(
+    clippy::ref_option,
+    reason = "serde calls it with a reference to the field"
+)]
 fn without_password<S: serde::Serializer>(
     url: &Option<String>,
     serializer: S,

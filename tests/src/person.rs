@@ -69,7 +69,10 @@ impl Person {
     pub async fn log_in(&mut self, handle: &str) {
         let body = json!({ "login": handle, "password": password(handle) });
         let session = self.post("/v1/sessions", body).await.ok();
-        session["token"].as_str().expect("a token").clone_into(&mut self.token);
+        session["token"]
+            .as_str()
+            .expect("a token")
+            .clone_into(&mut self.token);
     }
 
     /// Goes on with a server that was started again elsewhere.
