@@ -87,6 +87,26 @@ async fn a_data_folder_is_used_by_one_process() {
 }
 
 #[tokio::test]
+async fn a_log_without_its_secret_is_not_opened() {
+    let mut server = ServerProcess::start(PROGRAM).await;
+    server.stop().await;
+    let secret = server.data_dir().join("keys/secret");
+    let kept = std::fs::read(&secret).expect("a secret");
+    std::fs::remove_file(&secret).expect("it can be removed");
+    let refused = tokio::process::Command::new(PROGRAM)
+        .arg("--data-dir")
+        .arg(server.data_dir())
+        .output()
+        .await
+        .expect("it runs");
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("keys/secret is missing"), "{said}");
+    std::fs::write(&secret, kept).expect("it can be put back");
+    server.start_again().await;
+}
+
+#[tokio::test]
 async fn the_operator_works_on_a_folder_that_no_server_holds() {
     let (mut server, olga) = owned_server().await;
     let conversation = olga.starts_group("Team", &[]).await;
