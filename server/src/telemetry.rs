@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, stderr};
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -12,6 +12,9 @@ use crate::settings::{LogFormat, Settings};
 const DURATION_BUCKETS_S: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
+
+/// Upper bounds of the buckets of how many went together: requests of a group, commands of a group.
+const COUNT_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0];
 
 /// Telemetry that cannot be set up. The text says why.
 #[derive(Debug, thiserror::Error)]
@@ -69,5 +72,6 @@ pub(crate) fn start_log(settings: &Settings) -> Result<(), TelemetryError> {
 pub(crate) fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
     Ok(PrometheusBuilder::new()
         .set_buckets(DURATION_BUCKETS_S)?
+        .set_buckets_for_metric(Matcher::Suffix("_group_size".to_owned()), COUNT_BUCKETS)?
         .install_recorder()?)
 }

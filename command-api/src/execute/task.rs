@@ -83,7 +83,7 @@ impl<D: Decider> StreamTask<D> {
 
     /// Carries out `group`, if need be one by one.
     async fn carry_out(&mut self, group: Vec<Queued<D>>) {
-        metrics::histogram!("command_group_size", "category" => D::CATEGORY)
+        metrics::histogram!("verbatim_command_group_size", "category" => D::CATEGORY)
             .record(u32::try_from(group.len()).unwrap_or(u32::MAX));
         if let Err(group) = self.try_out(group).await {
             for queued in group {
@@ -100,7 +100,7 @@ impl<D: Decider> StreamTask<D> {
             match self.attempt(&mut group).await {
                 Attempt::Answered => return Ok(()),
                 Attempt::Conflict(plan) => {
-                    metrics::counter!("command_conflicts_total", "category" => D::CATEGORY)
+                    metrics::counter!("verbatim_command_conflicts_total", "category" => D::CATEGORY)
                         .increment(1);
                     conflicts += 1;
                     if conflicts == CONFLICTS_MAX {

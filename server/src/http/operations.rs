@@ -18,7 +18,7 @@ pub(super) fn routes(server: Server) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(live))
         .routes(routes!(ready))
-        .routes(routes!(metrics))
+        .routes(routes!(metrics_text))
         .with_state(server)
 }
 
@@ -99,7 +99,10 @@ async fn ready(State(server): State<Server>) -> impl IntoResponse {
 #[utoipa::path(get, path = "/metrics", tag = "operations",
     responses((status = 200, description = "All of them", body = String,
         content_type = "text/plain")))]
-async fn metrics(State(server): State<Server>) -> impl IntoResponse {
+async fn metrics_text(State(server): State<Server>) -> impl IntoResponse {
+    let head = *server.node.port().head().borrow();
+    #[expect(clippy::cast_precision_loss, reason = "metrics are floating")]
+    metrics::gauge!("verbatim_log_position").set(head.0 as f64);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
         server.metrics.render(),

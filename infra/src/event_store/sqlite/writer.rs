@@ -180,7 +180,7 @@ impl Writer {
         group: Vec<(StreamName, Expected, Vec<NewEvent>)>,
     ) -> rusqlite::Result<Vec<Answer>> {
         let requests = u32::try_from(group.len()).unwrap_or(u32::MAX);
-        metrics::histogram!("verbatim_log_group_requests").record(requests);
+        metrics::histogram!("verbatim_log_group_size").record(requests);
         let written = self.write(group);
         if written.is_err() {
             self.log = None;
