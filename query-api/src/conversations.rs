@@ -17,6 +17,7 @@ use crate::QueryApi;
 use crate::access::{Sight, conversation_not_found};
 use crate::answers::{ReadProblems, limit};
 use crate::messages::visible_bodies;
+use crate::min_position::MinPosition;
 
 /// What both routes read.
 const MODELS: [&Model; 4] = [
@@ -38,16 +39,18 @@ pub(crate) struct ListParams {
     limit: Option<usize>,
     /// The `next` of the page before.
     before: Option<Position>,
-    /// Wait until everything up to this position is in the answer.
-    min_position: Option<Position>,
+    /// Wait until everything up to this position, or this cursor, is in the answer.
+    #[param(value_type = Option<String>)]
+    min_position: Option<MinPosition>,
 }
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OneParams {
-    /// Wait until everything up to this position is in the answer.
-    min_position: Option<Position>,
+    /// Wait until everything up to this position, or this cursor, is in the answer.
+    #[param(value_type = Option<String>)]
+    min_position: Option<MinPosition>,
 }
 
 /// A page of conversations.

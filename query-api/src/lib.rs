@@ -7,6 +7,7 @@ mod audit;
 mod conversations;
 mod members;
 mod messages;
+mod min_position;
 mod receipts;
 mod replay;
 mod users;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use domain::Position;
 use infra::auth::Guard;
 use infra::database::Database;
 use infra::event_store::EventStore;
@@ -23,6 +23,8 @@ use infra::problem::Problem;
 use infra::read_models::{Model, Snapshot, WAIT_MAX, wait_for};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+use crate::min_position::MinPosition;
 
 pub use replay::{Lines, SelectionInvalid, replay, selection};
 
@@ -67,9 +69,9 @@ impl QueryApi {
     async fn snapshot(
         &self,
         models: &[&Model],
-        min_position: Option<Position>,
+        min_position: Option<MinPosition>,
     ) -> Result<Snapshot, Problem> {
-        if let Some(position) = min_position {
+        if let Some(MinPosition(position)) = min_position {
             let longest: Duration = WAIT_MAX;
             wait_for(&self.database, models, position, longest).await?;
         }

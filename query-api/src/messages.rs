@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::QueryApi;
 use crate::access::Sight;
 use crate::answers::{ReadProblems, limit};
+use crate::min_position::MinPosition;
 
 /// What both routes read.
 const MODELS: [&Model; 2] = [&model::MODEL, &members::MODEL];
@@ -39,16 +40,18 @@ pub(crate) struct PageParams {
     /// How many: 1 to 200, 50 by default.
     #[param(value_type = Option<u64>)]
     limit: Option<usize>,
-    /// Wait until everything up to this position is in the answer.
-    min_position: Option<Position>,
+    /// Wait until everything up to this position, or this cursor, is in the answer.
+    #[param(value_type = Option<String>)]
+    min_position: Option<MinPosition>,
 }
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OneParams {
-    /// Wait until everything up to this position is in the answer.
-    min_position: Option<Position>,
+    /// Wait until everything up to this position, or this cursor, is in the answer.
+    #[param(value_type = Option<String>)]
+    min_position: Option<MinPosition>,
 }
 
 /// A page of messages.

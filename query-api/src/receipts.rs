@@ -15,6 +15,7 @@ use crate::QueryApi;
 use crate::access::Sight;
 use crate::answers::{ReadProblems, limit};
 use crate::messages::visible;
+use crate::min_position::MinPosition;
 
 const MODELS: [&Model; 3] = [&model::MODEL, &members::MODEL, &messages::MODEL];
 
@@ -30,8 +31,9 @@ pub(crate) struct Params {
     /// How many: 1 to 1000, 200 by default.
     #[param(value_type = Option<u64>)]
     limit: Option<usize>,
-    /// Wait until everything up to this position is in the answer.
-    min_position: Option<Position>,
+    /// Wait until everything up to this position, or this cursor, is in the answer.
+    #[param(value_type = Option<String>)]
+    min_position: Option<MinPosition>,
 }
 
 /// A page of what members have of a message.

@@ -17,6 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
 use crate::answers::ReadProblems;
+use crate::min_position::MinPosition;
 
 const MODELS: [&Model; 1] = [&model::MODEL];
 
@@ -24,8 +25,9 @@ const MODELS: [&Model; 1] = [&model::MODEL];
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OneParams {
-    /// Wait until everything up to this position is in the answer.
-    min_position: Option<Position>,
+    /// Wait until everything up to this position, or this cursor, is in the answer.
+    #[param(value_type = Option<String>)]
+    min_position: Option<MinPosition>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -34,8 +36,9 @@ pub(crate) struct OneParams {
 pub(crate) struct HandleParams {
     /// The handle, in any case.
     handle: String,
-    /// Wait until everything up to this position is in the answer.
-    min_position: Option<Position>,
+    /// Wait until everything up to this position, or this cursor, is in the answer.
+    #[param(value_type = Option<String>)]
+    min_position: Option<MinPosition>,
 }
 
 /// A user as everybody sees them.

@@ -22,6 +22,9 @@ async fn two_people_talk_and_an_auditor_replays_it() {
     assert_eq!(heard["seq"], seq);
     assert_eq!(heard["data"]["body"], "Noodles at noon?");
     assert_eq!(heard["actor"], format!("user:{}", olga.id));
+    let cursor = heard["cursor"].as_str().expect("a cursor");
+    let path = format!("/v1/conversations/{conversation}/messages/{seq}?min_position={cursor}");
+    assert_eq!(bob.get(&path).await.ok()["body"], "Noodles at noon?");
 
     listener
         .send(json!({
