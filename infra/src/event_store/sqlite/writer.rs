@@ -310,12 +310,10 @@ impl Log {
             Some((stream_id, _)) => stream_id,
             None => self.create(file, stream)?,
         };
-        let last_version = actual.plus(events.len());
-        self.insert(file, (stream, stream_id), actual, events, now)?;
+        let positions = self.insert(file, (stream, stream_id), actual, events, now)?;
         Ok(Ok(Appended {
             first_version: actual.next(),
-            last_version,
-            position: self.head,
+            positions,
         }))
     }
 
@@ -415,6 +413,7 @@ impl Log {
         Ok(())
     }
 
+    /// Writes `events` after the version `after`; returns their positions.
     fn insert(
         &mut self,
         file: &Connection,
@@ -422,13 +421,14 @@ impl Log {
         after: Version,
         events: Vec<NewEvent>,
         now: DateTime<Utc>,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<Vec<Position>> {
         // A clock that was set back does not make the log run backwards.
         self.recorded_at = self.recorded_at.max(now);
         let mut insert = file.prepare_cached(
             "INSERT INTO events (position, stream_id, version, id, type_id, schema, recorded_at, \
              metadata, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
+        let mut positions = Vec::with_capacity(events.len());
         let mut version = after;
         for event in events {
             version = version.next();
@@ -446,6 +446,7 @@ impl Log {
                 &event.data[..],
             ))?;
             self.head = position;
+            positions.push(position);
             self.streams.append(name, event.id);
             self.unindexed.push(stream_id, version, position);
             self.fresh.push(Arc::new(RecordedEvent {
@@ -460,7 +461,7 @@ impl Log {
                 recorded_at: self.recorded_at,
             }));
         }
-        Ok(())
+        Ok(positions)
     }
 
     /// The stored type and its number; there are as many as the program has event types.
@@ -497,10 +498,9 @@ impl Log {
                 .iter()
                 .zip(events)
                 .all(|((id, _), event)| *id == event.id);
-        Ok(there.last().filter(|_| same).map(|(_, position)| Appended {
+        Ok(same.then(|| Appended {
             first_version: Version(after + 1),
-            last_version,
-            position: *position,
+            positions: there.into_iter().map(|(_, position)| position).collect(),
         }))
     }
 
