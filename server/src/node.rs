@@ -83,10 +83,18 @@ impl Node {
         let path = settings.data_dir.clone();
         let folder = blocking(move || DataFolder::open(&path)).await?;
         let clock = Clock::system();
-        let secret_file = folder.keys().join("secret");
-        let secret = blocking(move || Secret::open(&secret_file)).await?;
         let (log, log_clock) = (folder.log(), clock.clone());
         let store = Arc::new(blocking(move || SqliteEventStore::open(&log, log_clock)).await?);
+        let is_new = *store.head().borrow() == Position::ZERO;
+        let secret_file = folder.keys().join("secret");
+        let secret = blocking(move || {
+            if is_new {
+                Secret::open(&secret_file)
+            } else {
+                Secret::read(&secret_file)
+            }
+        })
+        .await?;
         let snapshot_file = folder.snapshots();
         let snapshots = Arc::new(blocking(move || SqliteSnapshots::open(&snapshot_file)).await?);
         let database = match &settings.database_url {
