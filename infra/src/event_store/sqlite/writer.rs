@@ -184,13 +184,19 @@ impl Writer {
         let written = self.write(group);
         if written.is_err() {
             self.log = None;
-            if !self.connection.is_autocommit()
-                && let Err(error) = self.connection.execute_batch("ROLLBACK")
-            {
+            if let Err(error) = self.roll_back() {
                 tracing::error!(%error, "the log's transaction could not be rolled back");
             }
         }
         written
+    }
+
+    /// Ends a transaction that is still open.
+    fn roll_back(&self) -> rusqlite::Result<()> {
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.connection.execute_batch("ROLLBACK")
     }
 
     fn write(
@@ -241,6 +247,8 @@ impl Writer {
     /// Reads the log again after a failure. Should the failed group be in it after all, those who
     /// follow the log hear of it now.
     fn recover(&self) -> rusqlite::Result<Log> {
+        // Within a transaction this would read, and reveal, what is not committed.
+        self.roll_back()?;
         let log = Log::read(&self.connection, Arc::clone(&self.unindexed))?;
         let moved = log.head != *self.head.borrow();
         if moved {
