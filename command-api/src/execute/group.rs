@@ -197,6 +197,16 @@ impl<D: Decider> Ahead<D> {
 
 impl<D: Decider> Queued<D> {
     pub(super) fn answer(self, outcome: Outcome<D>) {
+        match &outcome {
+            Ok(Done {
+                seq,
+                position,
+                changed,
+            }) => {
+                tracing::debug!(parent: &self.span, %seq, %position, changed, "carried out");
+            }
+            Err(error) => tracing::debug!(parent: &self.span, %error, "not carried out"),
+        }
         // First, so that whoever gets the answer finds the stream free to be dropped.
         drop(self.unanswered);
         // Whoever no longer waits learns it by a retry.
