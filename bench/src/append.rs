@@ -181,7 +181,7 @@ async fn prefill(store: &Arc<SqliteEventStore>, load: &Arc<Load>, events: usize)
                 let (name, version) = &load.streams[batch % STREAMS];
                 let events = (0..PREFILL_BATCH).map(|_| load.event()).collect();
                 let appended = store.append(name, Expected::Any, events).await?;
-                version.fetch_max(appended.last_version.0, Ordering::Relaxed);
+                version.fetch_max(appended.last_version().0, Ordering::Relaxed);
             }
             Ok(())
         });
@@ -237,7 +237,7 @@ async fn append(
     let (name, version) = &load.streams[stream];
     let expected = Expected::Exact(Version(version.load(Ordering::Relaxed)));
     let appended = store.append(name, expected, vec![event]).await?;
-    version.store(appended.last_version.0, Ordering::Relaxed);
+    version.store(appended.last_version().0, Ordering::Relaxed);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use infra::problem::Problem;
 use infra::trace::TraceParent;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tracing::Instrument as _;
 
 use crate::CommandApi;
 use crate::answer::Answer;
@@ -142,8 +143,10 @@ impl CommandDoor for CommandApi {
             command: CommandId::of(caller.user, Key::check(command.id)?),
         };
         let fields = Fields::of(&command)?;
-        let answer = TraceParent::continuing(command.traceparent)
-            .scope(run(self, asking, op, fields))
+        let trace = TraceParent::continuing(command.traceparent);
+        let span = tracing::info_span!("frame", op = command.op, trace_id = %trace.trace_id());
+        let answer = trace
+            .scope(run(self, asking, op, fields).instrument(span))
             .await?;
         Ok(answer.accepted)
     }

@@ -373,7 +373,7 @@ mod tests {
             let to = if is_ours { &stream } else { &other };
             let appended = store.append(to, Expected::Any, vec![event]).await.unwrap();
             if is_ours {
-                positions.push(appended.position);
+                positions.push(appended.position());
             }
         }
         for after in (0..=41).map(Position) {

@@ -48,7 +48,7 @@ impl Clock {
     }
 }
 
-/// A fresh UUIDv7: ordered by time, for things that no command names.
+/// A fresh `UUIDv7`: ordered by time, for things that no command names.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that makes ids"

@@ -70,16 +70,28 @@ impl DataFolder {
     }
 }
 
-/// Makes the folder and sees that its name survives a power cut.
+/// Makes the folder and those above it, and sees that their names survive a power cut.
 fn make(path: &Path) -> std::io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
+    let path = std::path::absolute(path)?;
+    let missing: Vec<_> = path.ancestors().take_while(|it| !it.is_dir()).collect();
+    for folder in missing.into_iter().rev() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+        if let Some(parent) = folder.parent() {
+            File::open(parent)?.sync_all()?;
+        }
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    match path.canonicalize()?.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
+    Ok(())
+}
+
+/// Makes the file at `path` where there is none, readable by nobody else whatever the folder
+/// allows. `SQLite` gives the files that it keeps beside a database the same permissions.
+pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map(drop)
 }
 
 /// Leaves word of who holds the folder; only the lock itself counts.

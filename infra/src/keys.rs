@@ -28,18 +28,34 @@ impl Secret {
         Self(bytes)
     }
 
-    /// Reads the secret in `path`; makes it, readable by nobody else, where there is none.
+    /// Reads the secret in `path`; makes it, readable by nobody else, where there is none. For a log
+    /// that has no events yet: with another secret nobody would find the accounts of an old one.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        match fs::read(path) {
-            Ok(bytes) => bytes.try_into().map(Self).map_err(|_| {
-                Failure::internal(
-                    "read the server's secret",
-                    "the file does not hold 32 bytes",
-                )
-            }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::make(path),
-            Err(error) => Err(Failure::internal("read the server's secret", error)),
+        if path.exists() {
+            Self::read(path)
+        } else {
+            Self::make(path)
         }
+    }
+
+    /// Reads the secret in `path`, which must be there.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let failed = |problem: String| {
+            let problem = format!("{}: {problem}", path.display());
+            Failure::internal("read the server's secret", problem)
+        };
+        let bytes = fs::read(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => failed(
+                "it is missing, and without it nobody could log in or keep their name; bring it \
+                 back from the backup that the log is from"
+                    .to_owned(),
+            ),
+            _ => failed(error.to_string()),
+        })?;
+        let bytes = bytes.try_into();
+        bytes
+            .map(Self)
+            .map_err(|_| failed("the file does not hold 32 bytes".to_owned()))
     }
 
     fn make(path: &Path) -> Result<Self, Failure> {
@@ -62,7 +78,9 @@ impl Secret {
             .and_then(|()| file.sync_all())
             .map_err(failed)?;
         fs::rename(&draft, path).map_err(failed)?;
-        if let Some(folder) = path.parent() {
+        // Its name and its folder's survive a power cut, as what is made with it does.
+        let folders = path.ancestors().skip(1).take(2);
+        for folder in folders.filter(|folder| !folder.as_os_str().is_empty()) {
             fs::File::open(folder)
                 .and_then(|folder| folder.sync_all())
                 .map_err(failed)?;
@@ -77,11 +95,40 @@ impl Secret {
 }
 
 /// HMAC-SHA-256 of `data` under `key`.
+#[expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "HMAC takes keys of any length"
+)]
 pub fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
+<<<<<<< HEAD
     // A key shorter than a block of the hash counts as filled up with zeros (RFC 2104).
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
     let mut mac = Hmac::<Sha256>::new(&block.into());
+=======
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length is taken");
+>>>>>>> log
     mac.update(data);
     mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Secret;
+
+    #[test]
+    fn a_secret_is_made_once_and_never_in_place_of_a_lost_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys").join("secret");
+        let missing = Secret::read(&path).unwrap_err().to_string();
+        assert!(missing.contains(path.to_str().unwrap()), "{missing}");
+        assert!(!path.exists());
+        let made = Secret::open(&path).unwrap();
+        for again in [Secret::open(&path), Secret::read(&path)] {
+            assert_eq!(again.unwrap().derive("test"), made.derive("test"));
+        }
+        std::fs::write(&path, "short").unwrap();
+        assert!(Secret::open(&path).is_err());
+    }
 }

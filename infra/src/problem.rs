@@ -17,7 +17,7 @@ use crate::trace::TraceParent;
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,
-    /// Stable name of the problem, snake_case. Programs decide by it.
+    /// Stable name of the problem, `snake_case`. Programs decide by it.
     pub code: String,
     /// The same for people, without particulars.
     pub title: String,
@@ -40,7 +40,7 @@ pub struct Problem {
 pub struct FieldProblem {
     /// JSON Pointer (RFC 6901) into the body, or `?name` for a query parameter.
     pub pointer: String,
-    /// Stable name of the broken rule, snake_case.
+    /// Stable name of the broken rule, `snake_case`.
     pub code: String,
     /// The rule.
     pub detail: String,

@@ -26,6 +26,16 @@ struct Kept<D: Decider> {
     read_at: DateTime<Utc>,
 }
 
+impl<D: Decider> Default for Kept<D> {
+    fn default() -> Self {
+        Self {
+            state: Arc::default(),
+            version: Version::ZERO,
+            read_at: DateTime::UNIX_EPOCH,
+        }
+    }
+}
+
 impl<D: Decider> Clone for Kept<D> {
     fn clone(&self) -> Self {
         Self {
@@ -61,15 +71,19 @@ impl<D: Decider> States<D> {
 
     /// The state of `stream`, at most [`Self::AGE_MAX`] old.
     pub async fn recent(&self, stream: &StreamName) -> Result<Arc<D::State>, Failure> {
-        match self.cache.get(stream).await {
-            Some(kept) if self.clock.now() - kept.read_at < Self::AGE_MAX => Ok(kept.state),
-            kept => self.read_on(stream, kept).await,
+        let (kept, is_fresh) = self.kept(stream).await?;
+        if is_fresh || self.clock.now() - kept.read_at < Self::AGE_MAX {
+            return Ok(kept.state);
         }
+        self.read_on(stream, kept).await
     }
 
     /// The state of `stream` with everything that was appended before this call.
     pub async fn current(&self, stream: &StreamName) -> Result<Arc<D::State>, Failure> {
-        let kept = self.cache.get(stream).await;
+        let (kept, is_fresh) = self.kept(stream).await?;
+        if is_fresh {
+            return Ok(kept.state);
+        }
         self.read_on(stream, kept).await
     }
 
@@ -78,16 +92,34 @@ impl<D: Decider> States<D> {
         self.cache.invalidate(stream).await;
     }
 
-    async fn read_on(
-        &self,
-        stream: &StreamName,
-        kept: Option<Kept<D>>,
-    ) -> Result<Arc<D::State>, Failure> {
-        let read_at = self.clock.now();
-        let (mut state, mut version) = match kept {
-            Some(kept) => (kept.state, kept.version),
-            None => (Arc::new(D::State::default()), Version::ZERO),
+    /// What is kept of `stream`, and whether this call has read it just now. Of many who ask for a
+    /// stream of which nothing is kept one reads it, as it may be long, and the others wait.
+    async fn kept(&self, stream: &StreamName) -> Result<(Kept<D>, bool), Failure> {
+        let mut is_fresh = false;
+        let read = async {
+            is_fresh = true;
+            self.read(stream, Kept::default()).await
         };
+        let kept = self.cache.try_get_with_by_ref(stream, read).await;
+        let kept = kept.map_err(Arc::unwrap_or_clone)?;
+        Ok((kept, is_fresh))
+    }
+
+    async fn read_on(&self, stream: &StreamName, kept: Kept<D>) -> Result<Arc<D::State>, Failure> {
+        let kept = self.read(stream, kept).await?;
+        let state = Arc::clone(&kept.state);
+        self.cache.insert(stream.clone(), kept).await;
+        Ok(state)
+    }
+
+    /// `kept` with what was appended since.
+    async fn read(&self, stream: &StreamName, kept: Kept<D>) -> Result<Kept<D>, Failure> {
+        let read_at = self.clock.now();
+        let Kept {
+            mut state,
+            mut version,
+            ..
+        } = kept;
         loop {
             let events = self
                 .store
@@ -109,12 +141,97 @@ impl<D: Decider> States<D> {
                 break;
             }
         }
-        let kept = Kept {
-            state: Arc::clone(&state),
+        Ok(Kept {
+            state,
             version,
             read_at,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use domain::reservation::Reservation;
+    use domain::{Position, UserId};
+    use futures::future::join_all;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::event_store::{
+        AppendError, Appended, Expected, MemoryEventStore, NewEvent, RecordedEvent,
+    };
+
+    /// A log that is slow to read and counts who reads it from the start.
+    struct Slow {
+        inner: MemoryEventStore,
+        from_the_start: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl EventStore for Slow {
+        async fn append(
+            &self,
+            stream: &StreamName,
+            expected: Expected,
+            events: Vec<NewEvent>,
+        ) -> Result<Appended, AppendError> {
+            self.inner.append(stream, expected, events).await
+        }
+
+        async fn read_stream(
+            &self,
+            stream: &StreamName,
+            from: Version,
+            direction: Direction,
+            limit: usize,
+        ) -> Result<Vec<Arc<RecordedEvent>>, Failure> {
+            if from == Version(1) {
+                self.from_the_start.fetch_add(1, Ordering::SeqCst);
+            }
+            tokio::task::yield_now().await;
+            self.inner.read_stream(stream, from, direction, limit).await
+        }
+
+        async fn read_all(
+            &self,
+            after: Position,
+            limit: usize,
+        ) -> Result<Vec<Arc<RecordedEvent>>, Failure> {
+            self.inner.read_all(after, limit).await
+        }
+
+        fn head(&self) -> watch::Receiver<Position> {
+            self.inner.head()
+        }
+    }
+
+    #[tokio::test]
+    async fn of_many_who_ask_at_once_one_reads_the_stream_from_its_start() {
+        let clock = Clock::system();
+        let store = Arc::new(Slow {
+            inner: MemoryEventStore::new(clock.clone()),
+            from_the_start: AtomicUsize::default(),
+        });
+        let stream = StreamName::owner();
+        let user = UserId(uuid::Uuid::from_u128(7));
+        let claimed = NewEvent {
+            id: domain::EventId(user.0),
+            event_type: "claimed",
+            schema: 1,
+            data: serde_json::json!({ "user": user }).to_string().into(),
+            metadata: "{}".into(),
         };
-        self.cache.insert(stream.clone(), kept).await;
-        Ok(state)
+        let appended = store.append(&stream, Expected::NoStream, vec![claimed]);
+        appended.await.unwrap();
+        let port = Arc::clone(&store) as Arc<dyn EventStore>;
+        let states = States::<Reservation>::new(port, clock);
+        let asked = (0..50).map(|_| states.recent(&stream));
+        for state in join_all(asked).await {
+            assert_eq!(state.unwrap().holder, Some(user));
+        }
+        assert_eq!(store.from_the_start.load(Ordering::SeqCst), 1);
     }
 }

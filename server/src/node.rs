@@ -1,6 +1,5 @@
 //! The composition root: the one place that knows which adapters stand behind the ports.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -84,10 +83,18 @@ impl Node {
         let path = settings.data_dir.clone();
         let folder = blocking(move || DataFolder::open(&path)).await?;
         let clock = Clock::system();
-        let (secret_file, log) = (folder.keys().join("secret"), folder.log());
-        let secret = blocking(move || open_secret(&secret_file, &log)).await?;
         let (log, log_clock) = (folder.log(), clock.clone());
         let store = Arc::new(blocking(move || SqliteEventStore::open(&log, log_clock)).await?);
+        let is_new = *store.head().borrow() == Position::ZERO;
+        let secret_file = folder.keys().join("secret");
+        let secret = blocking(move || {
+            if is_new {
+                Secret::open(&secret_file)
+            } else {
+                Secret::read(&secret_file)
+            }
+        })
+        .await?;
         let snapshot_file = folder.snapshots();
         let snapshots = Arc::new(blocking(move || SqliteSnapshots::open(&snapshot_file)).await?);
         let database = match &settings.database_url {
@@ -242,20 +249,6 @@ pub(crate) enum ProjectingError {
     /// Their task panicked.
     #[error("the projector failed: {0}")]
     Task(#[from] tokio::task::JoinError),
-}
-
-/// Opens the secret, and makes one only for a log that is yet to be made: under another secret the
-/// handles and addresses in a log are nobody's.
-fn open_secret(path: &Path, log: &Path) -> Result<Secret, Failure> {
-    if log.exists() && !path.exists() {
-        let missing = format!(
-            "{} is missing though there is a log; put it back from the backup of the data folder, \
-             for without it nobody in the log can log in and handles could be claimed twice",
-            path.display()
-        );
-        return Err(Failure::internal("open the server's secret", missing));
-    }
-    Secret::open(path)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -187,7 +187,7 @@ pub(crate) async fn patch(
         (status = 403, body = Problem, content_type = "application/problem+json",
          description = "`role_too_low`"),
         (status = 404, body = Problem, content_type = "application/problem+json",
-         description = "`conversation_not_found`, also for those who are not in it; `no_such_member`"),
+         description = "`conversation_not_found`, also for those who are not in it"),
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "`direct_conversation`, `conversation_archived`, `owner_must_stay`, \
                         `owner_stays`, `conflict`"),

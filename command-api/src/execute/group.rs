@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use domain::{CommandId, Decider, Position, Version};
+use domain::{CommandId, Decider, Version};
 use infra::event_store::{Appended, NewEvent};
 use infra::failure::Failure;
 
@@ -112,14 +112,6 @@ impl<D: Decider> Plan<D> {
         })
     }
 
-    /// Whether the positions of single events must be asked for: one append tells only the last.
-    pub(super) fn commands_appending(&self) -> usize {
-        self.verdicts
-            .iter()
-            .filter(|verdict| matches!(verdict, Verdict::Appends { .. }))
-            .count()
-    }
-
     /// Whether an answer rests on the state, so that the state has to be the newest. Where there are
     /// events, their append proves it.
     pub(super) fn rests_on_state(&self) -> bool {
@@ -128,21 +120,19 @@ impl<D: Decider> Plan<D> {
             .any(|verdict| !matches!(verdict, Verdict::Firm(_)))
     }
 
-    /// Takes the appended events into `loaded` and answers all. `positions` knows the position of
-    /// every event of the append by its version; with one appending command it may be empty.
+    /// Takes the appended events, where there are any, into `loaded` and answers all.
     pub(super) fn commit(
         self,
         loaded: &mut Loaded<D>,
         group: Vec<Queued<D>>,
-        appended: Option<Appended>,
-        positions: &HashMap<Version, Position>,
+        appended: Option<&Appended>,
     ) {
-        let before = (loaded.version, loaded.position);
-        let last = appended.map_or(loaded.position, |appended| appended.position);
-        let position_of = |version: Version| match positions.get(&version) {
-            Some(position) => *position,
-            None if version == before.0 => before.1,
-            None => last,
+        let before = loaded.position;
+        // What is not of the append is at the version that the state was at before.
+        let position_of = |version: Version| {
+            appended
+                .and_then(|appended| appended.position_of(version))
+                .unwrap_or(before)
         };
         let mut outcomes: Vec<Outcome<D>> = Vec::with_capacity(self.verdicts.len());
         for (verdict, queued) in self.verdicts.into_iter().zip(&group) {
@@ -168,7 +158,7 @@ impl<D: Decider> Plan<D> {
             loaded.window.remember(queued.envelope.id(), remembered);
             outcomes.push(Ok(done));
         }
-        loaded.position = last;
+        loaded.position = appended.map_or(before, Appended::position);
         self.ahead.commit(loaded);
         for (queued, outcome) in group.into_iter().zip(outcomes) {
             queued.answer(outcome);
@@ -207,6 +197,16 @@ impl<D: Decider> Ahead<D> {
 
 impl<D: Decider> Queued<D> {
     pub(super) fn answer(self, outcome: Outcome<D>) {
+        match &outcome {
+            Ok(Done {
+                seq,
+                position,
+                changed,
+            }) => {
+                tracing::debug!(parent: &self.span, %seq, %position, changed, "carried out");
+            }
+            Err(error) => tracing::debug!(parent: &self.span, %error, "not carried out"),
+        }
         // First, so that whoever gets the answer finds the stream free to be dropped.
         drop(self.unanswered);
         // Whoever no longer waits learns it by a retry.

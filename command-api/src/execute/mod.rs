@@ -137,6 +137,8 @@ struct Queued<D: Decider> {
     command: D::Command,
     answer: oneshot::Sender<Outcome<D>>,
     unanswered: Unanswered,
+    /// From queueing to answering, inside the span of whoever asked.
+    span: tracing::Span,
 }
 
 /// Counts one command until it is dropped.
@@ -214,6 +216,13 @@ impl<D: Decider> Executor<D> {
         command: D::Command,
     ) -> Result<Submitted<D>, ExecuteError<D::Refusal>> {
         let (answer, submitted) = oneshot::channel();
+        let span = tracing::info_span!(
+            "command",
+            %stream,
+            id = %envelope.id(),
+            actor = %envelope.metadata().actor,
+            traceparent = envelope.metadata().traceparent,
+        );
         let mut streams = self.shared.streams.lock();
         if !streams.open {
             return Err(ExecuteError::Closing);
@@ -224,6 +233,7 @@ impl<D: Decider> Executor<D> {
             command,
             answer,
             unanswered: Unanswered::count(&active.unanswered),
+            span,
         };
         active
             .queue

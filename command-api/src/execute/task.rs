@@ -1,17 +1,16 @@
 //! The task of one active stream.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use domain::{Decider, Position, StreamName, Version};
-use infra::event_store::{AppendError, Appended, Direction, Expected};
+use domain::{Decider, StreamName, Version};
+use infra::event_store::{AppendError, Appended, Expected};
 use infra::failure::{Failure, FailureSort};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::group::Plan;
 use super::load::Loaded;
-use super::{Done, ExecuteError, GROUP_MAX, Queued, Shared};
+use super::{ExecuteError, GROUP_MAX, Queued, Shared};
 
 /// How often a group is decided because others wrote in between; then its commands are answered
 /// [`ExecuteError::Conflict`].
@@ -38,7 +37,7 @@ enum Attempt<D: Decider> {
     Answered,
     /// Others wrote to the stream.
     Conflict(Plan<D>),
-    /// The store cannot take these events together, or took some of them before.
+    /// The store cannot take these events together.
     Inseparable(Plan<D>, Failure),
     /// The store failed.
     Failed(Option<Plan<D>>, Failure),
@@ -151,7 +150,7 @@ impl<D: Decider> StreamTask<D> {
         if is_kept && plan.rests_on_state() {
             self.confirm(loaded, plan, group).await
         } else {
-            self.answer(loaded, plan, group, None, &HashMap::new())
+            self.answer(loaded, plan, group, None)
         }
     }
 
@@ -164,9 +163,7 @@ impl<D: Decider> StreamTask<D> {
         let version = loaded.version;
         let store = &*self.shared.store;
         match loaded.catch_up(store, &self.stream).await {
-            Ok(()) if loaded.version == version => {
-                self.answer(loaded, plan, group, None, &HashMap::new())
-            }
+            Ok(()) if loaded.version == version => self.answer(loaded, plan, group, None),
             Ok(()) => {
                 self.loaded = Some(loaded);
                 Attempt::Conflict(plan)
@@ -185,19 +182,7 @@ impl<D: Decider> StreamTask<D> {
         let events = std::mem::take(&mut plan.events);
         let store = &*self.shared.store;
         match store.append(&self.stream, expected, events).await {
-            Ok(appended) if appended.first_version != loaded.version.next() => {
-                // The store knew these events from long ago.
-                if group.len() > 1 {
-                    let known = Failure::internal("append", "some of it was appended before");
-                    return Attempt::Inseparable(plan, known);
-                }
-                answer_known(std::mem::take(group), appended);
-                Attempt::Answered
-            }
-            Ok(appended) => match self.positions(&plan, appended).await {
-                Ok(positions) => self.answer(loaded, plan, group, Some(appended), &positions),
-                Err(failure) => Attempt::Failed(Some(plan), failure),
-            },
+            Ok(appended) => self.answer(loaded, plan, group, Some(&appended)),
             Err(AppendError::Conflict { .. }) => match loaded.catch_up(store, &self.stream).await {
                 Ok(()) => {
                     self.loaded = Some(loaded);
@@ -224,10 +209,9 @@ impl<D: Decider> StreamTask<D> {
         mut loaded: Loaded<D>,
         plan: Plan<D>,
         group: &mut Vec<Queued<D>>,
-        appended: Option<Appended>,
-        positions: &HashMap<Version, Position>,
+        appended: Option<&Appended>,
     ) -> Attempt<D> {
-        plan.commit(&mut loaded, std::mem::take(group), appended, positions);
+        plan.commit(&mut loaded, std::mem::take(group), appended);
         self.loaded = Some(loaded);
         Attempt::Answered
     }
@@ -243,40 +227,6 @@ impl<D: Decider> StreamTask<D> {
             Loaded::load(store, snapshots, &shared.shape, &self.stream).await?;
         self.snapshot_at = snapshot_at;
         Ok(loaded)
-    }
-
-    /// The positions of the events just appended. The store tells the last; where several commands
-    /// share an append, each needs its own, now and after a restart.
-    async fn positions(
-        &self,
-        plan: &Plan<D>,
-        appended: Appended,
-    ) -> Result<HashMap<Version, Position>, Failure> {
-        if plan.commands_appending() < 2 {
-            return Ok(HashMap::new());
-        }
-        let count = appended.last_version.0 - appended.first_version.0 + 1;
-        let limit = usize::try_from(count).unwrap_or(usize::MAX);
-        let events = self
-            .shared
-            .store
-            .read_stream(
-                &self.stream,
-                appended.first_version,
-                Direction::Forward,
-                limit,
-            )
-            .await?;
-        if events.len() != limit {
-            return Err(Failure::unavailable(
-                "read what was just appended",
-                "some of it is missing",
-            ));
-        }
-        Ok(events
-            .iter()
-            .map(|event| (event.version, event.position))
-            .collect())
     }
 
     /// Has a snapshot written, where one is due and there is a free place for it. Nobody waits.
@@ -306,18 +256,6 @@ impl<D: Decider> StreamTask<D> {
             }
             drop(place);
         });
-    }
-}
-
-/// Answers a group of one whose events the store knew already, from too long ago to be remembered
-/// here.
-fn answer_known<D: Decider>(group: Vec<Queued<D>>, appended: Appended) {
-    for queued in group {
-        queued.answer(Ok(Done {
-            seq: appended.first_version,
-            position: appended.position,
-            changed: true,
-        }));
     }
 }
 

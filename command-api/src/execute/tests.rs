@@ -257,6 +257,11 @@ async fn what_is_queued_is_appended_together_and_answered_in_order() {
         3,
         "one append for the hundred"
     );
+    assert_eq!(
+        store.reads.load(Ordering::SeqCst),
+        1,
+        "only to load the stream"
+    );
 }
 
 #[tokio::test]

@@ -479,7 +479,7 @@ pub(crate) async fn append(
     let event = NewEvent::encode(&event, &metadata, 0).unwrap();
     let appended = store.append(stream, Expected::Any, vec![event]).await;
     let appended = appended.unwrap();
-    (appended.last_version, appended.position)
+    (appended.last_version(), appended.position())
 }
 
 fn metadata_of(actor: Actor) -> Metadata {

@@ -15,7 +15,7 @@ pub struct Caller {
     pub session: SessionId,
     /// What they may do on the whole server.
     pub system_roles: BTreeSet<SystemRole>,
-    /// When the login ends by itself.
+    /// When the token or the login ends by itself, whichever comes first.
     pub expires_at: DateTime<Utc>,
 }
 

@@ -72,7 +72,9 @@ impl Guard {
             session = self.sessions.current(&stream).await?;
         }
         let expires_at = match *session {
-            session::State::Open { user, expires_at } if user == claims.sub => expires_at,
+            session::State::Open { user, expires_at } if user == claims.sub => {
+                expires_at.min(claims.expires_at())
+            }
             _ => return Err(TokenRefused::SessionEnded.into()),
         };
         if expires_at <= self.clock.now() {
@@ -126,5 +128,76 @@ impl Guard {
     /// Signs and serves the keys.
     pub const fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use domain::session::{Opened, SessionEvent};
+    use domain::user::{Registered, UserEvent};
+    use domain::values::{DisplayName, Handle};
+    use domain::{Actor, CommandId, Event, Metadata, Personal};
+
+    use super::*;
+    use crate::clock::fresh_id;
+    use crate::event_store::{Expected, MemoryEventStore, NewEvent};
+    use crate::keys::Secret;
+
+    async fn append(store: &Arc<dyn EventStore>, stream: &StreamName, event: Event) {
+        let metadata = Metadata {
+            actor: Actor::System,
+            command_id: CommandId(fresh_id()),
+            command_hash: String::new(),
+            correlation_id: None,
+            causation_id: None,
+            traceparent: None,
+            occurred_at: None,
+        };
+        let event = NewEvent::encode(&event, &metadata, 0).unwrap();
+        let appended = store.append(stream, Expected::Any, vec![event]).await;
+        appended.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_caller_lasts_as_long_as_the_token_and_no_longer_than_the_session() {
+        let clock = Clock::fixed(Clock::system().now());
+        let now = clock.now();
+        let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(clock.clone()));
+        let tokens = Tokens::new(&Secret::new([1; 32])).unwrap();
+        let guard = Guard::new(tokens, &store, &clock);
+        let (user, session) = (UserId(fresh_id()), SessionId(fresh_id()));
+        let registered = Registered {
+            email: None,
+            display_name: Personal::new(user, DisplayName::parse("Alice").unwrap()),
+            handle: Handle::parse("alice").unwrap(),
+            imported_from: None,
+        };
+        let registered = UserEvent::Registered(registered).into();
+        append(&store, &StreamName::user(user), registered).await;
+        let opened = Opened {
+            user,
+            expires_at: now + TimeDelta::hours(2),
+            device: None,
+            address: None,
+        };
+        let opened = SessionEvent::Opened(opened).into();
+        append(&store, &StreamName::session(session), opened).await;
+        let token = |lasts| {
+            let tokens = guard.tokens();
+            tokens.sign(user, session, now, now + lasts).unwrap()
+        };
+        let short = token(TimeDelta::minutes(1));
+        let caller = guard.caller(&short).await.unwrap();
+        let left = caller.expires_at - now;
+        assert!(left > TimeDelta::seconds(58) && left <= TimeDelta::minutes(1));
+        let long = token(TimeDelta::hours(9));
+        let caller = guard.caller(&long).await.unwrap();
+        assert_eq!(caller.expires_at, now + TimeDelta::hours(2));
+
+        clock.set(now + TimeDelta::minutes(1));
+        let refused = guard.caller(&short).await.unwrap_err();
+        assert!(matches!(refused, NotLetIn::Token(TokenRefused::Expired)));
+        guard.caller(&long).await.unwrap();
     }
 }

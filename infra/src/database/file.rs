@@ -12,6 +12,7 @@ use sqlx::sqlite::{
 };
 
 use crate::clock::Clock;
+use crate::data_folder::make_private;
 use crate::database::{ACQUIRE_MAX, DatabaseError, Fault};
 
 /// Readers at the same time; more wait.
@@ -49,6 +50,7 @@ pub(super) async fn open(path: &Path) -> Result<(SqlitePool, SqlitePool), Databa
 
 async fn open_checked(path: &Path) -> Result<(SqlitePool, SqlitePool), DatabaseError> {
     check_header(path)?;
+    make_private(path).map_err(|error| DatabaseError::file("make the read database", error))?;
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(ACQUIRE_MAX * 12)

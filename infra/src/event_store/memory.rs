@@ -103,11 +103,10 @@ impl EventStore for MemoryEventStore {
         let mut log = self.log.lock();
         let actual = Version(log.streams.get(stream).map_or(0, Vec::len) as u64);
         if let Some(start) = log.retried(stream, expected, &events) {
-            let last = &log.streams[stream][start + events.len() - 1];
+            let there = &log.streams[stream][start..start + events.len()];
             return Ok(Appended {
                 first_version: Version(start as u64 + 1),
-                last_version: last.version,
-                position: last.position,
+                positions: there.iter().map(|event| event.position).collect(),
             });
         }
         let as_expected = match expected {
@@ -119,13 +118,14 @@ impl EventStore for MemoryEventStore {
             return Err(AppendError::Conflict { actual });
         }
         let recorded_at = self.clock.now();
-        let mut last_version = actual;
-        for event in events {
-            last_version = last_version.next();
+        let mut positions = Vec::with_capacity(events.len());
+        for (index, event) in events.into_iter().enumerate() {
+            let position = Position(log.all.len() as u64 + 1);
+            positions.push(position);
             let recorded = Arc::new(RecordedEvent {
-                position: Position(log.all.len() as u64 + 1),
+                position,
                 stream: stream.clone(),
-                version: last_version,
+                version: actual.plus(index + 1),
                 id: event.id,
                 event_type: event.event_type.into(),
                 schema: event.schema,
@@ -148,8 +148,7 @@ impl EventStore for MemoryEventStore {
         });
         Ok(Appended {
             first_version: actual.next(),
-            last_version,
-            position,
+            positions,
         })
     }
 

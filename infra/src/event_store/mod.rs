@@ -95,14 +95,30 @@ pub enum Expected {
 }
 
 /// Where appended events ended up. The same for a retry of the same append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// Version of the first event of the batch.
+    /// Version of the first event of the batch; the others follow without gaps.
     pub first_version: Version,
-    /// Version of the last.
-    pub last_version: Version,
-    /// Position of the last.
-    pub position: Position,
+    /// Positions of all events of the batch, in order; a batch has at least one.
+    pub positions: Vec<Position>,
+}
+
+impl Appended {
+    /// Version of the last event of the batch.
+    pub fn last_version(&self) -> Version {
+        Version(self.first_version.0 + self.positions.len().saturating_sub(1) as u64)
+    }
+
+    /// Position of the last event of the batch.
+    pub fn position(&self) -> Position {
+        self.positions.last().copied().unwrap_or_default()
+    }
+
+    /// Position of the event at `version`, if it is of the batch.
+    pub fn position_of(&self, version: Version) -> Option<Position> {
+        let index = version.0.checked_sub(self.first_version.0)?;
+        self.positions.get(usize::try_from(index).ok()?).copied()
+    }
 }
 
 /// Why nothing was appended.

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::{Digest as _, Sha256};
 
+use crate::data_folder::make_private;
 use crate::failure::Failure;
 use crate::snapshots::{Snapshot, Snapshots};
 
@@ -33,11 +34,14 @@ pub struct SqliteSnapshots(Arc<Mutex<Connection>>);
 impl SqliteSnapshots {
     /// Opens the file at `path`; makes it where there is none. Blocks on the disk.
     pub fn open(path: &Path) -> Result<Self, Failure> {
+        let failed = |error| Failure::internal("open the snapshots", error);
+        make_private(path).map_err(failed)?;
         let connection = match open(path) {
             Ok(connection) => connection,
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "the snapshots are replaced by none");
                 remove(path)?;
+                make_private(path).map_err(failed)?;
                 open(path).map_err(|e| Failure::internal("open the snapshots", e))?
             }
         };

@@ -122,7 +122,7 @@ impl Log {
             .append(&stream, Expected::Any, vec![event])
             .await
             .unwrap()
-            .last_version
+            .last_version()
     }
 
     /// The conversation `id`, to be spoken in.

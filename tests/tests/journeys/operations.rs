@@ -89,6 +89,7 @@ async fn a_data_folder_is_used_by_one_process() {
 #[tokio::test]
 async fn a_log_without_its_secret_is_not_opened() {
     let mut server = ServerProcess::start(PROGRAM).await;
+    Person::register(server.url(), "bob").await;
     server.stop().await;
     let secret = server.data_dir().join("keys/secret");
     let kept = std::fs::read(&secret).expect("a secret");
@@ -101,7 +102,7 @@ async fn a_log_without_its_secret_is_not_opened() {
         .expect("it runs");
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("keys/secret is missing"), "{said}");
+    assert!(said.contains("keys/secret: it is missing"), "{said}");
     std::fs::write(&secret, kept).expect("it can be put back");
     server.start_again().await;
 }

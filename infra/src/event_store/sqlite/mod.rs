@@ -83,8 +83,9 @@ impl SqliteEventStore {
     }
 
     /// Takes no more appends, finishes those that were taken, ends the writer and closes the file.
-    /// Subscriptions end once they have yielded everything. Dropping the store does the same, but
-    /// blocks the thread meanwhile.
+    /// Reads of the file are refused from the start, so that a subscription that is far behind ends
+    /// before it has yielded everything. Dropping the store does the same, but blocks the thread
+    /// meanwhile.
     pub async fn close(&self) {
         let Some(writer) = self.stop() else {
             return;

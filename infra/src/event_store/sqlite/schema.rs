@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use crate::data_folder::make_private;
 use crate::failure::Failure;
 
 /// Marks the file as a log of ours: "VLOG".
@@ -74,9 +75,8 @@ pub(super) fn failure(what: &'static str, error: rusqlite::Error) -> Failure {
 /// Opens the file for the one writer; makes it where there is none.
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, Failure> {
     let failed = |error| failure("open the log", error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    make_private(path).map_err(|error| Failure::internal("open the log", error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     configure(&connection, WRITER_CACHE_KIB_MAX).map_err(failed)?;
     prepare(&mut connection, path)?;
@@ -169,6 +169,19 @@ pub(super) fn from_sql(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Resu
 mod tests {
     use super::{SCHEMA_VERSION, open_for_writing};
     use rusqlite::Connection;
+
+    #[test]
+    fn a_log_is_readable_by_nobody_else_whatever_the_folder_allows() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let open_to_all = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), open_to_all).unwrap();
+        let _log = open_for_writing(&folder.path().join("log.db")).unwrap();
+        for name in ["log.db", "log.db-wal", "log.db-shm"] {
+            let file = std::fs::metadata(folder.path().join(name)).unwrap();
+            assert_eq!(file.permissions().mode() & 0o777, 0o600, "{name}");
+        }
+    }
 
     #[test]
     fn a_newer_log_and_a_foreign_file_are_refused_by_name() {

@@ -184,13 +184,19 @@ impl Writer {
         let written = self.write(group);
         if written.is_err() {
             self.log = None;
-            if !self.connection.is_autocommit()
-                && let Err(error) = self.connection.execute_batch("ROLLBACK")
-            {
+            if let Err(error) = self.roll_back() {
                 tracing::error!(%error, "the log's transaction could not be rolled back");
             }
         }
         written
+    }
+
+    /// Ends a transaction that is still open.
+    fn roll_back(&self) -> rusqlite::Result<()> {
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.connection.execute_batch("ROLLBACK")
     }
 
     fn write(
@@ -241,6 +247,8 @@ impl Writer {
     /// Reads the log again after a failure. Should the failed group be in it after all, those who
     /// follow the log hear of it now.
     fn recover(&self) -> rusqlite::Result<Log> {
+        // Within a transaction this would read, and reveal, what is not committed.
+        self.roll_back()?;
         let log = Log::read(&self.connection, Arc::clone(&self.unindexed))?;
         let moved = log.head != *self.head.borrow();
         if moved {
@@ -310,12 +318,10 @@ impl Log {
             Some((stream_id, _)) => stream_id,
             None => self.create(file, stream)?,
         };
-        let last_version = actual.plus(events.len());
-        self.insert(file, (stream, stream_id), actual, events, now)?;
+        let positions = self.insert(file, (stream, stream_id), actual, events, now)?;
         Ok(Ok(Appended {
             first_version: actual.next(),
-            last_version,
-            position: self.head,
+            positions,
         }))
     }
 
@@ -415,6 +421,7 @@ impl Log {
         Ok(())
     }
 
+    /// Writes `events` after the version `after`; returns their positions.
     fn insert(
         &mut self,
         file: &Connection,
@@ -422,13 +429,14 @@ impl Log {
         after: Version,
         events: Vec<NewEvent>,
         now: DateTime<Utc>,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<Vec<Position>> {
         // A clock that was set back does not make the log run backwards.
         self.recorded_at = self.recorded_at.max(now);
         let mut insert = file.prepare_cached(
             "INSERT INTO events (position, stream_id, version, id, type_id, schema, recorded_at, \
              metadata, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
+        let mut positions = Vec::with_capacity(events.len());
         let mut version = after;
         for event in events {
             version = version.next();
@@ -446,6 +454,7 @@ impl Log {
                 &event.data[..],
             ))?;
             self.head = position;
+            positions.push(position);
             self.streams.append(name, event.id);
             self.unindexed.push(stream_id, version, position);
             self.fresh.push(Arc::new(RecordedEvent {
@@ -460,7 +469,7 @@ impl Log {
                 recorded_at: self.recorded_at,
             }));
         }
-        Ok(())
+        Ok(positions)
     }
 
     /// The stored type and its number; there are as many as the program has event types.
@@ -497,10 +506,9 @@ impl Log {
                 .iter()
                 .zip(events)
                 .all(|((id, _), event)| *id == event.id);
-        Ok(there.last().filter(|_| same).map(|(_, position)| Appended {
+        Ok(same.then(|| Appended {
             first_version: Version(after + 1),
-            last_version,
-            position: *position,
+            positions: there.into_iter().map(|(_, position)| position).collect(),
         }))
     }
 

@@ -50,10 +50,8 @@ contract!(
 async fn what_was_appended_is_read_back_both_ways(mut subject: Subject) {
     let store = subject.store();
     let name = stream("conversation-a");
-    store
-        .append(&name, Expected::NoStream, events(0..10))
-        .await
-        .unwrap();
+    let ours = store.append(&name, Expected::NoStream, events(0..10)).await;
+    let ours = ours.unwrap();
     store
         .append(&stream("conversation-b"), Expected::Any, events(10..13))
         .await
@@ -72,6 +70,7 @@ async fn what_was_appended_is_read_back_both_ways(mut subject: Subject) {
         assert_eq!(versions, [3, 4, 5, 6]);
         for recorded in &forward {
             let appended = event(recorded.version.0 - 1);
+            assert_eq!(Some(recorded.position), ours.position_of(recorded.version));
             assert_eq!(recorded.stream, name);
             assert_eq!(recorded.id, appended.id);
             assert_eq!(&*recorded.event_type, appended.event_type);
@@ -280,10 +279,10 @@ async fn positions_are_revealed_in_order(subject: Subject) {
                 let batch = events([writer * 1_000 + number]);
                 let done = store.append(&name, Expected::Any, batch).await.unwrap();
                 // What was acknowledged is visible at once, and so is all before it.
-                assert!(*store.head().borrow() >= done.position);
-                let before = Position(done.position.0 - 1);
+                assert!(*store.head().borrow() >= done.position());
+                let before = Position(done.position().0 - 1);
                 let found = store.read_all(before, 1).await.unwrap();
-                assert_eq!(found[0].position, done.position);
+                assert_eq!(found[0].position, done.position());
                 appended.fetch_add(1, Ordering::Relaxed);
             }
         });

@@ -157,11 +157,11 @@ impl Told {
                 };
                 self.attempts.insert(attempt.first, attempt);
             }
-            ["ack", first, first_version, last_version, position] => {
+            ["ack", first, first_version, positions] => {
+                let positions = positions.split(',').map(|word| Position(number(word)));
                 let appended = Appended {
                     first_version: Version(number(first_version)),
-                    last_version: Version(number(last_version)),
-                    position: Position(number(position)),
+                    positions: positions.collect(),
                 };
                 self.acknowledged.insert(number(first), Some(appended));
             }
@@ -204,9 +204,8 @@ fn verify(log: &[Arc<RecordedEvent>], told: &Told) -> Result<(), String> {
             let Some(appended) = appended else {
                 continue;
             };
-            let last = event.version == appended.last_version;
             if event.version != appended.first_version.plus(index)
-                || last != (event.position == appended.position)
+                || appended.positions.get(index) != Some(&event.position)
                 || event.stream.as_str() != attempt.stream
             {
                 return Err(format!(
@@ -317,10 +316,10 @@ async fn append_and_tell(store: &SqliteEventStore, attempt: &Attempt, tells: Tel
         .append(&stream(name), expected_of(attempt), batch)
         .await
     {
-        Ok(done) if tells == Tells::Afterwards => println!(
-            "ack {first} {} {} {}",
-            done.first_version, done.last_version, done.position
-        ),
+        Ok(done) if tells == Tells::Afterwards => {
+            let positions: Vec<_> = done.positions.iter().map(Position::to_string).collect();
+            println!("ack {first} {} {}", done.first_version, positions.join(","));
+        }
         Ok(_) => {}
         Err(AppendError::Conflict { .. }) => println!("conflict {first}"),
         Err(error) => panic!("{error}"),

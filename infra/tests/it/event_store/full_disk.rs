@@ -156,8 +156,8 @@ async fn check(store: &dyn EventStore, acknowledged: &[Appended]) {
     assert_eq!(log.len(), acknowledged.len());
     for (number, (event, appended)) in (0..).zip(log.iter().zip(acknowledged)) {
         assert_eq!(event.id, large_event(number).id);
-        assert_eq!(event.position, appended.position);
-        assert_eq!(event.version, appended.last_version);
+        assert_eq!(event.position, appended.position());
+        assert_eq!(event.version, appended.last_version());
         let name = stream_of(number);
         let again = store.read_stream(&name, event.version, Direction::Forward, 1);
         assert_eq!(again.await.unwrap()[0], *event);

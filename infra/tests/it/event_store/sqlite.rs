@@ -53,7 +53,7 @@ async fn an_append_for_which_there_is_no_room_in_the_queue_is_refused() {
         store.append(&large_name, Expected::NoStream, large.collect()),
         store.append(&name, Expected::NoStream, events([100])),
     );
-    assert_eq!(written.unwrap().last_version, Version(64));
+    assert_eq!(written.unwrap().last_version(), Version(64));
     match refused {
         Err(AppendError::Failure(failure)) => assert_unavailable(&failure),
         other => panic!("the queue has no bound: {other:?}"),
@@ -102,7 +102,7 @@ async fn a_closed_store_finishes_what_it_took_and_says_that_it_is_closed() {
         store.append(&name, Expected::NoStream, batch),
         store.close()
     );
-    assert_eq!(taken.unwrap().last_version, Version(5));
+    assert_eq!(taken.unwrap().last_version(), Version(5));
 
     assert!(matches!(
         subscription.next().await.unwrap(),
@@ -142,7 +142,7 @@ async fn every_stream_is_whole_while_its_index_lags_and_after_a_crash_at_any_mom
         let reader = tokio::spawn(async move { read_the_end(&*reading, number).await });
         let appended = store.append(&name, Expected::Any, batch).await.unwrap();
         let last = version_of(&*store, &name).await.unwrap();
-        assert_eq!(last, appended.last_version);
+        assert_eq!(last, appended.last_version());
         reader.await.unwrap();
         if number % 300 == 299 {
             check_a_copy(folder.path()).await;
