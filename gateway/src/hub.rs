@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::entry::{Entry, MembersChange};
 use crate::frames::Close;
 use crate::limits::Limits;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Marked};
 use crate::ring::{Collected, Ring};
 use crate::signals::Presences;
 
@@ -61,6 +61,22 @@ impl<K: Hash, V> Sharded<K, V> {
 struct Followed {
     followers: Vec<Arc<Mailbox>>,
     ring: Ring,
+}
+
+impl Followed {
+    fn after(position: Position) -> Self {
+        Self {
+            followers: Vec::new(),
+            ring: Ring::after(position),
+        }
+    }
+
+    fn add(&mut self, mailbox: &Arc<Mailbox>) {
+        let is_there = |other: &Arc<Mailbox>| Arc::ptr_eq(other, mailbox);
+        if !self.followers.iter().any(is_there) {
+            self.followers.push(Arc::clone(mailbox));
+        }
+    }
 }
 
 /// See the module.
@@ -155,30 +171,12 @@ impl Hub {
 
     /// Makes a connection hear of `conversation`, from the end of the current batch at the latest.
     pub(crate) fn follow(&self, conversation: ConversationId, mailbox: &Arc<Mailbox>) {
-        self.follow_after(conversation, mailbox, None);
-    }
-
-    fn follow_after(
-        &self,
-        conversation: ConversationId,
-        mailbox: &Arc<Mailbox>,
-        after: Option<Position>,
-    ) {
-        let mut conversations = self.conversations.part(&conversation);
-        let followed = conversations
+        self.conversations
+            .part(&conversation)
             .entry(conversation)
-            .or_insert_with(|| Followed {
-                followers: Vec::new(),
-                // Read under the lock: the hub's task needs it for every event that comes after.
-                ring: Ring::after(after.unwrap_or_else(|| self.seen())),
-            });
-        if !followed
-            .followers
-            .iter()
-            .any(|other| Arc::ptr_eq(other, mailbox))
-        {
-            followed.followers.push(Arc::clone(mailbox));
-        }
+            // Read under the lock: the hub's task needs it for every event that comes after.
+            .or_insert_with(|| Followed::after(self.seen()))
+            .add(mailbox);
     }
 
     /// Makes a connection hear of `conversation` no more. Its ring goes with its last follower.
@@ -215,7 +213,7 @@ impl Hub {
     }
 
     /// Calls `tell` for each connection that follows `conversation`, unless there are more than
-    /// `at_most`.
+    /// `at_most`. Auditors who only look do not hear it.
     pub(crate) fn each_follower(
         &self,
         conversation: ConversationId,
@@ -227,7 +225,10 @@ impl Hub {
             return;
         };
         if followed.followers.len() <= at_most {
-            followed.followers.iter().for_each(&mut tell);
+            let members = followed.followers.iter();
+            members
+                .filter(|follower| !follower.looks_at(conversation))
+                .for_each(&mut tell);
         }
     }
 
@@ -271,15 +272,30 @@ impl Hub {
         let Some(entry) = Entry::encode(recorded).map(Arc::new) else {
             return;
         };
+        let mut newcomers: Vec<Arc<Mailbox>> = Vec::new();
         if let MembersChange::In(users) = &entry.change {
             for user in users {
-                let here = self.users.part(user).get(user).cloned().unwrap_or_default();
-                for mailbox in here {
-                    self.follow_after(conversation, &mailbox, Some(before));
-                }
+                newcomers.extend(
+                    self.users
+                        .part(user)
+                        .get(user)
+                        .into_iter()
+                        .flatten()
+                        .cloned(),
+                );
             }
         }
+        // Following, the event and the mark are one step: a connection that stops following comes
+        // before it, and follows again, or after it, and finds the mark.
         let mut conversations = self.conversations.part(&conversation);
+        if !newcomers.is_empty() {
+            let followed = conversations
+                .entry(conversation)
+                .or_insert_with(|| Followed::after(before));
+            for mailbox in &newcomers {
+                followed.add(mailbox);
+            }
+        }
         let Some(followed) = conversations.get_mut(&conversation) else {
             return;
         };
@@ -289,10 +305,18 @@ impl Hub {
             self.limits.ring_entries_max,
             self.limits.ring_bytes_max,
         );
-        for follower in &followed.followers {
-            if follower.mark(conversation) {
-                touched.push(Arc::clone(follower));
-            }
+        followed
+            .followers
+            .retain(|follower| match follower.mark(conversation) {
+                Marked::New => {
+                    touched.push(Arc::clone(follower));
+                    true
+                }
+                Marked::Already => true,
+                Marked::Gone => false,
+            });
+        if followed.followers.is_empty() {
+            conversations.remove(&conversation);
         }
         drop(conversations);
         kept.bytes += bytes;
@@ -374,6 +398,10 @@ impl Drop for Registration {
         self.hub.registered.fetch_sub(1, Ordering::Relaxed);
         remove(&self.hub.users, &self.mailbox.user, &self.mailbox);
         remove(&self.hub.logins, &self.mailbox.session, &self.mailbox);
+        // The hub may have made it follow conversations that it never came to look at.
+        for conversation in self.mailbox.leave() {
+            self.hub.unfollow(conversation, &self.mailbox);
+        }
     }
 }
 
@@ -408,5 +436,108 @@ async fn follow(hub: std::sync::Weak<Hub>, mut subscription: Subscription) {
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::conversation::{
+        ConversationEvent, HistoryVisibility, Kind, MemberRole, Role, Started,
+    };
+    use domain::{
+        Actor, CommandId, ConversationId, Metadata, Position, SessionId, StreamName, UserId,
+    };
+    use infra::clock::{Clock, fresh_id};
+    use infra::event_store::{EventStore, Expected, MemoryEventStore, NewEvent, RecordedEvent};
+
+    use super::{Hub, Kept, Registration};
+    use crate::limits::Limits;
+    use crate::mailbox::Mailbox;
+
+    /// A hub over a log of its own, whose events are only those that a test hands it.
+    fn hub() -> Arc<Hub> {
+        let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(Clock::system()));
+        Hub::start(&store, Limits::default())
+    }
+
+    fn connection(hub: &Arc<Hub>, user: UserId) -> Registration {
+        hub.register(Arc::new(Mailbox::new(user, SessionId(fresh_id()))))
+    }
+
+    /// The start of a conversation with `user`.
+    async fn started(conversation: ConversationId, user: UserId) -> Arc<RecordedEvent> {
+        let event = ConversationEvent::Started(Started {
+            kind: Kind::Group,
+            title: None,
+            creator: Some(user),
+            members: vec![MemberRole {
+                user,
+                role: Role::Member,
+            }],
+            history_visibility: HistoryVisibility::Joined,
+        });
+        let metadata = Metadata {
+            actor: Actor::User(user),
+            command_id: CommandId(fresh_id()),
+            command_hash: String::from("0123456789abcdef0123456789abcdef"),
+            correlation_id: None,
+            causation_id: None,
+            traceparent: None,
+            occurred_at: None,
+        };
+        let store = MemoryEventStore::new(Clock::system());
+        let stream = StreamName::conversation(conversation);
+        let event = NewEvent::encode(&event.into(), &metadata, 0).unwrap();
+        store
+            .append(&stream, Expected::NoStream, vec![event])
+            .await
+            .unwrap();
+        let mut log = store.read_all(Position::ZERO, 1).await.unwrap();
+        log.pop().unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_is_taken_in_follows_until_the_connection_ends() {
+        let hub = hub();
+        let (user, conversation) = (UserId(fresh_id()), ConversationId(fresh_id()));
+        let first = connection(&hub, user);
+        let second = connection(&hub, user);
+        hub.work(&[started(conversation, user).await], &mut Kept::default());
+        assert!(first.mailbox().has_dirty() && second.mailbox().has_dirty());
+        // It ends before it has looked at what it was told.
+        drop(first);
+        assert!(hub.is_followed(conversation));
+        drop(second);
+        assert!(!hub.is_followed(conversation), "a ring for nobody");
+    }
+
+    #[tokio::test]
+    async fn who_stopped_following_a_moment_ago_is_told_of_being_taken_in() {
+        let hub = hub();
+        let (user, conversation) = (UserId(fresh_id()), ConversationId(fresh_id()));
+        let connection = connection(&hub, user);
+        let mailbox = connection.mailbox();
+        hub.follow(conversation, mailbox);
+        hub.unfollow(conversation, mailbox);
+        hub.work(&[started(conversation, user).await], &mut Kept::default());
+        assert!(mailbox.take_dirty().contains(&conversation));
+        let mut found = Vec::new();
+        let collected = hub.collect(conversation, Position::ZERO, Position(1), 9, &mut found);
+        assert!(!collected.fell_off && found.len() == 1, "{collected:?}");
+    }
+
+    #[tokio::test]
+    async fn one_that_has_ended_is_followed_by_nobody() {
+        let hub = hub();
+        let (user, conversation) = (UserId(fresh_id()), ConversationId(fresh_id()));
+        let connection = connection(&hub, user);
+        let mailbox = Arc::clone(connection.mailbox());
+        drop(connection);
+        // As where the hub had found the connection just before it ended.
+        hub.follow(conversation, &mailbox);
+        hub.work(&[started(conversation, user).await], &mut Kept::default());
+        assert!(!hub.is_followed(conversation));
     }
 }
