@@ -442,19 +442,36 @@ async fn follow(hub: std::sync::Weak<Hub>, mut subscription: Subscription) {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::task::Poll;
 
+    use async_trait::async_trait;
+    use axum::http::StatusCode;
     use domain::conversation::{
-        ConversationEvent, HistoryVisibility, Kind, MemberRole, Role, Started,
+        ConversationEvent, HistoryVisibility, Kind, MemberLeft, MemberRole, Role, Started,
     };
+    use domain::session::{Opened, SessionEvent};
+    use domain::user::{Registered, UserEvent};
+    use domain::values::{DisplayName, Handle};
     use domain::{
-        Actor, CommandId, ConversationId, Metadata, Position, SessionId, StreamName, UserId,
+        Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, SessionId,
+        StreamName, UserId,
     };
+    use futures::poll;
+    use infra::auth::{Caller, Guard, Tokens};
     use infra::clock::{Clock, fresh_id};
+    use infra::commands::{Accepted, CommandDoor, FrameCommand};
     use infra::event_store::{EventStore, Expected, MemoryEventStore, NewEvent, RecordedEvent};
+    use infra::keys::Secret;
+    use infra::problem::Problem;
 
     use super::{Hub, Kept, Registration};
+    use crate::entry::Outgoing;
+    use crate::feed::{Ended, admit};
+    use crate::gateway::{Gateway, Parts};
     use crate::limits::Limits;
     use crate::mailbox::Mailbox;
+    use crate::memberships::LogMemberships;
 
     /// A hub over a log of its own, whose events are only those that a test hands it.
     fn hub() -> Arc<Hub> {
@@ -466,20 +483,25 @@ mod tests {
         hub.register(Arc::new(Mailbox::new(user, SessionId(fresh_id()))))
     }
 
-    /// The start of a conversation with `user`.
-    async fn started(conversation: ConversationId, user: UserId) -> Arc<RecordedEvent> {
-        let event = ConversationEvent::Started(Started {
+    fn start_with(user: UserId) -> Event {
+        let members = vec![MemberRole {
+            user,
+            role: Role::Member,
+        }];
+        ConversationEvent::Started(Started {
             kind: Kind::Group,
             title: None,
             creator: Some(user),
-            members: vec![MemberRole {
-                user,
-                role: Role::Member,
-            }],
+            members,
             history_visibility: HistoryVisibility::Joined,
-        });
+        })
+        .into()
+    }
+
+    /// Appends an event to `store`.
+    async fn append(store: &MemoryEventStore, stream: &StreamName, event: Event) {
         let metadata = Metadata {
-            actor: Actor::User(user),
+            actor: Actor::Operator,
             command_id: CommandId(fresh_id()),
             command_hash: String::from("0123456789abcdef0123456789abcdef"),
             correlation_id: None,
@@ -487,13 +509,16 @@ mod tests {
             traceparent: None,
             occurred_at: None,
         };
+        let event = NewEvent::encode(&event, &metadata, 0).unwrap();
+        let appended = store.append(stream, Expected::Any, vec![event]).await;
+        appended.unwrap();
+    }
+
+    /// The start of a conversation with `user`, alone in a log.
+    async fn started(conversation: ConversationId, user: UserId) -> Arc<RecordedEvent> {
         let store = MemoryEventStore::new(Clock::system());
         let stream = StreamName::conversation(conversation);
-        let event = NewEvent::encode(&event.into(), &metadata, 0).unwrap();
-        store
-            .append(&stream, Expected::NoStream, vec![event])
-            .await
-            .unwrap();
+        append(&store, &stream, start_with(user)).await;
         let mut log = store.read_all(Position::ZERO, 1).await.unwrap();
         log.pop().unwrap()
     }
@@ -539,5 +564,100 @@ mod tests {
         hub.follow(conversation, &mailbox);
         hub.work(&[started(conversation, user).await], &mut Kept::default());
         assert!(!hub.is_followed(conversation));
+    }
+
+    /// Takes no commands.
+    struct NoDoor;
+
+    #[async_trait]
+    impl CommandDoor for NoDoor {
+        async fn run(&self, _: &Caller, _: FrameCommand<'_>) -> Result<Accepted, Problem> {
+            Err(Problem::new(StatusCode::NOT_FOUND, "no_door", "No door"))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_ring_has_beyond_the_watermark_comes_once_the_watermark_is_there() {
+        let (user, login) = (UserId(fresh_id()), SessionId(fresh_id()));
+        let other = UserId(fresh_id());
+        let stream = StreamName::conversation(ConversationId(fresh_id()));
+        let clock = Clock::system();
+        let until = clock.now() + chrono::TimeDelta::days(1);
+        let registered = UserEvent::Registered(Registered {
+            email: None,
+            display_name: Personal::new(user, DisplayName::parse("Ada").unwrap()),
+            handle: Handle::parse("ada").unwrap(),
+            imported_from: None,
+        });
+        let opened = SessionEvent::Opened(Opened {
+            user,
+            expires_at: until,
+            device: None,
+            address: None,
+        });
+        // The hub follows `store`; what comes later is handed to it from `later`, step by step.
+        let store = Arc::new(MemoryEventStore::new(clock.clone()));
+        let later = MemoryEventStore::new(clock.clone());
+        for log in [&*store, &later] {
+            append(log, &StreamName::user(user), registered.clone().into()).await;
+            append(log, &StreamName::session(login), opened.clone().into()).await;
+            append(log, &stream, start_with(user)).await;
+        }
+        for _ in 4..=6 {
+            let event = ConversationEvent::MemberLeft(MemberLeft { user: other });
+            append(&later, &stream, event.into()).await;
+        }
+        let store: Arc<dyn EventStore> = store;
+        let secret = Secret::new([1; 32]);
+        let tokens = Tokens::new(&secret).unwrap();
+        let token = tokens.sign(user, login, clock.now(), until).unwrap();
+        let parts = Parts {
+            memberships: Arc::new(LogMemberships::new(Arc::clone(&store))),
+            guard: Arc::new(Guard::new(tokens, &store, &clock)),
+            door: Arc::new(NoDoor),
+            store,
+            clock,
+            limits: Limits::default(),
+        };
+        let gateway = Gateway::start(parts, &secret);
+        let (mut feed, _, _) = admit(&gateway, &token, None).await.unwrap();
+        let hub = &gateway.hub;
+        let (mut kept, mut touched) = (Kept::default(), Vec::new());
+        let later = later.read_all(Position(3), 9).await.unwrap();
+        let mut publish = |event: &Arc<RecordedEvent>| {
+            hub.seen.store(event.position.0, Ordering::SeqCst);
+            let before = Position(event.position.0 - 1);
+            hub.publish(event, before, &mut kept, &mut touched);
+        };
+
+        let positions = |came: Result<Vec<Outgoing>, Ended>| -> Vec<u64> {
+            let frames = came.unwrap().into_iter();
+            frames
+                .map(|frame| match frame {
+                    Outgoing::Event(_, position) => position.0,
+                    Outgoing::Frame(frame) => panic!("{frame:?}"),
+                })
+                .collect()
+        };
+
+        // Nobody wakes the connection in all of this: it waits for the watermark by itself.
+        publish(&later[0]);
+        let mut next = Box::pin(feed.next());
+        assert!(poll!(&mut next).is_pending(), "it is not its turn");
+        publish(&later[1]);
+        publish(&later[2]);
+        hub.watermark.send_replace(Position(5));
+        let Poll::Ready(came) = poll!(&mut next) else {
+            panic!("the watermark woke nobody");
+        };
+        assert_eq!(positions(came), [4, 5]);
+        drop(next);
+        let mut next = Box::pin(feed.next());
+        assert!(poll!(&mut next).is_pending(), "it is not its turn");
+        hub.watermark.send_replace(Position(6));
+        let Poll::Ready(came) = poll!(&mut next) else {
+            panic!("the watermark woke nobody");
+        };
+        assert_eq!(positions(came), [6]);
     }
 }
