@@ -394,6 +394,7 @@ impl Feed {
                 if std::mem::take(&mut watch.auditing) && !watch.inside {
                     looked_at.push(*conversation);
                 }
+                self.registration.mailbox().look_away(*conversation);
             }
             self.backlog.retain(|backlog| match backlog {
                 Backlog::Reread(reread) => !looked_at.contains(&reread.conversation),
@@ -547,14 +548,18 @@ impl Feed {
         if entry.takes_in(user) && !watch.inside {
             watch.inside = true;
             watch.muted = false;
+            self.registration.mailbox().look_away(entry.conversation);
         }
         if (watch.inside && !watch.muted) || watch.auditing {
             out.push(Outgoing::Event(Arc::clone(entry), entry.position));
         }
         if let Some(reason) = entry.puts_out(user)
             && std::mem::take(&mut watch.inside)
-            && !watch.auditing
         {
+            if watch.auditing {
+                self.registration.mailbox().look_at(entry.conversation);
+                return;
+            }
             out.push(Outgoing::Frame(ServerFrame::Reset {
                 conversation: entry.conversation,
                 reason,
@@ -610,6 +615,7 @@ impl Feed {
         if let Some(watch) = self.watched.get_mut(&conversation) {
             watch.muted = true;
             watch.auditing = false;
+            self.registration.mailbox().look_away(conversation);
         }
         self.backlog.retain(|backlog| match backlog {
             Backlog::Reread(reread) => reread.conversation != conversation,
@@ -644,6 +650,9 @@ impl Feed {
             self.begin_auditing(conversation, asked.after_seq).await?;
             vec![(Version(1), Version(u64::MAX))]
         };
+        if !is_member && !self.is_inside(conversation) {
+            self.registration.mailbox().look_at(conversation);
+        }
         self.watch(conversation);
         if let Some(watch) = self.watched.get_mut(&conversation) {
             watch.muted = false;

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::entry::{Entry, MembersChange};
 use crate::frames::Close;
 use crate::limits::Limits;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Marked};
 use crate::ring::{Collected, Ring};
 use crate::signals::Presences;
 
@@ -61,6 +61,22 @@ impl<K: Hash, V> Sharded<K, V> {
 struct Followed {
     followers: Vec<Arc<Mailbox>>,
     ring: Ring,
+}
+
+impl Followed {
+    fn after(position: Position) -> Self {
+        Self {
+            followers: Vec::new(),
+            ring: Ring::after(position),
+        }
+    }
+
+    fn add(&mut self, mailbox: &Arc<Mailbox>) {
+        let is_there = |other: &Arc<Mailbox>| Arc::ptr_eq(other, mailbox);
+        if !self.followers.iter().any(is_there) {
+            self.followers.push(Arc::clone(mailbox));
+        }
+    }
 }
 
 /// See the module.
@@ -155,30 +171,12 @@ impl Hub {
 
     /// Makes a connection hear of `conversation`, from the end of the current batch at the latest.
     pub(crate) fn follow(&self, conversation: ConversationId, mailbox: &Arc<Mailbox>) {
-        self.follow_after(conversation, mailbox, None);
-    }
-
-    fn follow_after(
-        &self,
-        conversation: ConversationId,
-        mailbox: &Arc<Mailbox>,
-        after: Option<Position>,
-    ) {
-        let mut conversations = self.conversations.part(&conversation);
-        let followed = conversations
+        self.conversations
+            .part(&conversation)
             .entry(conversation)
-            .or_insert_with(|| Followed {
-                followers: Vec::new(),
-                // Read under the lock: the hub's task needs it for every event that comes after.
-                ring: Ring::after(after.unwrap_or_else(|| self.seen())),
-            });
-        if !followed
-            .followers
-            .iter()
-            .any(|other| Arc::ptr_eq(other, mailbox))
-        {
-            followed.followers.push(Arc::clone(mailbox));
-        }
+            // Read under the lock: the hub's task needs it for every event that comes after.
+            .or_insert_with(|| Followed::after(self.seen()))
+            .add(mailbox);
     }
 
     /// Makes a connection hear of `conversation` no more. Its ring goes with its last follower.
@@ -215,7 +213,7 @@ impl Hub {
     }
 
     /// Calls `tell` for each connection that follows `conversation`, unless there are more than
-    /// `at_most`.
+    /// `at_most`. Auditors who only look do not hear it.
     pub(crate) fn each_follower(
         &self,
         conversation: ConversationId,
@@ -227,7 +225,10 @@ impl Hub {
             return;
         };
         if followed.followers.len() <= at_most {
-            followed.followers.iter().for_each(&mut tell);
+            let members = followed.followers.iter();
+            members
+                .filter(|follower| !follower.looks_at(conversation))
+                .for_each(&mut tell);
         }
     }
 
@@ -271,15 +272,30 @@ impl Hub {
         let Some(entry) = Entry::encode(recorded).map(Arc::new) else {
             return;
         };
+        let mut newcomers: Vec<Arc<Mailbox>> = Vec::new();
         if let MembersChange::In(users) = &entry.change {
             for user in users {
-                let here = self.users.part(user).get(user).cloned().unwrap_or_default();
-                for mailbox in here {
-                    self.follow_after(conversation, &mailbox, Some(before));
-                }
+                newcomers.extend(
+                    self.users
+                        .part(user)
+                        .get(user)
+                        .into_iter()
+                        .flatten()
+                        .cloned(),
+                );
             }
         }
+        // Following, the event and the mark are one step: a connection that stops following comes
+        // before it, and follows again, or after it, and finds the mark.
         let mut conversations = self.conversations.part(&conversation);
+        if !newcomers.is_empty() {
+            let followed = conversations
+                .entry(conversation)
+                .or_insert_with(|| Followed::after(before));
+            for mailbox in &newcomers {
+                followed.add(mailbox);
+            }
+        }
         let Some(followed) = conversations.get_mut(&conversation) else {
             return;
         };
@@ -289,10 +305,18 @@ impl Hub {
             self.limits.ring_entries_max,
             self.limits.ring_bytes_max,
         );
-        for follower in &followed.followers {
-            if follower.mark(conversation) {
-                touched.push(Arc::clone(follower));
-            }
+        followed
+            .followers
+            .retain(|follower| match follower.mark(conversation) {
+                Marked::New => {
+                    touched.push(Arc::clone(follower));
+                    true
+                }
+                Marked::Already => true,
+                Marked::Gone => false,
+            });
+        if followed.followers.is_empty() {
+            conversations.remove(&conversation);
         }
         drop(conversations);
         kept.bytes += bytes;
@@ -374,6 +398,10 @@ impl Drop for Registration {
         self.hub.registered.fetch_sub(1, Ordering::Relaxed);
         remove(&self.hub.users, &self.mailbox.user, &self.mailbox);
         remove(&self.hub.logins, &self.mailbox.session, &self.mailbox);
+        // The hub may have made it follow conversations that it never came to look at.
+        for conversation in self.mailbox.leave() {
+            self.hub.unfollow(conversation, &self.mailbox);
+        }
     }
 }
 
@@ -408,5 +436,228 @@ async fn follow(hub: std::sync::Weak<Hub>, mut subscription: Subscription) {
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::task::Poll;
+
+    use async_trait::async_trait;
+    use axum::http::StatusCode;
+    use domain::conversation::{
+        ConversationEvent, HistoryVisibility, Kind, MemberLeft, MemberRole, Role, Started,
+    };
+    use domain::session::{Opened, SessionEvent};
+    use domain::user::{Registered, UserEvent};
+    use domain::values::{DisplayName, Handle};
+    use domain::{
+        Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, SessionId,
+        StreamName, UserId,
+    };
+    use futures::poll;
+    use infra::auth::{Caller, Guard, Tokens};
+    use infra::clock::{Clock, fresh_id};
+    use infra::commands::{Accepted, CommandDoor, FrameCommand};
+    use infra::event_store::{EventStore, Expected, MemoryEventStore, NewEvent, RecordedEvent};
+    use infra::keys::Secret;
+    use infra::problem::Problem;
+
+    use super::{Hub, Kept, Registration};
+    use crate::entry::Outgoing;
+    use crate::feed::{Ended, admit};
+    use crate::gateway::{Gateway, Parts};
+    use crate::limits::Limits;
+    use crate::mailbox::Mailbox;
+    use crate::memberships::LogMemberships;
+
+    /// A hub over a log of its own, whose events are only those that a test hands it.
+    fn hub() -> Arc<Hub> {
+        let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(Clock::system()));
+        Hub::start(&store, Limits::default())
+    }
+
+    fn connection(hub: &Arc<Hub>, user: UserId) -> Registration {
+        hub.register(Arc::new(Mailbox::new(user, SessionId(fresh_id()))))
+    }
+
+    fn start_with(user: UserId) -> Event {
+        let members = vec![MemberRole {
+            user,
+            role: Role::Member,
+        }];
+        ConversationEvent::Started(Started {
+            kind: Kind::Group,
+            title: None,
+            creator: Some(user),
+            members,
+            history_visibility: HistoryVisibility::Joined,
+        })
+        .into()
+    }
+
+    /// Appends an event to `store`.
+    async fn append(store: &MemoryEventStore, stream: &StreamName, event: Event) {
+        let metadata = Metadata {
+            actor: Actor::Operator,
+            command_id: CommandId(fresh_id()),
+            command_hash: String::from("0123456789abcdef0123456789abcdef"),
+            correlation_id: None,
+            causation_id: None,
+            traceparent: None,
+            occurred_at: None,
+        };
+        let event = NewEvent::encode(&event, &metadata, 0).unwrap();
+        let appended = store.append(stream, Expected::Any, vec![event]).await;
+        appended.unwrap();
+    }
+
+    /// The start of a conversation with `user`, alone in a log.
+    async fn started(conversation: ConversationId, user: UserId) -> Arc<RecordedEvent> {
+        let store = MemoryEventStore::new(Clock::system());
+        let stream = StreamName::conversation(conversation);
+        append(&store, &stream, start_with(user)).await;
+        let mut log = store.read_all(Position::ZERO, 1).await.unwrap();
+        log.pop().unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_is_taken_in_follows_until_the_connection_ends() {
+        let hub = hub();
+        let (user, conversation) = (UserId(fresh_id()), ConversationId(fresh_id()));
+        let first = connection(&hub, user);
+        let second = connection(&hub, user);
+        hub.work(&[started(conversation, user).await], &mut Kept::default());
+        assert!(first.mailbox().has_dirty() && second.mailbox().has_dirty());
+        // It ends before it has looked at what it was told.
+        drop(first);
+        assert!(hub.is_followed(conversation));
+        drop(second);
+        assert!(!hub.is_followed(conversation), "a ring for nobody");
+    }
+
+    #[tokio::test]
+    async fn who_stopped_following_a_moment_ago_is_told_of_being_taken_in() {
+        let hub = hub();
+        let (user, conversation) = (UserId(fresh_id()), ConversationId(fresh_id()));
+        let connection = connection(&hub, user);
+        let mailbox = connection.mailbox();
+        hub.follow(conversation, mailbox);
+        hub.unfollow(conversation, mailbox);
+        hub.work(&[started(conversation, user).await], &mut Kept::default());
+        assert!(mailbox.take_dirty().contains(&conversation));
+        let mut found = Vec::new();
+        let collected = hub.collect(conversation, Position::ZERO, Position(1), 9, &mut found);
+        assert!(!collected.fell_off && found.len() == 1, "{collected:?}");
+    }
+
+    #[tokio::test]
+    async fn one_that_has_ended_is_followed_by_nobody() {
+        let hub = hub();
+        let (user, conversation) = (UserId(fresh_id()), ConversationId(fresh_id()));
+        let connection = connection(&hub, user);
+        let mailbox = Arc::clone(connection.mailbox());
+        drop(connection);
+        // As where the hub had found the connection just before it ended.
+        hub.follow(conversation, &mailbox);
+        hub.work(&[started(conversation, user).await], &mut Kept::default());
+        assert!(!hub.is_followed(conversation));
+    }
+
+    /// Takes no commands.
+    struct NoDoor;
+
+    #[async_trait]
+    impl CommandDoor for NoDoor {
+        async fn run(&self, _: &Caller, _: FrameCommand<'_>) -> Result<Accepted, Problem> {
+            Err(Problem::new(StatusCode::NOT_FOUND, "no_door", "No door"))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_ring_has_beyond_the_watermark_comes_once_the_watermark_is_there() {
+        let (user, login) = (UserId(fresh_id()), SessionId(fresh_id()));
+        let other = UserId(fresh_id());
+        let stream = StreamName::conversation(ConversationId(fresh_id()));
+        let clock = Clock::system();
+        let until = clock.now() + chrono::TimeDelta::days(1);
+        let registered = UserEvent::Registered(Registered {
+            email: None,
+            display_name: Personal::new(user, DisplayName::parse("Ada").unwrap()),
+            handle: Handle::parse("ada").unwrap(),
+            imported_from: None,
+        });
+        let opened = SessionEvent::Opened(Opened {
+            user,
+            expires_at: until,
+            device: None,
+            address: None,
+        });
+        // The hub follows `store`; what comes later is handed to it from `later`, step by step.
+        let store = Arc::new(MemoryEventStore::new(clock.clone()));
+        let later = MemoryEventStore::new(clock.clone());
+        for log in [&*store, &later] {
+            append(log, &StreamName::user(user), registered.clone().into()).await;
+            append(log, &StreamName::session(login), opened.clone().into()).await;
+            append(log, &stream, start_with(user)).await;
+        }
+        for _ in 4..=6 {
+            let event = ConversationEvent::MemberLeft(MemberLeft { user: other });
+            append(&later, &stream, event.into()).await;
+        }
+        let store: Arc<dyn EventStore> = store;
+        let secret = Secret::new([1; 32]);
+        let tokens = Tokens::new(&secret).unwrap();
+        let token = tokens.sign(user, login, clock.now(), until).unwrap();
+        let parts = Parts {
+            memberships: Arc::new(LogMemberships::new(Arc::clone(&store))),
+            guard: Arc::new(Guard::new(tokens, &store, &clock)),
+            door: Arc::new(NoDoor),
+            store,
+            clock,
+            limits: Limits::default(),
+        };
+        let gateway = Gateway::start(parts, &secret);
+        let (mut feed, _, _) = admit(&gateway, &token, None).await.unwrap();
+        let hub = &gateway.hub;
+        let (mut kept, mut touched) = (Kept::default(), Vec::new());
+        let later = later.read_all(Position(3), 9).await.unwrap();
+        let mut publish = |event: &Arc<RecordedEvent>| {
+            hub.seen.store(event.position.0, Ordering::SeqCst);
+            let before = Position(event.position.0 - 1);
+            hub.publish(event, before, &mut kept, &mut touched);
+        };
+
+        let positions = |came: Result<Vec<Outgoing>, Ended>| -> Vec<u64> {
+            let frames = came.unwrap().into_iter();
+            frames
+                .map(|frame| match frame {
+                    Outgoing::Event(_, position) => position.0,
+                    Outgoing::Frame(frame) => panic!("{frame:?}"),
+                })
+                .collect()
+        };
+
+        // Nobody wakes the connection in all of this: it waits for the watermark by itself.
+        publish(&later[0]);
+        let mut next = Box::pin(feed.next());
+        assert!(poll!(&mut next).is_pending(), "it is not its turn");
+        publish(&later[1]);
+        publish(&later[2]);
+        hub.watermark.send_replace(Position(5));
+        let Poll::Ready(came) = poll!(&mut next) else {
+            panic!("the watermark woke nobody");
+        };
+        assert_eq!(positions(came), [4, 5]);
+        drop(next);
+        let mut next = Box::pin(feed.next());
+        assert!(poll!(&mut next).is_pending(), "it is not its turn");
+        hub.watermark.send_replace(Position(6));
+        let Poll::Ready(came) = poll!(&mut next) else {
+            panic!("the watermark woke nobody");
+        };
+        assert_eq!(positions(came), [6]);
     }
 }

@@ -41,8 +41,9 @@ pub struct Limits {
     /// How often a client has to send something, told in `hello`. After two periods of silence it
     /// is closed with 4408. Default 30 s.
     pub heartbeat_every: Duration,
-    /// How long a reader may take over one frame; then it is closed with 4408 and may resume. Until
-    /// then what waits for it is no more than that frame and 8 KiB. Default 10 s.
+    /// How long a reader may take over one frame, or over 16 KiB of Server-Sent Events; then it is
+    /// closed (a WebSocket with 4408) and may resume. Until then what waits for it is no more than
+    /// the events at hand and what the socket buffers. Default 10 s.
     pub write_stalled_max: Duration,
     /// How long the end of a user's last connection is kept to ourselves before others hear that
     /// they are offline. Default 5 s.

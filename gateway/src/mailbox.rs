@@ -30,8 +30,24 @@ struct Mail {
     dirty: HashSet<ConversationId>,
     typing: VecDeque<(ConversationId, UserId)>,
     presence: HashMap<UserId, PresenceState>,
+    /// Conversations that are followed by an auditor who is not in them: nobody there hears of it,
+    /// and no signal comes from there.
+    looked_at: HashSet<ConversationId>,
     auditor_no_more: bool,
     close: Option<Close>,
+    /// The connection has ended.
+    gone: bool,
+}
+
+/// What [`Mailbox::mark`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// The connection did not know that the conversation has news.
+    New,
+    /// It was told already.
+    Already,
+    /// There is no connection any more.
+    Gone,
 }
 
 /// What was asked of the connection besides sending events.
@@ -51,10 +67,39 @@ impl Mailbox {
         }
     }
 
-    /// Notes that `conversation` has news. The connection is not woken yet. Returns whether this is
-    /// new.
-    pub(crate) fn mark(&self, conversation: ConversationId) -> bool {
-        self.mail.lock().dirty.insert(conversation)
+    /// Notes that `conversation` has news. The connection is not woken yet.
+    pub(crate) fn mark(&self, conversation: ConversationId) -> Marked {
+        let mut mail = self.mail.lock();
+        if mail.gone {
+            Marked::Gone
+        } else if mail.dirty.insert(conversation) {
+            Marked::New
+        } else {
+            Marked::Already
+        }
+    }
+
+    /// Marks nothing from now on. Returns what is marked: whoever follows it in the connection's
+    /// name has to stop.
+    pub(crate) fn leave(&self) -> HashSet<ConversationId> {
+        let mut mail = self.mail.lock();
+        mail.gone = true;
+        std::mem::take(&mut mail.dirty)
+    }
+
+    /// Notes that `conversation` is only looked at, by an auditor.
+    pub(crate) fn look_at(&self, conversation: ConversationId) {
+        self.mail.lock().looked_at.insert(conversation);
+    }
+
+    /// Notes that `conversation` is followed by a member, or not at all.
+    pub(crate) fn look_away(&self, conversation: ConversationId) {
+        self.mail.lock().looked_at.remove(&conversation);
+    }
+
+    /// Whether `conversation` is only looked at.
+    pub(crate) fn looks_at(&self, conversation: ConversationId) -> bool {
+        self.mail.lock().looked_at.contains(&conversation)
     }
 
     /// Wakes the connection.

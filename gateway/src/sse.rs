@@ -1,8 +1,9 @@
 //! The same events as Server-Sent Events, for clients that cannot have a WebSocket: one way, with
 //! the cursor as the event's id.
 //!
-//! The body is pulled by the socket, so a slow reader holds up nobody but itself, and what waits is
-//! what HTTP buffers.
+//! One task each, which hands a piece of text to the socket as the socket takes it: a slow reader
+//! holds up nobody but itself, and one that takes nothing for long is let go of and may resume.
+//! What waits for it is one piece, and what HTTP buffers.
 
 use std::sync::Arc;
 
@@ -10,8 +11,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
+use futures::StreamExt as _;
 use infra::clock::fresh_id;
 use infra::problem::Problem;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,6 +24,16 @@ use crate::frames::{Close, ServerFrame};
 use crate::gateway::Gateway;
 use crate::session::problem_of;
 use crate::shutdown::{Connection, jitter_of};
+
+/// Never a cursor.
+const NO_CURSOR: &str = "-";
+
+/// Bytes of frames that are gathered before they are handed on; one larger frame goes alone.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// Pieces that wait for the socket; then whoever makes them waits, at most
+/// [`crate::Limits::write_stalled_max`].
+const PIECES_WAITING_MAX: usize = 1;
 
 /// Follow conversations as Server-Sent Events
 ///
@@ -52,28 +65,29 @@ pub(crate) async fn stream_sse(
     })?;
     let cursor = headers
         .get("last-event-id")
-        .map(|cursor| cursor.to_str().unwrap_or_default())
-        .filter(|cursor| !cursor.is_empty());
+        .filter(|cursor| !cursor.is_empty())
+        // One that is no text is no cursor of ours, and is refused as such.
+        .map(|cursor| cursor.to_str().unwrap_or(NO_CURSOR));
     let connection = gateway.connections.enter().map_err(problem_of)?;
     let (feed, first, caller) = match admit(&gateway, token, cursor).await {
         Ok(admitted) => admitted,
         Err(Refused::Problem(problem) | Refused::Close(_, problem)) => return Err(*problem),
     };
     let left = caller.expires_at - gateway.clock.now();
+    let left = left.to_std().unwrap_or_default();
+    let (pieces, mut body) = mpsc::channel(PIECES_WAITING_MAX);
     let stream = EventStream {
         gateway,
         connection,
         id: fresh_id(),
-        expires: Instant::now().checked_add(left.to_std().unwrap_or_default()),
+        expires: Instant::now().checked_add(left),
         feed,
-        first,
-        has_ended: false,
+        pieces,
     };
-    let chunks = futures::stream::unfold(stream, |mut stream| async move {
-        let chunk = stream.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(chunk), stream))
-    });
-    let mut response = Response::new(Body::from_stream(chunks));
+    tokio::spawn(stream.run(first));
+    let body = futures::stream::poll_fn(move |context| body.poll_recv(context));
+    let body = body.map(Ok::<Bytes, std::convert::Infallible>);
+    let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     let event_stream = HeaderValue::from_static("text/event-stream");
     headers.insert(header::CONTENT_TYPE, event_stream);
@@ -95,20 +109,38 @@ struct EventStream {
     id: Uuid,
     expires: Option<Instant>,
     feed: Feed,
-    first: Vec<Outgoing>,
-    has_ended: bool,
+    pieces: mpsc::Sender<Bytes>,
 }
 
+/// What a stream sends next.
+enum Next {
+    Frames(Vec<Outgoing>),
+    /// Only an id: no event for the client, but a newer cursor to come back with.
+    Cursor(String),
+    End(Close),
+}
+
+/// The other end is gone, or takes nothing.
+struct Gone;
+
 impl EventStream {
-    /// The next bytes, or the end.
-    async fn next(&mut self) -> Option<Bytes> {
-        if self.has_ended {
-            return None;
+    async fn run(mut self, first: Vec<Outgoing>) {
+        let mut sent = self.send(&first).await;
+        while sent.is_ok() {
+            sent = match self.next().await {
+                Ok(Next::Frames(frames)) => self.send(&frames).await,
+                Ok(Next::Cursor(cursor)) => self.hand_on(format!("id: {cursor}\n\n")).await,
+                Ok(Next::End(close)) => {
+                    // If this does not arrive either, the end of the stream says enough.
+                    let _ = self.say_goodbye(close).await;
+                    return;
+                }
+                Err(gone) => Err(gone),
+            };
         }
-        if !self.first.is_empty() {
-            let first = std::mem::take(&mut self.first);
-            return Some(self.chunk(&first));
-        }
+    }
+
+    async fn next(&mut self) -> Result<Next, Gone> {
         let login_ends = self.expires;
         let expired = async {
             match login_ends {
@@ -118,64 +150,78 @@ impl EventStream {
         };
         tokio::select! {
             frames = self.feed.next() => match frames {
-                Ok(frames) => Some(self.chunk(&frames)),
-                Err(Ended::Close(close)) => Some(self.last(close)),
+                Ok(frames) => Ok(Next::Frames(frames)),
+                Err(Ended::Close(close)) => Ok(Next::End(close)),
                 Err(Ended::Failure(failure)) => {
                     tracing::error!(session = %self.id, %failure, "a connection cannot be served");
-                    Some(self.last(Close::TryAgain))
+                    Ok(Next::End(Close::TryAgain))
                 }
             },
-            () = self.connection.draining() => Some(self.last(Close::Draining)),
-            () = expired => Some(self.last(Close::Unauthenticated)),
+            () = self.connection.draining() => Ok(Next::End(Close::Draining)),
+            () = expired => Ok(Next::End(Close::Unauthenticated)),
+            () = self.pieces.closed() => Err(Gone),
             () = tokio::time::sleep(self.gateway.limits.heartbeat_every) => {
-                // Only an id: no event for the client, but a newer cursor to come back with.
-                Some(format!("id: {}\n\n", self.feed.newest_cursor()).into())
+                Ok(Next::Cursor(self.feed.newest_cursor()))
             }
         }
     }
 
-    fn chunk(&self, frames: &[Outgoing]) -> Bytes {
-        use std::fmt::Write as _;
+    async fn send(&self, frames: &[Outgoing]) -> Result<(), Gone> {
         metrics::counter!("gateway_frames_sent_total").increment(frames.len() as u64);
-        let tag = self.feed.tag();
-        let mut text = String::new();
+        let mut piece = String::new();
         for frame in frames {
-            let id = match frame {
-                Outgoing::Event(_, position) => Some(tag.at(*position)),
-                Outgoing::Frame(
-                    ServerFrame::Ready { cursor, .. }
-                    | ServerFrame::Resumed { cursor, .. }
-                    | ServerFrame::CaughtUp { cursor, .. },
-                ) => Some(cursor.clone()),
-                Outgoing::Frame(_) => None,
-            };
-            if let Some(id) = id {
-                // Writing to a string cannot fail; JSON has no line breaks.
-                let _ = writeln!(text, "id: {id}");
+            let text = self.text(frame);
+            if !piece.is_empty() && piece.len() + text.len() > PIECE_BYTES {
+                self.hand_on(std::mem::take(&mut piece)).await?;
             }
-            let _ = write!(
-                text,
-                "event: {}\ndata: {}\n\n",
-                op_of(frame),
-                frame.render(tag)
-            );
+            piece.push_str(&text);
         }
-        text.into()
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.hand_on(piece).await
     }
 
-    /// What is said last.
-    fn last(&mut self, close: Close) -> Bytes {
-        self.has_ended = true;
+    /// Gives a piece to the socket once that takes it.
+    async fn hand_on(&self, piece: String) -> Result<(), Gone> {
+        let stalled_max = self.gateway.limits.write_stalled_max;
+        let handed = self.pieces.send_timeout(piece.into(), stalled_max).await;
+        handed.map_err(|_| Gone)
+    }
+
+    fn text(&self, frame: &Outgoing) -> String {
+        use std::fmt::Write as _;
+        let tag = self.feed.tag();
+        let id = match frame {
+            Outgoing::Event(_, position) => Some(tag.at(*position)),
+            Outgoing::Frame(
+                ServerFrame::Ready { cursor, .. }
+                | ServerFrame::Resumed { cursor, .. }
+                | ServerFrame::CaughtUp { cursor, .. },
+            ) => Some(cursor.clone()),
+            Outgoing::Frame(_) => None,
+        };
+        let mut text = String::new();
+        if let Some(id) = id {
+            // Writing to a string cannot fail; JSON has no line breaks.
+            let _ = writeln!(text, "id: {id}");
+        }
+        let (op, data) = (op_of(frame), frame.render(tag));
+        let _ = write!(text, "event: {op}\ndata: {data}\n\n");
+        text
+    }
+
+    async fn say_goodbye(&self, close: Close) -> Result<(), Gone> {
         if close == Close::Draining {
             let after = jitter_of(self.id, self.gateway.limits.reconnect_jitter_max);
             let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-            let mut text = format!("retry: {after_ms}\n").into_bytes();
             let frame = Outgoing::Frame(ServerFrame::Reconnect { after_ms });
-            text.extend_from_slice(&self.chunk(&[frame]));
-            return text.into();
+            let text = format!("retry: {after_ms}\n{}", self.text(&frame));
+            return self.hand_on(text).await;
         }
         let problem = close.problem();
-        self.chunk(&[Outgoing::Frame(ServerFrame::Error { id: None, problem })])
+        let frame = Outgoing::Frame(ServerFrame::Error { id: None, problem });
+        self.hand_on(self.text(&frame)).await
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Generation {
     position: Position,
     parking: Parking,
     stop: CancellationToken,
+    /// Another generation of the model answers queries, and the gauges are about that one.
+    beside: bool,
 }
 
 impl Generation {
@@ -76,7 +78,14 @@ impl Generation {
             position: checkpoint.position,
             parking: Parking::of(&parked),
             stop,
+            beside: false,
         })
+    }
+
+    /// The same generation, beside one that answers queries: the gauges go on to tell of that one.
+    pub(crate) const fn beside_live(mut self) -> Self {
+        self.beside = true;
+        self
     }
 
     /// Everything up to here is in its tables.
@@ -302,7 +311,9 @@ impl Generation {
         }
     }
 
+    /// Waits before the next try. The log goes on meanwhile, and the lag with it.
     async fn pause(&self, wait: Duration) -> Result<(), Stop> {
+        self.measure();
         tokio::select! {
             () = self.stop.cancelled() => Err(Stop::Asked),
             () = tokio::time::sleep(wait) => Ok(()),
@@ -326,6 +337,9 @@ impl Generation {
         reason = "gauges are floats, and no log has 2^52 events"
     )]
     fn measure(&self) {
+        if self.beside {
+            return;
+        }
         let name = self.projection.model().name;
         let head = *self.around.store.head().borrow();
         let lag = head.0.saturating_sub(self.position.0);

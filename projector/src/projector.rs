@@ -343,6 +343,9 @@ impl Projector {
     ) -> Result<Result<(), Stop>, DatabaseError> {
         let stop_live = stop.child_token();
         let mut next = self.open(projection, building, stop).await?;
+        if live.is_some() {
+            next = next.beside_live();
+        }
         let filled = async {
             let filled = next.catch_up().await;
             stop_live.cancel();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::user::SystemRole;
 use gateway::Limits;
 use serde_json::json;
 
@@ -92,4 +93,34 @@ async fn who_was_put_out_is_not_told_to_those_who_stay() {
     back.expect("reset").await;
     back.expect("caught_up").await;
     watching.is_quiet().await;
+}
+
+#[tokio::test]
+async fn an_auditor_who_looks_is_not_seen_and_sees_no_signals() {
+    let world = World::new().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let auditor = world.user("cid").await;
+    world.role(&auditor, SystemRole::Auditor, true).await;
+    let chat = world.start(&[&ada, &bob]).await;
+    let (mut looking, _) = world.live(&auditor).await;
+    looking
+        .send(json!({"op": "subscribe", "conversation": chat}))
+        .await;
+    looking.expect("caught_up").await;
+
+    let (mut of_ada, ready) = world.live(&ada).await;
+    assert_eq!(ready["online"], json!([]));
+    of_ada
+        .send(json!({"op": "typing", "conversation": chat}))
+        .await;
+    of_ada.is_quiet().await;
+    looking.is_quiet().await;
+
+    // Once they are in it, they are as everybody.
+    world.add(chat, &ada, &auditor).await;
+    looking.expect("event").await;
+    let (_bob, ready) = world.live(&bob).await;
+    let mut online: Vec<_> = ready["online"].as_array().unwrap().clone();
+    online.sort_by_key(ToString::to_string);
+    assert_eq!(online, [json!(ada.id), json!(auditor.id)]);
 }

@@ -123,6 +123,65 @@ async fn who_may_not_is_told_with_a_problem() {
 }
 
 #[tokio::test]
+async fn a_cursor_that_is_no_text_is_refused() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let url = format!("http://{}/v1/stream/sse", world.address);
+    let cursor = reqwest::header::HeaderValue::from_bytes(b"1.\xff").unwrap();
+    let request = reqwest::Client::new().get(url).bearer_auth(&ada.token);
+    let request = request.header("last-event-id", cursor);
+    let response = request.send().await.unwrap();
+    assert_eq!(
+        response.status(),
+        422,
+        "not live from now, as if nothing was missed"
+    );
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["code"], "cursor_invalid");
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_is_let_go_of() {
+    let world = World::with(Limits {
+        write_stalled_max: Duration::from_millis(300),
+        ..Limits::default()
+    })
+    .await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let chat = world.start(&[&ada, &bob]).await;
+    let mut slow = follow(&world, &ada, None).await;
+    let start = slow.expect("ready").await.id.unwrap();
+    // More than the buffers of a socket on one machine take.
+    let text = "x".repeat(16 * 1024);
+    let count = 1_500;
+    for _ in 0..count {
+        world.say(chat, &bob, &text).await;
+    }
+    world.until_nobody_is_connected().await;
+
+    let mut seqs = Vec::new();
+    let mut cursor = start;
+    let mut take = |came: Came, cursor: &mut String| {
+        if came.name.as_deref() == Some("event") {
+            seqs.push(came.data.unwrap()["seq"].as_u64().unwrap());
+            came.id.unwrap().clone_into(cursor);
+        }
+    };
+    while let Some(came) = slow.next().await {
+        take(came, &mut cursor);
+    }
+    let mut back = follow(&world, &ada, Some(&cursor)).await;
+    loop {
+        let came = back.next().await.unwrap();
+        if came.name.as_deref() == Some("caught_up") {
+            break;
+        }
+        take(came, &mut cursor);
+    }
+    assert_eq!(seqs, (2..2 + count).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
 async fn a_quiet_stream_gets_newer_ids_and_ends_with_a_reason() {
     let world = World::with(Limits {
         heartbeat_every: Duration::from_millis(50),

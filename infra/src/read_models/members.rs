@@ -6,7 +6,7 @@ use domain::{ConversationId, Position, Seq, UserId};
 use serde::Serialize;
 
 use crate::database::{
-    Database, DatabaseError, Index, Row, Table, Transaction, Value, id, int, micros, micros_if_any,
+    DatabaseError, Index, Row, Table, Transaction, Value, id, int, micros, micros_if_any,
     text, time,
 };
 use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
@@ -182,23 +182,6 @@ pub async fn store(
     VISIBILITY.upsert(transaction, generation, visibility).await
 }
 
-/// Every membership `user` ever had, in the order of conversations and joining.
-pub async fn of_user(database: &Database, user: UserId) -> Result<Vec<Membership>, ReadError> {
-    let mut snapshot = Snapshot::of(database, &[&MODEL]).await?;
-    memberships(&mut snapshot, "member = $1", &[user.into()]).await
-}
-
-/// Every membership `user` had in `conversation`, in the order of joining; none if they never were
-/// in it.
-pub async fn of_conversation_user(
-    database: &Database,
-    conversation: ConversationId,
-    user: UserId,
-) -> Result<Vec<Membership>, ReadError> {
-    let mut snapshot = Snapshot::of(database, &[&MODEL]).await?;
-    within(&mut snapshot, conversation, user).await
-}
-
 /// The memberships of `user` that last, or ended after `ended_after`, in a snapshot that has this
 /// model.
 pub async fn of_member(
@@ -210,7 +193,8 @@ pub async fn of_member(
     memberships(snapshot, wanted, &[user.into(), ended_after.into()]).await
 }
 
-/// The same as [`of_conversation_user`], in a snapshot that has this model.
+/// Every membership `user` had in `conversation`, in the order of joining, in a snapshot that has
+/// this model; none if they never were in it.
 pub async fn within(
     snapshot: &mut Snapshot,
     conversation: ConversationId,

@@ -1,5 +1,6 @@
 //! What events become.
 
+use domain::Position;
 use domain::conversation::HistoryVisibility::{Joined, Start};
 use infra::read_models::{Snapshot, conversations, members, messages, receipts, users};
 
@@ -130,14 +131,8 @@ async fn each_membership_has_its_own_view() {
     room.add(carol).await;
     room.leave(carol).await;
     room.leave(carol).await;
-    for kind in BOTH {
-        let scratch = Scratch::new(kind).await;
-        let database = scratch.open().await;
-        let running = Running::start(&log, &database);
-        running.caught_up(&log).await;
-        let of_bob = members::of_conversation_user(&database, room.id, bob)
-            .await
-            .unwrap();
+    projected!(log, |snapshot| {
+        let of_bob = members::within(&mut snapshot, room.id, bob).await.unwrap();
         let spans: Vec<_> = of_bob
             .iter()
             .map(|m| (m.joined_seq, m.visible_from, m.left_seq))
@@ -145,12 +140,13 @@ async fn each_membership_has_its_own_view() {
         assert_eq!(spans, [(joined, joined, Some(left)), (again, again, None)]);
         assert_eq!(of_bob[0].removed_by, Some(alice));
         assert!(!of_bob[0].sees(early) && of_bob[0].sees(between));
-        let of_carol = members::of_user(&database, carol).await.unwrap();
+        let of_carol = members::of_member(&mut snapshot, carol, Position::ZERO)
+            .await
+            .unwrap();
         assert_eq!(of_carol.len(), 1);
         assert_eq!(of_carol[0].visible_from, version(1));
         assert_eq!(of_carol[0].removed_by, None);
-        running.stop().await.unwrap();
-    }
+    });
 }
 
 #[tokio::test]

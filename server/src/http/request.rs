@@ -30,7 +30,7 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
         .await;
     let status = response.status();
     let labels = [
-        ("method", method.to_string()),
+        ("method", method_label(&method).to_owned()),
         ("route", route),
         ("status", status.as_u16().to_string()),
     ];
@@ -42,6 +42,27 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
         response.headers_mut().insert("traceparent", value);
     }
     response
+}
+
+/// The method as a label. Anybody may make up methods, and every label is kept for ever: all those
+/// that are not of the standard are one.
+fn method_label(method: &Method) -> &str {
+    const STANDARD: [Method; 9] = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
+    if STANDARD.contains(method) {
+        method.as_str()
+    } else {
+        "other"
+    }
 }
 
 /// 404 for a path that no route has.
@@ -70,4 +91,20 @@ pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
         "The server failed",
     )
     .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Method;
+
+    use super::method_label;
+
+    #[test]
+    fn made_up_methods_share_one_label() {
+        assert_eq!(method_label(&Method::PATCH), "PATCH");
+        for made_up in ["BREW", "get", "X-1"] {
+            let method = Method::from_bytes(made_up.as_bytes()).unwrap();
+            assert_eq!(method_label(&method), "other", "{made_up}");
+        }
+    }
 }
