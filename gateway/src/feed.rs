@@ -283,7 +283,7 @@ impl Feed {
     }
 
     fn resume(&mut self, after: Position, now: MembershipsAt, open: Vec<ConversationId>) {
-        metrics::counter!("gateway_resumes_total").increment(1);
+        metrics::counter!("verbatim_gateway_resumes_total").increment(1);
         self.sent = after;
         // Of what is later the hub tells, also of conversations that are joined later.
         let up_to = now.position.max(after);
@@ -437,7 +437,7 @@ impl Feed {
             }
         }
         if fell_off {
-            metrics::counter!("gateway_log_fallbacks_total").increment(1);
+            metrics::counter!("verbatim_gateway_log_fallbacks_total").increment(1);
             let after = self.sent;
             let wants = dirty.into_iter().map(|conversation| Want {
                 conversation,

@@ -414,7 +414,7 @@ impl Session {
     async fn write(&mut self, frames: Vec<Outgoing>) -> Result<(), End> {
         let stalled_max = self.gateway.limits.write_stalled_max;
         let stalled = |_| End::from(Close::TimedOut);
-        metrics::counter!("gateway_frames_sent_total").increment(frames.len() as u64);
+        metrics::counter!("verbatim_gateway_frames_sent_total").increment(frames.len() as u64);
         for frame in frames {
             let text = match (&frame, &self.identified) {
                 (frame, Some(identified)) => frame.render(identified.feed.tag()),

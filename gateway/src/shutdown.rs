@@ -42,7 +42,7 @@ impl Connections {
         if !taken {
             return Err(NotTaken::TooMany);
         }
-        metrics::gauge!("gateway_connections").increment(1);
+        metrics::gauge!("verbatim_gateway_connections").increment(1);
         Ok(Connection {
             connections: Arc::clone(self),
             draining: self.draining.subscribe(),
@@ -82,7 +82,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.connections.open.send_modify(|open| *open -= 1);
-        metrics::gauge!("gateway_connections").decrement(1);
+        metrics::gauge!("verbatim_gateway_connections").decrement(1);
     }
 }
 

@@ -167,7 +167,7 @@ impl EventStream {
     }
 
     async fn send(&self, frames: &[Outgoing]) -> Result<(), Gone> {
-        metrics::counter!("gateway_frames_sent_total").increment(frames.len() as u64);
+        metrics::counter!("verbatim_gateway_frames_sent_total").increment(frames.len() as u64);
         let mut piece = String::new();
         for frame in frames {
             let text = self.text(frame);

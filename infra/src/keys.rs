@@ -95,20 +95,11 @@ impl Secret {
 }
 
 /// HMAC-SHA-256 of `data` under `key`.
-#[expect(
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    reason = "HMAC takes keys of any length"
-)]
 pub fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
-<<<<<<< HEAD
     // A key shorter than a block of the hash counts as filled up with zeros (RFC 2104).
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
     let mut mac = Hmac::<Sha256>::new(&block.into());
-=======
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length is taken");
->>>>>>> log
     mac.update(data);
     mac.finalize().into_bytes().into()
 }

@@ -72,13 +72,7 @@ impl Tokens {
         let encoding = EncodingKey::from_ed_der(&der);
         let mut jwk = Jwk::from_encoding_key(&encoding, Algorithm::EdDSA).map_err(failed)?;
         let decoding = DecodingKey::from_jwk(&jwk).map_err(failed)?;
-<<<<<<< HEAD
         let key_id = URL_SAFE_NO_PAD.encode(&secret.derive("token-key-id")[..9]);
-=======
-        let key_id = secret.derive("token-key-id");
-        let key_id: [u8; 8] = std::array::from_fn(|index| key_id[index]);
-        let key_id = format!("{:016x}", u64::from_be_bytes(key_id));
->>>>>>> log
         jwk.common.key_id = Some(key_id.clone());
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);
