@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
+use axum::serve::ListenerExt as _;
 use command_api::import::slack::SlackDoor;
 use command_api::owner;
 use gateway::{Gateway, Limits as GatewayLimits, Parts as GatewayParts};
 use infra::auth::Guard;
 use metrics_exporter_prometheus::PrometheusHandle;
 use query_api::QueryApi;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::CliResult;
@@ -24,6 +26,9 @@ use crate::{http, owner_code, telemetry};
 
 /// How long requests that are under way may still take when the server stops.
 const REQUESTS_END_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long bytes may wait for a client that takes none; then its connection is cut.
+const CLIENT_STALLED_MAX: Duration = Duration::from_secs(30);
 
 /// How often histograms are folded, so that they do not grow while nobody reads `/metrics`.
 const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -102,7 +107,9 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     })?;
     let server = Server::new(Arc::new(node), &settings)?;
     let mut projecting = server.node.start_projecting();
+    let asked = Asked::listen()?;
     announce(&server, &listener).await?;
+    let listener = listener.tap_io(set_up);
 
     let stop_listening = CancellationToken::new();
     let serving = {
@@ -117,7 +124,7 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     };
     let upkeep = tokio::spawn(upkeep(server.metrics.clone()));
     let ended = tokio::select! {
-        signal = asked_to_end() => signal.map_err(Into::into),
+        () = asked.to_end() => Ok(()),
         ended = projecting.ended() => Err(ended.err().map_or_else(
             || "the projector ended without being asked to".into(),
             Into::into,
@@ -151,23 +158,48 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     ended
 }
 
-/// Waits for SIGINT or SIGTERM. A second one ends the process at once.
-async fn asked_to_end() -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// The signals that ask the process to end.
+struct Asked {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Asked {
+    /// From now on the signals come here instead of ending the process.
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
-    tokio::spawn(async move {
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-        // Everything acknowledged is on disk, whenever this is.
-        std::process::exit(130);
-    });
-    Ok(())
+    }
+
+    /// Waits for the first signal. The second ends the process at once.
+    async fn to_end(mut self) {
+        self.next().await;
+        tokio::spawn(async move {
+            self.next().await;
+            // Everything acknowledged is on disk, whenever this is.
+            std::process::exit(130);
+        });
+    }
+}
+
+/// Sets up a client's connection: small frames go out at once, and one whose client takes nothing any
+/// more ends.
+fn set_up(connection: &mut TcpStream) {
+    let set = connection
+        .set_nodelay(true)
+        .and_then(|()| SockRef::from(&*connection).set_tcp_user_timeout(Some(CLIENT_STALLED_MAX)));
+    if let Err(error) = set {
+        tracing::debug!(%error, "a connection could not be set up; it ended already");
+    }
 }
 
 async fn upkeep(metrics: PrometheusHandle) {

@@ -16,7 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_scalar::{Scalar, Servable as _};
+use utoipa_swagger_ui::SwaggerUi;
 
 use crate::serve::Server;
 
@@ -41,8 +41,7 @@ fn described(server: &Server) -> OpenApiRouter {
 pub(crate) fn router(server: &Server) -> Router {
     let (router, description) = described(server).split_for_parts();
     router
-        .merge(operations::description_routes(description.clone()))
-        .merge(Scalar::with_url("/docs", description))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

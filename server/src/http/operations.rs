@@ -1,14 +1,11 @@
 //! For those who run the server: health, metrics, and the description of the API.
 
 use axum::Json;
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,11 +17,6 @@ pub(super) fn routes(server: Server) -> OpenApiRouter {
         .routes(routes!(ready))
         .routes(routes!(metrics_text))
         .with_state(server)
-}
-
-/// `/openapi.json`: the description as it stands in `docs/openapi.json`.
-pub(super) fn description_routes(description: OpenApi) -> Router {
-    Router::new().route("/openapi.json", get(async move || Json(description)))
 }
 
 /// The health of a part.
