@@ -41,21 +41,36 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// Reads JSON that came from outside; problems as for [`Body`].
+/// Reads a JSON object that came from outside; problems as for [`Body`]. An array is none, though it
+/// may have the values of the fields in their order.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        let detail = "this is an array; send an object";
+        return Err(Problem::invalid_field("", "invalid", detail));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().clone();
         let error = error.into_inner();
         match error.classify() {
             serde_json::error::Category::Data => {
-                Problem::invalid_field(&pointer_of(&path), "invalid", without_place(&error))
+                let detail = without_place(&error);
+                let pointer = pointer_of(&path) + &missing_field(&detail);
+                Problem::invalid_field(&pointer, "invalid", detail)
             }
             _ => Problem::malformed_body(error),
         }
     })?;
     deserializer.end().map_err(Problem::malformed_body)?;
     Ok(value)
+}
+
+/// The rest of the pointer where a field is missing: the path ends at what it should be in.
+fn missing_field(detail: &str) -> String {
+    let field = detail
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'));
+    field.map_or_else(String::new, |field| format!("/{field}"))
 }
 
 /// `serde_json` ends its messages with a place in the text; the pointer says it better.
@@ -137,5 +152,44 @@ where
             .caller_of(&parts.headers)
             .await
             .map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::parse_json;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Message {
+        #[serde(rename = "body")]
+        _body: String,
+    }
+
+    fn pointer_and_detail(text: &str) -> (String, String) {
+        let problem = parse_json::<Message>(text.as_bytes()).unwrap_err();
+        assert_eq!(problem.code, "invalid_body", "{problem}");
+        let field = problem.errors.into_iter().next().unwrap();
+        (field.pointer, field.detail)
+    }
+
+    #[test]
+    fn what_is_wrong_is_pointed_at() {
+        assert_eq!(pointer_and_detail("{}").0, "/body");
+        assert_eq!(pointer_and_detail(r#"{"body":7}"#).0, "/body");
+        assert_eq!(pointer_and_detail(r#"{"body":"a","more":1}"#).0, "/more");
+        let (pointer, detail) = pointer_and_detail(r#"["a"]"#);
+        assert_eq!(pointer, "");
+        assert!(detail.contains("object"), "{detail}");
+    }
+
+    #[test]
+    fn what_is_no_json_is_malformed() {
+        for text in ["", "{", "nonsense", r#"{"body":"a"} more"#] {
+            let problem = parse_json::<Message>(text.as_bytes()).unwrap_err();
+            assert_eq!(problem.code, "malformed_body", "{text}");
+        }
     }
 }

@@ -74,6 +74,20 @@ pub(crate) struct ProjectionLine {
 }
 
 impl Node {
+    /// Opens the data folder of `settings` as [`Node::open`] does, if there is a log in it: a mistyped
+    /// folder is told and not made.
+    pub(crate) async fn open_existing(settings: &Settings) -> Result<Self, Failure> {
+        let log = settings.data_dir.join("log.db");
+        if log.exists() {
+            return Self::open(settings).await;
+        }
+        let missing = format!(
+            "{} is missing; name the folder with --data-dir, or a running server with --server",
+            log.display()
+        );
+        Err(Failure::internal("open the data folder", missing))
+    }
+
     /// Opens the data folder of `settings` and everything in it. Nothing runs yet.
     ///
     /// # Errors

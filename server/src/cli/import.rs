@@ -24,7 +24,10 @@ const SKIPPED_SHOWN_MAX: usize = 20;
 /// Imports into the data folder.
 pub(super) async fn on_folder(settings: Settings, arguments: SlackArguments) -> CliResult {
     let path = arguments.path;
-    let export = tokio::task::spawn_blocking(move || Export::open(&path)).await??;
+    let named = path.display().to_string();
+    let export = tokio::task::spawn_blocking(move || Export::open(&path))
+        .await?
+        .map_err(|error| format!("{named}: {error}"))?;
     let node = Node::open(&settings).await?;
     let owner = match &arguments.owner {
         Some(name) => Some(node.user(name).await?),
@@ -52,7 +55,10 @@ pub(super) async fn on_server(server: &Client, arguments: SlackArguments) -> Cli
         );
     }
     let path = arguments.path;
-    let archive = tokio::task::spawn_blocking(move || archive(&path)).await??;
+    let named = path.display().to_string();
+    let archive = tokio::task::spawn_blocking(move || archive(&path))
+        .await?
+        .map_err(|error| format!("{named}: {error}"))?;
     let length = archive.metadata()?.len();
     let body = reqwest::Body::from(tokio::fs::File::from_std(archive));
     let request = server

@@ -24,7 +24,7 @@ pub struct Arguments {
 
 /// Rebuilds in the data folder.
 pub(super) async fn on_folder(settings: Settings, arguments: &Arguments) -> CliResult {
-    let node = Node::open(&settings).await?;
+    let node = Node::open_existing(&settings).await?;
     let projecting = node.start_projecting();
     let done = rebuild_all(&node, arguments).await;
     projecting.stop().await?;

@@ -60,7 +60,7 @@ impl Arguments {
 pub(super) async fn on_folder(settings: Settings, arguments: &Arguments) -> CliResult {
     let mut selection = query_api::selection(arguments.parameters())?;
     selection.conversation = arguments.conversation;
-    let node = Node::open(&settings).await?;
+    let node = Node::open_existing(&settings).await?;
     let done = async {
         let mut lines = query_api::replay(node.port(), Actor::Operator, selection).await?;
         let mut out = std::io::stdout().lock();

@@ -1,17 +1,18 @@
 //! `verbatim role grant|revoke`: how the operator makes the first auditor, and anybody after.
 
 use command_api::{RoleChange, change_role};
+use domain::user::SystemRole;
 use reqwest::Method;
 use serde_json::Value;
 
 use crate::cli::remote::Client;
-use crate::cli::{CliResult, Role};
+use crate::cli::{CliResult, Role, RoleName};
 use crate::node::Node;
 use crate::settings::Settings;
 
 /// Changes a role in the data folder.
 pub(super) async fn on_folder(settings: Settings, role: Role) -> CliResult {
-    let node = Node::open(&settings).await?;
+    let node = Node::open_existing(&settings).await?;
     let done = change(&node, role).await;
     node.close().await;
     done
@@ -27,14 +28,14 @@ async fn change(node: &Node, role: Role) -> CliResult {
         RoleChange::Revoke(role)
     };
     change_role(&node.command_api, user, change).await?;
-    Ok(())
+    say(of.role, granted, &of.user)
 }
 
 /// Changes a role on a running server.
 pub(super) async fn on_server(server: &Client, role: Role) -> CliResult {
     let (of, granted) = parts(role);
     let id = if of.user.parse::<domain::UserId>().is_ok() {
-        of.user
+        of.user.clone()
     } else {
         let lookup = server
             .request(Method::GET, "/v1/users")
@@ -46,12 +47,22 @@ pub(super) async fn on_server(server: &Client, role: Role) -> CliResult {
             .ok_or_else(unknown)?
             .to_owned()
     };
-    let role = serde_json::to_value(domain::user::SystemRole::from(of.role))?;
-    let role = role.as_str().unwrap_or_default();
-    let path = format!("/v1/users/{id}/system-roles/{role}");
+    let path = format!("/v1/users/{id}/system-roles/{}", name(of.role)?);
     let method = if granted { Method::PUT } else { Method::DELETE };
     server.send(server.request(method, &path)).await?;
+    say(of.role, granted, &of.user)
+}
+
+fn say(role: RoleName, granted: bool, user: &str) -> CliResult {
+    let has = if granted { "has" } else { "does not have" };
+    eprintln!("{user} {has} the role {}", name(role)?);
     Ok(())
+}
+
+/// The role as the API writes it.
+fn name(role: RoleName) -> CliResult<String> {
+    let name = serde_json::to_value(SystemRole::from(role))?;
+    Ok(name.as_str().unwrap_or_default().to_owned())
 }
 
 fn parts(role: Role) -> (crate::cli::RoleOfUser, bool) {

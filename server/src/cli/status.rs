@@ -21,7 +21,7 @@ pub struct Arguments {
 /// The status of a data folder. Nothing is projected for it: the lag is what the next start makes
 /// up for.
 pub(super) async fn on_folder(settings: Settings, arguments: &Arguments) -> CliResult {
-    let node = Node::open(&settings).await?;
+    let node = Node::open_existing(&settings).await?;
     let status = node.status().await;
     node.close().await;
     show(&status?, *arguments)
