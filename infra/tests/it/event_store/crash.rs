@@ -347,7 +347,7 @@ fn the_check_notices_what_a_crash_could_do() {
     };
     let mut told = Told::default();
     told.hear("try conversation-a 0 7 2");
-    told.hear("ack 7 1 2 2");
+    told.hear("ack 7 1 1,2");
     verify(&log(&[(7, 1), (8, 2)]), &told).unwrap();
     let wrong = [
         (log(&[(7, 1)]), "missing"),
