@@ -215,7 +215,7 @@ mod tests {
         let world = World::with(&["alice", "bob"]).await;
         let (bob, nobody) = (world.id("bob"), "00000000-0000-0000-0000-000000000000");
         let cases: [(Value, &str); 10] = [
-            (json!({}), ""),
+            (json!({}), "/kind"),
             (json!({"kind": "crowd"}), "/kind"),
             (json!({"kind": "direct"}), "/with"),
             (json!({"kind": "direct", "with": 7}), "/with"),
