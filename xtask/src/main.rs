@@ -62,7 +62,7 @@ fn test(arguments: &[String]) -> Outcome {
     };
     step("tests", || {
         run(cargo()
-            .arg("test")
+            .args(["test", "--no-fail-fast"])
             .args(whole)
             .args(arguments)
             .env(postgres::VARIABLE, server.url()))

@@ -43,9 +43,9 @@ async fn what_is_only_wrong_is_an_error_that_points_at_the_field() {
     let cases = [
         (json!([]), ""),
         (json!("heartbeat"), ""),
-        (json!({}), ""),
+        (json!({}), "/op"),
         (json!({"op": 7}), "/op"),
-        (json!({"op": "subscribe"}), ""),
+        (json!({"op": "subscribe"}), "/conversation"),
         (
             json!({"op": "subscribe", "conversation": "me"}),
             "/conversation",
