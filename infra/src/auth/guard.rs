@@ -1,23 +1,34 @@
 //! From a token to a [`Caller`]: the one check behind every door.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use domain::session::{self, Session};
 use domain::user::User;
 use domain::{SessionId, StreamName, UserId};
+use moka::future::Cache;
+use sha2::{Digest as _, Sha256};
 
-use crate::auth::{Caller, TokenRefused, Tokens};
+use crate::auth::{Caller, Claims, TokenRefused, Tokens};
 use crate::clock::Clock;
 use crate::event_store::EventStore;
 use crate::failure::Failure;
 use crate::problem::Problem;
 use crate::states::States;
 
+/// Tokens whose signatures are remembered as good; of more, the least used is checked again.
+const SIGNED_MAX: u64 = 100_000;
+
+/// How long the signature of an unused token is remembered.
+const SIGNED_IDLE_MAX: Duration = Duration::from_mins(10);
+
 /// Checks tokens against the log: a revoked session or role counts within
 /// [`States::AGE_MAX`] on every node.
 pub struct Guard {
     tokens: Tokens,
+    /// Tokens whose signature was found good, by their SHA-256.
+    signed: Cache<[u8; 32], Claims>,
     sessions: States<Session>,
     users: States<User>,
     clock: Clock,
@@ -57,6 +68,10 @@ impl Guard {
     pub fn new(tokens: Tokens, store: &Arc<dyn EventStore>, clock: &Clock) -> Self {
         Self {
             tokens,
+            signed: Cache::builder()
+                .max_capacity(SIGNED_MAX)
+                .time_to_idle(SIGNED_IDLE_MAX)
+                .build(),
             sessions: States::new(Arc::clone(store), clock.clone()),
             users: States::new(Arc::clone(store), clock.clone()),
             clock: clock.clone(),
@@ -65,7 +80,7 @@ impl Guard {
 
     /// Who holds `token`.
     pub async fn caller(&self, token: &str) -> Result<Caller, NotLetIn> {
-        let claims = self.tokens.check(token)?;
+        let claims = self.claims(token).await?;
         let stream = StreamName::session(claims.sid);
         let mut session = self.sessions.recent(&stream).await?;
         if matches!(*session, session::State::Absent) {
@@ -88,6 +103,18 @@ impl Guard {
             system_roles: account.system_roles.clone(),
             expires_at,
         })
+    }
+
+    /// What `token` says. A signature that was good stays good, so that it is checked once while it
+    /// is remembered; whether its time is over is for the caller to see.
+    async fn claims(&self, token: &str) -> Result<Claims, TokenRefused> {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        if let Some(claims) = self.signed.get(&digest).await {
+            return Ok(claims);
+        }
+        let claims = self.tokens.check(token)?;
+        self.signed.insert(digest, claims.clone()).await;
+        Ok(claims)
     }
 
     /// Who sent a request with these headers: `Authorization: Bearer …`.
