@@ -124,7 +124,7 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     };
     let upkeep = tokio::spawn(upkeep(server.metrics.clone()));
     let ended = tokio::select! {
-        () = asked.to_end() => Ok(()),
+        () = asked.first() => Ok(()),
         ended = projecting.ended() => Err(ended.err().map_or_else(
             || "the projector ended without being asked to".into(),
             Into::into,
@@ -181,7 +181,7 @@ impl Asked {
     }
 
     /// Waits for the first signal. The second ends the process at once.
-    async fn to_end(mut self) {
+    async fn first(mut self) {
         self.next().await;
         tokio::spawn(async move {
             self.next().await;
