@@ -12,6 +12,7 @@ mod role;
 mod status;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::user::SystemRole;
@@ -146,6 +147,17 @@ impl From<RoleName> for SystemRole {
             RoleName::Owner => Self::Owner,
             RoleName::Admin => Self::Admin,
             RoleName::Auditor => Self::Auditor,
+        }
+    }
+}
+
+/// The whole program: reads the command line, does what was asked, says what went wrong.
+pub async fn main() -> ExitCode {
+    match Cli::parse().run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("verbatim: {error}");
+            ExitCode::FAILURE
         }
     }
 }
