@@ -11,6 +11,10 @@ mod send;
 
 use clap::{Parser, Subcommand};
 
+/// As in the server: what the load generator costs is taken from the server's cores.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(about = "Measures Verbatim beside the machine's own limits")]
 struct Arguments {

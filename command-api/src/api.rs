@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use chrono::TimeDelta;
-use domain::conversation::{Act, Command, Conversation, ConversationEvent, MessageFact};
+use domain::conversation::{
+    Act, Command, Conversation, ConversationEvent, MessageFact, Refused,
+};
 use domain::reservation::Reservation;
 use domain::session::Session;
 use domain::user::{Account, User};
@@ -263,8 +265,7 @@ impl CommandApi {
             }
         }
         self.membership(asker, conversation).await?;
-        let detail = format!("seq {seq} of this conversation is no message");
-        Err(Problem::not_found("message_not_found", detail))
+        Err(Problem::refused(&Refused::MessageNotFound))
     }
 
     /// The newest state of a conversation, for those who are in it; 404 `conversation_not_found`
@@ -279,7 +280,7 @@ impl CommandApi {
         if state.role(asker).is_some() {
             Ok(state)
         } else {
-            Err(Problem::refused(&domain::conversation::Refused::NotFound))
+            Err(Problem::refused(&Refused::NotFound))
         }
     }
 

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::Projection;
 use crate::fact::{Parking, Unfit};
 
-/// How long a live read model rests after a batch; it is behind by that much at most on a machine that
-/// keeps up.
-const COMMIT_PAUSE: Duration = Duration::from_millis(5);
+/// How long a live read model rests after a batch, unless somebody waits for it; it is behind by that
+/// much at most on a machine that keeps up.
+const COMMIT_PAUSE: Duration = Duration::from_millis(25);
 
 /// Bytes of events in one transaction, after the first event; more go into the next.
 const TRANSACTION_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -127,7 +127,9 @@ impl Generation {
                     if until == Until::Stopped {
                         // What comes meanwhile goes into the next batch: under load that costs far
                         // less than a transaction for each few events.
-                        self.pause(COMMIT_PAUSE).await?;
+                        if !self.around.database.is_waited_for() {
+                            self.pause(COMMIT_PAUSE).await?;
+                        }
                     } else if end == Gathered::ToTheEnd {
                         return Ok(());
                     }

@@ -4,7 +4,7 @@
 use crate::conversation::command::{Act, Command, UserCommand};
 use crate::conversation::event::{ConversationEvent, Kind, Role};
 use crate::conversation::refused::Refused;
-use crate::conversation::state::{Settings, State};
+use crate::conversation::state::{Member, Settings, State};
 use crate::conversation::{imported, start};
 use crate::decider::Decider;
 use crate::ids::{Seq, UserId, Version};
@@ -69,6 +69,7 @@ fn decide_for_user(state: &State, UserCommand { by, act }: &UserCommand) -> Deci
 pub(super) struct Asker<'a> {
     pub(super) by: UserId,
     pub(super) role: Role,
+    visible_from: Seq,
     pub(super) settings: &'a Settings,
     pub(super) state: &'a State,
 }
@@ -76,10 +77,11 @@ pub(super) struct Asker<'a> {
 impl<'a> Asker<'a> {
     /// `by` as a member. Refused alike where there is no conversation and where they are not in it.
     fn of(by: UserId, state: &'a State) -> Result<Self, Refused> {
-        match (&state.settings, state.role(by)) {
-            (Some(settings), Some(role)) => Ok(Self {
+        match (&state.settings, state.members.get(&by)) {
+            (Some(settings), Some(Member { role, visible_from })) => Ok(Self {
                 by,
-                role,
+                role: *role,
+                visible_from: *visible_from,
                 settings,
                 state,
             }),
@@ -105,6 +107,15 @@ impl<'a> Asker<'a> {
     pub(super) fn open(&self) -> Result<(), Refused> {
         if self.settings.archived {
             Err(Refused::Archived)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A message that the asker may see.
+    pub(super) fn visible(&self, message: Seq) -> Result<(), Refused> {
+        if message < self.visible_from {
+            Err(Refused::MessageNotFound)
         } else {
             Ok(())
         }

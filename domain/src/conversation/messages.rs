@@ -13,6 +13,7 @@ use crate::values::{Emoji, MessageBody, Reason};
 impl Asker<'_> {
     pub(super) fn send(&self, draft: &Draft) -> Decision {
         self.open()?;
+        draft.reply_to.map_or(Ok(()), |seq| self.visible(seq))?;
         Ok(vec![ConversationEvent::MessageSent(MessageSent {
             author: self.by,
             body: Personal::new(self.by, draft.body.clone()),
@@ -22,6 +23,7 @@ impl Asker<'_> {
 
     pub(super) fn edit(&self, message: MessageFact, body: &MessageBody) -> Decision {
         self.open()?;
+        self.visible(message.seq)?;
         if message.author != self.by {
             return Err(Refused::NotTheAuthor);
         }
@@ -34,6 +36,7 @@ impl Asker<'_> {
 
     pub(super) fn delete(&self, message: MessageFact, reason: Option<&Reason>) -> Decision {
         self.open()?;
+        self.visible(message.seq)?;
         if message.author != self.by {
             self.in_group().map_err(|_| Refused::NotTheAuthor)?;
             self.at_least(Role::Admin)?;
@@ -62,6 +65,7 @@ impl Asker<'_> {
     /// already, or is not there to be taken back, is stored and folds to nothing.
     fn reaction(&self, message: Seq, emoji: &Emoji) -> Result<Reaction, Refused> {
         self.open()?;
+        self.visible(message)?;
         self.not_deleted(message)?;
         Ok(Reaction {
             message,
@@ -75,8 +79,8 @@ impl Asker<'_> {
 mod tests {
     use crate::conversation::state::DELETED_REMEMBERED_MAX;
     use crate::conversation::{
-        Act, Command, ConversationEvent, Draft, MessageDeleted, MessageEdited, MessageFact,
-        MessageSent, Reaction, Refused,
+        Act, Command, ConversationEvent, Draft, HistoryVisibility, MemberAdded, MessageDeleted,
+        MessageEdited, MessageFact, MessageSent, Reaction, Refused, Role, SettingsChanged,
     };
     use crate::ids::{UserId, Version};
     use crate::personal::Personal;
@@ -183,6 +187,37 @@ mod tests {
                 body: Personal::new(BOB, body("yes")),
                 reply_to: Some(message_of(ALICE).seq),
             })]);
+    }
+
+    #[test]
+    fn what_a_newcomer_may_not_see_they_do_nothing_to() {
+        let added = ConversationEvent::MemberAdded(MemberAdded {
+            user: CAROL,
+            role: Role::Admin,
+        });
+        let shown = ConversationEvent::SettingsChanged(SettingsChanged {
+            history_visibility: HistoryVisibility::Start,
+        });
+        let reply = Command::by(
+            CAROL,
+            Act::Send(Draft {
+                body: body("yes"),
+                reply_to: Some(message_of(ALICE).seq),
+            }),
+        );
+        let hidden = [group_of(ALICE, &[BOB]), sent(ALICE, "tea?"), added.clone()];
+        for command in [
+            reply.clone(),
+            delete(CAROL, message_of(ALICE)),
+            react(CAROL, message_of(ALICE)),
+            unreact(CAROL, message_of(ALICE)),
+        ] {
+            given(hidden.clone())
+                .when(command)
+                .then_refused(Refused::MessageNotFound);
+        }
+        let open = [group_of(ALICE, &[BOB]), sent(ALICE, "tea?"), shown, added];
+        assert_eq!(given(open).accept(&reply).map(|events| events.len()), Ok(1));
     }
 
     #[test]

@@ -18,4 +18,4 @@ pub use command::{Act, Command, Draft, ImportedFact, MessageFact, UserCommand};
 pub use decide::Conversation;
 pub use event::*;
 pub use refused::Refused;
-pub use state::{Settings, State};
+pub use state::{Member, Settings, State};

@@ -135,7 +135,7 @@ fn owners(state: &State) -> usize {
     state
         .members
         .values()
-        .filter(|role| **role == Role::Owner)
+        .filter(|member| member.role == Role::Owner)
         .count()
 }
 

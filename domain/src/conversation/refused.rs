@@ -33,6 +33,9 @@ pub enum Refused {
     /// A conversation with oneself.
     #[error("a direct conversation needs another user")]
     WithOneself,
+    /// There is no such message, or the asker may not see it: which of the two is not told.
+    #[error("there is no such message, or it is from before you joined")]
+    MessageNotFound,
     /// The message was deleted.
     #[error("the message was deleted")]
     MessageDeleted,
@@ -57,6 +60,7 @@ impl Refusal for Refused {
             Self::OwnerMustStay => "owner_must_stay",
             Self::OwnerStays => "owner_stays",
             Self::WithOneself => "with_oneself",
+            Self::MessageNotFound => "message_not_found",
             Self::MessageDeleted => "message_deleted",
             Self::NotTheAuthor => "not_the_author",
             Self::AlreadyStarted => "already_started",
@@ -65,7 +69,7 @@ impl Refusal for Refused {
 
     fn kind(&self) -> RefusalKind {
         match self {
-            Self::NotFound | Self::NoSuchMember => RefusalKind::NotFound,
+            Self::NotFound | Self::NoSuchMember | Self::MessageNotFound => RefusalKind::NotFound,
             Self::RoleTooLow | Self::NotTheAuthor => RefusalKind::Forbidden,
             Self::DirectConversation
             | Self::Archived

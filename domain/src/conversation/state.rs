@@ -22,10 +22,20 @@ pub struct State {
     /// Set once started.
     pub settings: Option<Settings>,
     /// Who is in it now.
-    pub members: BTreeMap<UserId, Role>,
+    pub members: BTreeMap<UserId, Member>,
     /// Messages deleted lately, in the order of their deletion; at most 256. The one deleted first
     /// is forgotten first, so that a repeat of the last delete is always known as such.
     pub deleted: Vec<Seq>,
+}
+
+/// Somebody who is in it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Member {
+    /// What they may do.
+    pub role: Role,
+    /// The oldest event that their present membership lets them see. Messages from a membership that
+    /// ended may still be read, but nothing is done to them any more.
+    pub visible_from: Seq,
 }
 
 /// What is set for the whole conversation.
@@ -44,7 +54,7 @@ pub struct Settings {
 impl State {
     /// The role of `user`, if they are in it now.
     pub fn role(&self, user: UserId) -> Option<Role> {
-        self.members.get(&user).copied()
+        self.members.get(&user).map(|member| member.role)
     }
 
     /// Folds `event`. One that is redundant changes nothing but the version: a second start, the
@@ -60,7 +70,11 @@ impl State {
                 self.set(|settings| settings.history_visibility = changed.history_visibility);
             }
             ConversationEvent::MemberAdded(added) => {
-                self.members.entry(added.user).or_insert(added.role);
+                let visible_from = self.visible_to_who_joins_at(version);
+                self.members.entry(added.user).or_insert(Member {
+                    role: added.role,
+                    visible_from,
+                });
             }
             ConversationEvent::MemberRemoved(removed) => {
                 self.members.remove(&removed.user);
@@ -69,8 +83,8 @@ impl State {
                 self.members.remove(&left.user);
             }
             ConversationEvent::MemberRoleChanged(changed) => {
-                if let Some(role) = self.members.get_mut(&changed.user) {
-                    *role = changed.role;
+                if let Some(member) = self.members.get_mut(&changed.user) {
+                    member.role = changed.role;
                 }
             }
             ConversationEvent::MessageDeleted(deleted) => self.remember_deleted(deleted.message),
@@ -94,7 +108,22 @@ impl State {
             history_visibility: started.history_visibility,
             archived: false,
         });
-        self.members = started.members.iter().map(|m| (m.user, m.role)).collect();
+        let member = |role| Member {
+            role,
+            visible_from: self.version,
+        };
+        self.members = started
+            .members
+            .iter()
+            .map(|joined| (joined.user, member(joined.role)))
+            .collect();
+    }
+
+    fn visible_to_who_joins_at(&self, version: Version) -> Seq {
+        match self.settings.as_ref().map(|set| set.history_visibility) {
+            Some(HistoryVisibility::Start) => Version(1),
+            Some(HistoryVisibility::Joined) | None => version,
+        }
     }
 
     fn remember_deleted(&mut self, message: Seq) {

@@ -180,6 +180,11 @@ impl Database {
         self.0.progress.subscribe()
     }
 
+    /// Whether somebody in this process waits for a checkpoint to move.
+    pub fn is_waited_for(&self) -> bool {
+        self.0.progress.receiver_count() > 0
+    }
+
     /// Closes all connections; a file is then complete without its side files.
     pub async fn close(&self) {
         let pools = self.0.pools.read().clone();

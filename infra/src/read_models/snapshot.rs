@@ -130,16 +130,25 @@ pub async fn wait_for(
     let mut progress = database.progress();
     loop {
         progress.borrow_and_update();
-        let mut transaction = database.read().await?;
-        let at = projections::live_position(&mut transaction, models).await?;
-        drop(transaction);
-        match at {
-            Some(at) if at >= position => return Ok(at),
-            _ if Instant::now() >= deadline => return Err(Behind { at }.into()),
-            _ => {}
+        match live_position(database, models).await {
+            Ok(Some(at)) if at >= position => return Ok(at),
+            Ok(at) if Instant::now() >= deadline => return Err(Behind { at }.into()),
+            // Before the first build there are no tables.
+            Err(ReadError::Behind(_)) if Instant::now() < deadline => {}
+            Err(error) => return Err(error),
+            Ok(_) => {}
         }
         let until = (Instant::now() + POLL).min(deadline);
         // The database keeps the sender, so that an error cannot come; a timeout reads again.
         let _ = tokio::time::timeout_at(until, progress.changed()).await;
     }
+}
+
+/// Where the slowest of `models` is now.
+async fn live_position(
+    database: &Database,
+    models: &[&Model],
+) -> Result<Option<Position>, ReadError> {
+    let mut transaction = database.read().await?;
+    Ok(projections::live_position(&mut transaction, models).await?)
 }

@@ -338,6 +338,26 @@ async fn waiting_for_a_position_ends_when_it_is_there_or_the_time_is_over() {
 }
 
 #[tokio::test]
+async fn waiting_for_a_position_outlasts_the_first_build() {
+    for kind in BOTH {
+        let log = Log::new();
+        talk(&log, 1).await;
+        let scratch = Scratch::new(kind).await;
+        let database = scratch.open().await;
+        let none = std::time::Duration::ZERO;
+        let not_built = wait_for(&database, &ALL, log.head(), none).await;
+        assert!(matches!(not_built, Err(ReadError::Behind(behind)) if behind.at.is_none()));
+        let while_it_is_built = std::time::Duration::from_secs(5);
+        let (at, running) = tokio::join!(
+            wait_for(&database, &ALL, log.head(), while_it_is_built),
+            async { Running::start(&log, &database) }
+        );
+        assert_eq!(at.unwrap(), log.head());
+        running.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_tried_again_until_it_does() {
     let log = Log::new();
     talk(&log, 10).await;
