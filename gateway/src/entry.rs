@@ -52,8 +52,10 @@ impl Entry {
             event_type: recorded.event_type.as_ref().to_owned(),
             actor: metadata.as_ref().map(|metadata| metadata.actor),
             at: metadata
+                .as_ref()
                 .and_then(|metadata| metadata.occurred_at)
                 .unwrap_or(recorded.recorded_at),
+            traceparent: metadata.and_then(|metadata| metadata.traceparent),
             data: serde_json::from_slice(&data).map_or(Value::Null, without_owners),
             cursor: String::new(),
         });

@@ -145,6 +145,9 @@ pub struct EventFrame {
     pub actor: Option<Actor>,
     /// When it happened.
     pub at: DateTime<Utc>,
+    /// The W3C trace of the command that made it, where the command had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// The fact.
     #[schema(value_type = Object)]
     pub data: serde_json::Value,
@@ -275,7 +278,11 @@ pub(crate) struct Envelope {
 /// A frame that was read.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    Frame(ClientFrame),
+    Frame {
+        /// Of the frame, to be said again where it is refused.
+        id: Option<String>,
+        frame: ClientFrame,
+    },
     Command {
         envelope: Envelope,
         frame: Box<RawValue>,
@@ -313,15 +320,18 @@ pub(crate) fn read(text: &str) -> Result<Incoming, FrameInvalid> {
         _ => None,
     };
     if let Some(frame) = known {
-        return frame
-            .map(Incoming::Frame)
-            .map_err(|problem| wrong(envelope.id, problem));
+        let id = envelope.id;
+        return match frame {
+            Ok(frame) => Ok(Incoming::Frame { id, frame }),
+            Err(problem) => Err(wrong(id, problem)),
+        };
     }
     let id_bytes = envelope.id.as_deref().map_or(0, str::len);
     if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&id_bytes) {
         Ok(Incoming::Command { envelope, frame })
     } else {
-        let rule = "a command has an id of 1 to 200 bytes";
+        let rule = "any other op than identify, subscribe, unsubscribe, typing and heartbeat is a \
+                    command, and a command has an id of 1 to 200 bytes";
         Err(wrong(None, Problem::invalid_field("/id", "invalid", rule)))
     }
 }

@@ -86,6 +86,11 @@ impl Gateway {
         }
     }
 
+    /// Waits until it can serve nobody any more because of a defect; the process should end then.
+    pub async fn failed(&self) {
+        self.hub.ended().await;
+    }
+
     /// Takes no more connections, tells those there are to come back elsewhere, and waits until
     /// they are gone, at most [`Limits::drain_within`]. Returns how many stayed.
     pub async fn drain(&self) -> usize {

@@ -19,6 +19,7 @@ use infra::event_store::{
 };
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::entry::{Entry, MembersChange};
 use crate::frames::Close;
@@ -88,6 +89,8 @@ pub(crate) struct Hub {
     registered: AtomicUsize,
     seen: AtomicU64,
     watermark: watch::Sender<Position>,
+    /// Cancelled when nobody follows the log any more.
+    ended: CancellationToken,
     limits: Limits,
 }
 
@@ -111,13 +114,24 @@ impl Hub {
             registered: AtomicUsize::new(0),
             seen: AtomicU64::new(head.0),
             watermark: watch::Sender::new(head),
+            ended: CancellationToken::new(),
             limits,
         });
         let subscription = subscribe_all(Arc::clone(store), head);
         // The task ends when the last handle of the hub is gone.
         let following = Arc::downgrade(&hub);
-        tokio::spawn(follow(following, subscription));
+        // Also when it panics.
+        let ends = hub.ended.clone().drop_guard();
+        tokio::spawn(async move {
+            follow(following, subscription).await;
+            drop(ends);
+        });
         hub
+    }
+
+    /// Waits until the log is followed no more, which while there is a hub only a defect brings about.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// The end of the batch that is being worked on. Whoever registered before reading this is told

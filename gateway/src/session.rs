@@ -305,25 +305,26 @@ impl Session {
             }
         };
         if !self.pace.take(self.heard)? {
-            let id = match incoming {
-                Incoming::Command { envelope, .. } => envelope.id,
-                Incoming::Frame(_) => None,
-            };
+            let (Incoming::Command {
+                envelope: Envelope { id, .. },
+                ..
+            }
+            | Incoming::Frame { id, .. }) = incoming;
             return self.refuse(id, rate_limited()).await;
         }
         match incoming {
-            Incoming::Frame(frame) => self.take_frame(frame).await,
+            Incoming::Frame { id, frame } => self.take_frame(id, frame).await,
             Incoming::Command { envelope, frame } => self.take_command(envelope, frame).await,
         }
     }
 
-    async fn take_frame(&mut self, frame: ClientFrame) -> Result<(), End> {
+    async fn take_frame(&mut self, id: Option<String>, frame: ClientFrame) -> Result<(), End> {
         let taken = match (frame, self.identified.as_mut()) {
             (ClientFrame::Heartbeat, identified) => {
                 let cursor = identified.map(|identified| identified.feed.newest_cursor());
                 return self.send(ServerFrame::HeartbeatAck { cursor }).await;
             }
-            (ClientFrame::Identify(identify), None) => return self.identify(identify).await,
+            (ClientFrame::Identify(identify), None) => return self.identify(id, identify).await,
             (ClientFrame::Identify(_), Some(_)) => Err(Problem::new(
                 StatusCode::CONFLICT,
                 "already_identified",
@@ -338,20 +339,21 @@ impl Session {
                 Ok(())
             }
             (ClientFrame::Typing(asked), Some(identified)) => {
-                if !identified.feed.is_inside(asked.conversation) {
-                    return self.refuse(None, conversation_not_found()).await;
+                if identified.feed.is_inside(asked.conversation) {
+                    identified.typing(asked.conversation, &self.gateway.hub);
+                    Ok(())
+                } else {
+                    Err(conversation_not_found())
                 }
-                identified.typing(asked.conversation, &self.gateway.hub);
-                Ok(())
             }
         };
         match taken {
             Ok(()) => Ok(()),
-            Err(problem) => self.refuse(None, problem).await,
+            Err(problem) => self.refuse(id, problem).await,
         }
     }
 
-    async fn identify(&mut self, identify: Identify) -> Result<(), End> {
+    async fn identify(&mut self, id: Option<String>, identify: Identify) -> Result<(), End> {
         let Identify { token, cursor } = identify;
         match admit(&self.gateway, &token, cursor.as_deref()).await {
             Ok((feed, first, caller)) => {
@@ -367,9 +369,9 @@ impl Session {
                 });
                 self.write(first).await
             }
-            Err(Refused::Problem(problem)) => self.refuse(None, *problem).await,
+            Err(Refused::Problem(problem)) => self.refuse(id, *problem).await,
             Err(Refused::Close(close, problem)) => {
-                self.refuse(None, *problem).await?;
+                self.refuse(id, *problem).await?;
                 Err(close.into())
             }
         }

@@ -129,6 +129,9 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
             || "the projector ended without being asked to".into(),
             Into::into,
         )),
+        () = server.gateway.failed() => {
+            Err("the gateway stopped following the log; the panic before this says why".into())
+        }
     };
 
     tracing::info!("stopping: clients are told to come back");
