@@ -28,8 +28,8 @@ use crate::gateway::Gateway;
 use crate::hub::Registration;
 use crate::mailbox::Mailbox;
 use crate::memberships::{Membership, MembershipsAt, MembershipsError};
+use crate::presence::CONVERSATIONS_MAX;
 use crate::replay::{Located, Part, Replay, Step, Want};
-use crate::signals::PRESENCE_CONVERSATIONS_MAX;
 
 /// How long a cursor may be ahead of the log as this process sees it, before it is taken for one
 /// of another log.
@@ -599,7 +599,7 @@ impl Feed {
         let inside = self.watched.iter().filter(|(_, watch)| watch.inside);
         inside
             .map(|(conversation, _)| *conversation)
-            .take(PRESENCE_CONVERSATIONS_MAX)
+            .take(CONVERSATIONS_MAX)
             .collect()
     }
 

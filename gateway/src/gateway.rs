@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use infra::auth::Guard;
+use infra::bus::{LiveEvents, SignalKind, Signals};
 use infra::clock::Clock;
 use infra::commands::CommandDoor;
 use infra::event_store::EventStore;
@@ -23,6 +24,10 @@ use crate::shutdown::Connections;
 pub struct Parts {
     /// The log.
     pub store: Arc<dyn EventStore>,
+    /// What is committed from now on.
+    pub live: Box<dyn LiveEvents>,
+    /// What passes between nodes.
+    pub signals: Arc<dyn Signals>,
     /// Knows who may see what.
     pub memberships: Arc<dyn Memberships>,
     /// Takes commands.
@@ -65,7 +70,7 @@ impl Gateway {
     pub fn start(mut parts: Parts, secret: &Secret) -> Arc<Self> {
         parts.limits.batch_events_max = parts.limits.batch_events_max.max(1);
         Arc::new(Self {
-            hub: Hub::start(&parts.store, parts.limits.clone()),
+            hub: Hub::start(parts.live, parts.signals, parts.limits.clone()),
             connections: Connections::new(parts.limits.connections_max),
             cursors: CursorKey::new(secret),
             store: parts.store,
@@ -94,7 +99,9 @@ impl Gateway {
     /// Takes no more connections, tells those there are to come back elsewhere, and waits until
     /// they are gone, at most [`Limits::drain_within`]. Returns how many stayed.
     pub async fn drain(&self) -> usize {
-        self.connections.drain(self.limits.drain_within).await
+        let stayed = self.connections.drain(self.limits.drain_within).await;
+        self.hub.say(SignalKind::Ends);
+        stayed
     }
 }
 

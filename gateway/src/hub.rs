@@ -14,23 +14,30 @@ use std::time::Duration;
 
 use domain::user::{SystemRole, UserEvent};
 use domain::{ConversationId, Event, Position, SessionId, UserId};
-use infra::event_store::{
-    EventStore, RecordedEvent, Subscription, SubscriptionItem, subscribe_all,
-};
+use infra::bus::{Announced, LiveEvents, NodeId, Signal, SignalKind, Signals};
+use infra::clock::fresh_id;
+use infra::event_store::RecordedEvent;
+use infra::failure::Failure;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::entry::{Entry, MembersChange};
 use crate::frames::Close;
 use crate::limits::Limits;
 use crate::mailbox::{Mailbox, Marked};
+use crate::presence::Presences;
 use crate::ring::{Collected, Ring};
-use crate::signals::Presences;
 
 /// How long the hub waits after a failed read of the log before it reads again. There is no end to
 /// this: without the log there is nothing to send.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Type of the event that ends a login.
+const SESSION_REVOKED: &str = "session-revoked";
+
+/// Type of the event that takes a role of the whole server away.
+const ROLE_REVOKED: &str = "system-role-revoked";
 
 /// Parts of each map, so that connections seldom wait for each other.
 const SHARDS: usize = 64;
@@ -86,6 +93,9 @@ pub(crate) struct Hub {
     users: Sharded<UserId, Vec<Arc<Mailbox>>>,
     logins: Sharded<SessionId, Vec<Arc<Mailbox>>>,
     pub(crate) presences: Presences,
+    pub(crate) signals: Arc<dyn Signals>,
+    /// Names this hub in signals.
+    pub(crate) node: NodeId,
     registered: AtomicUsize,
     seen: AtomicU64,
     watermark: watch::Sender<Position>,
@@ -103,27 +113,34 @@ struct Kept {
 }
 
 impl Hub {
-    /// A hub that follows `store` from its end.
-    pub(crate) fn start(store: &Arc<dyn EventStore>, limits: Limits) -> Arc<Self> {
-        let head = *store.head().borrow();
+    /// A hub that hears of events from `live` and of other nodes from `signals`.
+    pub(crate) fn start(
+        live: Box<dyn LiveEvents>,
+        signals: Arc<dyn Signals>,
+        limits: Limits,
+    ) -> Arc<Self> {
+        let head = live.position();
+        let signalled = signals.listen();
         let hub = Arc::new(Self {
             conversations: Sharded::new(),
             users: Sharded::new(),
             logins: Sharded::new(),
             presences: Presences::default(),
+            signals,
+            node: NodeId(fresh_id()),
             registered: AtomicUsize::new(0),
             seen: AtomicU64::new(head.0),
             watermark: watch::Sender::new(head),
             ended: CancellationToken::new(),
             limits,
         });
-        let subscription = subscribe_all(Arc::clone(store), head);
+        hub.say(SignalKind::RollCall { of: None });
         // The task ends when the last handle of the hub is gone.
         let following = Arc::downgrade(&hub);
         // Also when it panics.
         let ends = hub.ended.clone().drop_guard();
         tokio::spawn(async move {
-            follow(following, subscription).await;
+            follow(following, live, signalled).await;
             drop(ends);
         });
         hub
@@ -246,41 +263,56 @@ impl Hub {
         }
     }
 
-    fn work(&self, events: &[Arc<RecordedEvent>], kept: &mut Kept) {
-        let Some(last) = events.last() else { return };
-        self.seen.store(last.position.0, Ordering::SeqCst);
+    /// Whether anybody here has a use for an event. Says yes also where that changes meanwhile.
+    fn wants(&self, announced: Announced<'_>) -> bool {
+        let Announced { stream, event_type } = announced;
+        match stream.category() {
+            "conversation" | "receipts" => {
+                takes_in(event_type)
+                    || stream
+                        .conversation_id()
+                        .is_some_and(|id| self.is_followed(id))
+            }
+            "session" => event_type == SESSION_REVOKED,
+            "user" => event_type == ROLE_REVOKED,
+            _ => false,
+        }
+    }
+
+    /// Takes a batch from `live`, which goes up to `up_to`, and tells all who are concerned.
+    async fn take(
+        &self,
+        up_to: Position,
+        live: &mut dyn LiveEvents,
+        kept: &mut Kept,
+    ) -> Result<(), Failure> {
+        self.seen.store(up_to.0, Ordering::SeqCst);
+        let events = live.take(&|announced| self.wants(announced)).await?;
+        self.work(&events, up_to, kept);
+        Ok(())
+    }
+
+    fn work(&self, events: &[Arc<RecordedEvent>], up_to: Position, kept: &mut Kept) {
         let mut touched: Vec<Arc<Mailbox>> = Vec::new();
-        let mut before = self.watermark();
         for recorded in events {
             match recorded.stream.category() {
-                "conversation" | "receipts" => self.publish(recorded, before, kept, &mut touched),
+                "conversation" | "receipts" => self.publish(recorded, kept, &mut touched),
                 "session" => self.note_revocation(recorded),
                 "user" => self.note_roles(recorded),
                 _ => {}
             }
-            before = recorded.position;
         }
-        self.watermark.send_replace(last.position);
+        self.watermark.send_replace(up_to);
         for mailbox in touched {
             mailbox.wake();
         }
     }
 
-    fn publish(
-        &self,
-        recorded: &RecordedEvent,
-        before: Position,
-        kept: &mut Kept,
-        touched: &mut Vec<Arc<Mailbox>>,
-    ) {
+    fn publish(&self, recorded: &RecordedEvent, kept: &mut Kept, touched: &mut Vec<Arc<Mailbox>>) {
         let Some(conversation) = recorded.stream.conversation_id() else {
             return;
         };
-        let takes_in = matches!(
-            recorded.event_type.as_ref(),
-            "conversation-started" | "member-added"
-        );
-        if !takes_in && !self.is_followed(conversation) {
+        if !takes_in(&recorded.event_type) && !self.is_followed(conversation) {
             return;
         }
         let Some(entry) = Entry::encode(recorded).map(Arc::new) else {
@@ -303,6 +335,8 @@ impl Hub {
         // before it, and follows again, or after it, and finds the mark.
         let mut conversations = self.conversations.part(&conversation);
         if !newcomers.is_empty() {
+            // Of what was before it the ring knows nothing.
+            let before = Position(recorded.position.0.saturating_sub(1));
             let followed = conversations
                 .entry(conversation)
                 .or_insert_with(|| Followed::after(before));
@@ -360,7 +394,7 @@ impl Hub {
     }
 
     fn note_revocation(&self, recorded: &RecordedEvent) {
-        if recorded.event_type.as_ref() != "session-revoked" {
+        if &*recorded.event_type != SESSION_REVOKED {
             return;
         }
         let Ok(session) = recorded.stream.key().parse::<SessionId>() else {
@@ -373,7 +407,7 @@ impl Hub {
     }
 
     fn note_roles(&self, recorded: &RecordedEvent) {
-        if recorded.event_type.as_ref() != "system-role-revoked" {
+        if &*recorded.event_type != ROLE_REVOKED {
             return;
         }
         let auditor_no_more = match recorded.event() {
@@ -429,26 +463,53 @@ fn remove<K: Hash + Eq>(from: &Sharded<K, Vec<Arc<Mailbox>>>, key: &K, mailbox: 
     }
 }
 
-/// Follows the log for as long as there is a hub.
-async fn follow(hub: std::sync::Weak<Hub>, mut subscription: Subscription) {
+/// Whether events of a type take people into a conversation.
+fn takes_in(event_type: &str) -> bool {
+    matches!(event_type, "conversation-started" | "member-added")
+}
+
+/// What the hub waits for.
+enum News {
+    Events(Result<Position, Failure>),
+    Signal(Result<Signal, broadcast::error::RecvError>),
+    Tick,
+}
+
+/// Hears of events and signals for as long as there is a hub.
+async fn follow(
+    hub: std::sync::Weak<Hub>,
+    mut live: Box<dyn LiveEvents>,
+    mut heard: broadcast::Receiver<Signal>,
+) {
     let mut kept = Kept::default();
     let mut tick = tokio::time::interval(Presences::LOOKED_AT_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let item = tokio::select! {
-            item = subscription.next() => Some(item),
-            _ = tick.tick() => None,
+        let news = tokio::select! {
+            up_to = live.next() => News::Events(up_to),
+            signal = heard.recv() => News::Signal(signal),
+            _ = tick.tick() => News::Tick,
         };
         let Some(hub) = hub.upgrade() else { return };
-        match item {
-            None => hub.tell_absences(hub.limits.offline_after),
-            Some(Ok(SubscriptionItem::Events(events))) => hub.work(&events, &mut kept),
-            Some(Ok(SubscriptionItem::CaughtUp)) => {}
-            Some(Err(failure)) => {
-                tracing::error!(%failure, "the gateway cannot follow the log; trying again");
-                drop(hub);
-                tokio::time::sleep(RETRY_AFTER).await;
+        let failed = match news {
+            News::Tick => {
+                hub.look_after_presences(hub.limits.offline_after);
+                None
             }
+            News::Signal(signal) => {
+                // Those that were missed are made up for by what the nodes say later.
+                if let Ok(signal) = signal {
+                    hub.hear(signal);
+                }
+                None
+            }
+            News::Events(Ok(up_to)) => hub.take(up_to, &mut *live, &mut kept).await.err(),
+            News::Events(Err(failure)) => Some(failure),
+        };
+        if let Some(failure) = failed {
+            tracing::warn!(%failure, "the gateway cannot follow the log; trying again");
+            drop(hub);
+            tokio::time::sleep(RETRY_AFTER).await;
         }
     }
 }
@@ -473,6 +534,7 @@ mod tests {
     };
     use futures::poll;
     use infra::auth::{Caller, Guard, Tokens};
+    use infra::bus::{LocalSignals, LogEvents};
     use infra::clock::{Clock, fresh_id};
     use infra::commands::{Accepted, CommandDoor, FrameCommand};
     use infra::event_store::{EventStore, Expected, MemoryEventStore, NewEvent, RecordedEvent};
@@ -490,7 +552,12 @@ mod tests {
     /// A hub over a log of its own, whose events are only those that a test hands it.
     fn hub() -> Arc<Hub> {
         let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(Clock::system()));
-        Hub::start(&store, Limits::default())
+        hub_on(&store, Arc::new(LocalSignals::default()))
+    }
+
+    fn hub_on(store: &Arc<dyn EventStore>, signals: Arc<LocalSignals>) -> Arc<Hub> {
+        let live = LogEvents::new(store, *store.head().borrow());
+        Hub::start(Box::new(live), signals, Limits::default())
     }
 
     fn connection(hub: &Arc<Hub>, user: UserId) -> Registration {
@@ -543,7 +610,11 @@ mod tests {
         let (user, conversation) = (UserId(fresh_id()), ConversationId(fresh_id()));
         let first = connection(&hub, user);
         let second = connection(&hub, user);
-        hub.work(&[started(conversation, user).await], &mut Kept::default());
+        hub.work(
+            &[started(conversation, user).await],
+            Position(1),
+            &mut Kept::default(),
+        );
         assert!(first.mailbox().has_dirty() && second.mailbox().has_dirty());
         // It ends before it has looked at what it was told.
         drop(first);
@@ -560,7 +631,11 @@ mod tests {
         let mailbox = connection.mailbox();
         hub.follow(conversation, mailbox);
         hub.unfollow(conversation, mailbox);
-        hub.work(&[started(conversation, user).await], &mut Kept::default());
+        hub.work(
+            &[started(conversation, user).await],
+            Position(1),
+            &mut Kept::default(),
+        );
         assert!(mailbox.take_dirty().contains(&conversation));
         let mut found = Vec::new();
         let collected = hub.collect(conversation, Position::ZERO, Position(1), 9, &mut found);
@@ -576,7 +651,11 @@ mod tests {
         drop(connection);
         // As where the hub had found the connection just before it ended.
         hub.follow(conversation, &mailbox);
-        hub.work(&[started(conversation, user).await], &mut Kept::default());
+        hub.work(
+            &[started(conversation, user).await],
+            Position(1),
+            &mut Kept::default(),
+        );
         assert!(!hub.is_followed(conversation));
     }
 
@@ -628,6 +707,8 @@ mod tests {
         let parts = Parts {
             memberships: Arc::new(LogMemberships::new(Arc::clone(&store))),
             guard: Arc::new(Guard::new(tokens, &store, &clock)),
+            live: Box::new(LogEvents::new(&store, *store.head().borrow())),
+            signals: Arc::new(LocalSignals::default()),
             door: Arc::new(NoDoor),
             store,
             clock,
@@ -640,8 +721,7 @@ mod tests {
         let later = later.read_all(Position(3), 9).await.unwrap();
         let mut publish = |event: &Arc<RecordedEvent>| {
             hub.seen.store(event.position.0, Ordering::SeqCst);
-            let before = Position(event.position.0 - 1);
-            hub.publish(event, before, &mut kept, &mut touched);
+            hub.publish(event, &mut kept, &mut touched);
         };
 
         let positions = |came: Result<Vec<Outgoing>, Ended>| -> Vec<u64> {

@@ -9,7 +9,7 @@
 //! - `feed`: what one user gets to see, in which order;
 //! - `ring` and `replay`: the two places that events come from, memory and the log;
 //! - `hub`: follows the log once for all, `mailbox` its word to one connection;
-//! - `signals`, `cursor`, `memberships`, `limits`, `shutdown`: what their names say.
+//! - `signals`, `presence`, `cursor`, `memberships`, `limits`, `shutdown`: what their names say.
 
 mod cursor;
 mod entry;
@@ -20,6 +20,7 @@ mod hub;
 mod limits;
 mod mailbox;
 mod memberships;
+mod presence;
 mod replay;
 mod ring;
 mod session;

@@ -124,3 +124,48 @@ async fn an_auditor_who_looks_is_not_seen_and_sees_no_signals() {
     online.sort_by_key(ToString::to_string);
     assert_eq!(online, [json!(ada.id), json!(auditor.id)]);
 }
+
+#[tokio::test]
+async fn nodes_tell_one_another_who_types_and_who_is_there() {
+    let limits = || Limits {
+        offline_after: Duration::from_millis(300),
+        drain_grace: Duration::from_millis(10),
+        ..Limits::default()
+    };
+    let one = World::with(limits()).await;
+    let (ada, bob) = (one.user("ada").await, one.user("bob").await);
+    let chat = one.start(&[&ada, &bob]).await;
+    let presence = |state: &str| {
+        json!({
+            "op": "signal", "type": "presence", "actor": format!("user:{}", bob.id),
+            "data": {"state": state},
+        })
+    };
+
+    // The second node is new: it asks the first who is there.
+    let (mut watching, _) = one.live(&ada).await;
+    let two = one.another_node(limits()).await;
+    let mut phone = two
+        .live_where(&bob, |ready| ready["online"] == json!([ada.id]))
+        .await;
+    assert_eq!(watching.next().await, presence("online"));
+
+    phone
+        .send(json!({"op": "typing", "conversation": chat}))
+        .await;
+    assert_eq!(watching.next().await["type"], "typing");
+
+    // On both nodes, then on one of them: online all the time.
+    let (tablet, _) = one.live(&bob).await;
+    drop(tablet);
+    crate::world::eventually(|| one.gateway.status().sessions == 1).await;
+    watching.is_quiet().await;
+
+    drop(phone);
+    assert_eq!(watching.next().await, presence("offline"));
+    let (phone, _) = two.live(&bob).await;
+    assert_eq!(watching.next().await, presence("online"));
+    two.gateway.drain().await;
+    drop(phone);
+    assert_eq!(watching.next().await, presence("offline"));
+}

@@ -23,6 +23,7 @@ use gateway::{
     Gateway, Limits, LogMemberships, Memberships, MembershipsAt, MembershipsError, Parts,
 };
 use infra::auth::{Caller, Guard, Tokens};
+use infra::bus::{LocalSignals, LogEvents, Signals};
 use infra::clock::{Clock, fresh_id};
 use infra::commands::{Accepted, CommandDoor, FrameCommand};
 use infra::event_store::{
@@ -47,6 +48,7 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) openapi: utoipa::openapi::OpenApi,
     pub(crate) door: Arc<TestDoor>,
+    signals: Arc<LocalSignals>,
     secret: Secret,
 }
 
@@ -72,18 +74,26 @@ impl World {
     pub(crate) async fn with_old_memberships(limits: Limits) -> Self {
         let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(Clock::system()));
         let memberships = Arc::new(OldMemberships(Arc::clone(&store)));
-        Self::of(store, memberships, limits).await
+        Self::of(store, memberships, Arc::default(), limits).await
     }
 
     /// A server over a log that is there already, as after a restart.
     pub(crate) async fn over(store: Arc<dyn EventStore>, limits: Limits) -> Self {
         let memberships = Arc::new(LogMemberships::new(Arc::clone(&store)));
-        Self::of(store, memberships, limits).await
+        Self::of(store, memberships, Arc::default(), limits).await
+    }
+
+    /// Another node of the same server.
+    pub(crate) async fn another_node(&self, limits: Limits) -> Self {
+        let memberships = Arc::new(LogMemberships::new(Arc::clone(&self.store)));
+        let signals = Arc::clone(&self.signals);
+        Self::of(Arc::clone(&self.store), memberships, signals, limits).await
     }
 
     async fn of(
         store: Arc<dyn EventStore>,
         memberships: Arc<dyn Memberships>,
+        signals: Arc<LocalSignals>,
         limits: Limits,
     ) -> Self {
         let clock = Clock::system();
@@ -98,6 +108,8 @@ impl World {
             memberships,
             guard: Arc::new(Guard::new(tokens, &store, &clock)),
             door: Arc::clone(&door) as Arc<dyn CommandDoor>,
+            live: Box::new(LogEvents::new(&store, *store.head().borrow())),
+            signals: Arc::clone(&signals) as Arc<dyn Signals>,
             store: Arc::clone(&store),
             clock,
             limits,
@@ -113,6 +125,7 @@ impl World {
             address,
             openapi,
             door,
+            signals,
             secret,
         }
     }
@@ -265,6 +278,20 @@ impl World {
             .await;
         let ready = client.expect("ready").await;
         (client, ready)
+    }
+
+    /// Connects and identifies, again and again until `ready` is as it should be.
+    pub(crate) async fn live_where(&self, user: &User, good: impl Fn(&Value) -> bool) -> Client {
+        let connected = async {
+            loop {
+                let (client, ready) = self.live(user).await;
+                if good(&ready) {
+                    return client;
+                }
+            }
+        };
+        let connected = tokio::time::timeout(PATIENCE, connected).await;
+        connected.expect("it never was as it should be")
     }
 
     /// Connects and identifies with a cursor.
