@@ -12,9 +12,11 @@ mod members;
 mod messages;
 mod projector;
 mod receipts;
+mod relay;
 mod users;
 
 pub use projector::{ProjectionStatus, Projector, ProjectorError, Rebuild, UnknownProjection};
+pub use relay::{Relay, RelayWindow};
 
 use async_trait::async_trait;
 use infra::database::{DatabaseError, Transaction};

@@ -8,9 +8,11 @@
 )]
 
 mod listener;
+mod nats;
 mod person;
 mod process;
 
 pub use listener::Listener;
+pub use nats::{NatsServer, free_port};
 pub use person::{Answer, Person};
 pub use process::{ServerProcess, run_on_folder};

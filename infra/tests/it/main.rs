@@ -1,4 +1,6 @@
 //! Tests of `infra` against the real thing: files, processes, disks.
 
 #[cfg(test)]
+mod bus;
+#[cfg(test)]
 mod event_store;

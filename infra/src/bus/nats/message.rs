@@ -54,12 +54,12 @@ pub(super) fn encode(event: &RecordedEvent, bytes_max: usize) -> (HeaderMap, Byt
         if let Some(traceparent) = metadata.traceparent {
             headers.insert("ce-traceparent", traceparent);
         }
-        // What we write has no line breaks; what was written otherwise is in the log.
-        if let Ok(text) = std::str::from_utf8(&event.metadata)
-            && !text.contains(char::is_control)
-        {
-            headers.insert(METADATA, text);
-        }
+    }
+    // What we write has no line breaks; what was written otherwise is in the log.
+    if let Ok(text) = std::str::from_utf8(&event.metadata)
+        && !text.contains(char::is_control)
+    {
+        headers.insert(METADATA, text);
     }
     if event.data.len() + event.metadata.len() + HEADERS_BYTES_MAX > bytes_max {
         headers.insert(OMITTED, event.data.len().to_string());
