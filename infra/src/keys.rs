@@ -34,7 +34,7 @@ impl Secret {
         if path.exists() {
             Self::read(path)
         } else {
-            Self::make(path)
+            Self::create(path)
         }
     }
 
@@ -58,7 +58,8 @@ impl Secret {
             .map_err(|_| failed("the file does not hold 32 bytes".to_owned()))
     }
 
-    fn make(path: &Path) -> Result<Self, Failure> {
+    /// Makes a new secret in `path`, readable by nobody else, in place of what is there.
+    pub fn create(path: &Path) -> Result<Self, Failure> {
         let failed = |error| Failure::internal("write the server's secret", error);
         let secret: [u8; 32] = rand::random();
         if let Some(folder) = path.parent() {

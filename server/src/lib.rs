@@ -7,10 +7,13 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod cli;
+mod engines;
 mod http;
+mod leading;
 mod memberships;
 mod node;
 mod owner_code;
+mod role;
 mod serve;
 pub mod settings;
 mod telemetry;

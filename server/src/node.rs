@@ -11,34 +11,30 @@ use command_api::{CommandApi, Parts as CommandParts};
 use domain::{Position, UserId};
 use infra::auth::{Guard, Tokens};
 use infra::clock::Clock;
-use infra::data_folder::DataFolder;
-use infra::database::Database;
-use infra::event_store::{EventStore, SqliteEventStore};
+use infra::event_store::EventStore;
 use infra::failure::Failure;
-use infra::keys::Secret;
 use infra::read_models::Snapshot;
-use infra::snapshots::SqliteSnapshots;
-use projector::{Projector, ProjectorError};
+use projector::{Projector, Relay, RelayWindow};
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use crate::engines::Engines;
+use crate::leading::Work;
 use crate::owner_code;
+use crate::role::Role;
 use crate::settings::Settings;
 
 /// Everything below the doors: opened from a data folder, used by the server and by the commands
 /// that work on a folder.
 pub(crate) struct Node {
-    pub(crate) folder: DataFolder,
+    pub(crate) engines: Engines,
+    pub(crate) role: Role,
     pub(crate) clock: Clock,
-    pub(crate) secret: Secret,
     pub(crate) owner_code: String,
-    pub(crate) store: Arc<SqliteEventStore>,
-    pub(crate) database: Database,
     pub(crate) guard: Arc<Guard>,
     pub(crate) command_api: CommandApi,
     pub(crate) projector: Projector,
+    relay_window: RelayWindow,
     started: Instant,
     stopping: AtomicBool,
 }
@@ -78,7 +74,7 @@ impl Node {
     /// folder is told and not made.
     pub(crate) async fn open_existing(settings: &Settings) -> Result<Self, Failure> {
         let log = settings.data_dir.join("log.db");
-        if log.exists() {
+        if settings.event_store.is_some() || log.exists() {
             return Self::open(settings).await;
         }
         let missing = format!(
@@ -94,33 +90,15 @@ impl Node {
     /// Another process holds the folder; a file cannot be opened; the read database does not
     /// answer.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
-        let path = settings.data_dir.clone();
-        let folder = blocking(move || DataFolder::open(&path)).await?;
         let clock = Clock::system();
-        let (log, log_clock) = (folder.log(), clock.clone());
-        let store = Arc::new(blocking(move || SqliteEventStore::open(&log, log_clock)).await?);
-        let is_new = *store.head().borrow() == Position::ZERO;
-        let secret_file = folder.keys().join("secret");
-        let secret = blocking(move || {
-            if is_new {
-                Secret::open(&secret_file)
-            } else {
-                Secret::read(&secret_file)
-            }
-        })
-        .await?;
-        let snapshot_file = folder.snapshots();
-        let snapshots = Arc::new(blocking(move || SqliteSnapshots::open(&snapshot_file)).await?);
-        let database = match &settings.database_url {
-            Some(url) => Database::open(url).await?,
-            None => Database::open(&format!("sqlite:{}", folder.read().display())).await?,
-        };
-        let port: Arc<dyn EventStore> = Arc::clone(&store) as Arc<dyn EventStore>;
-        let guard = Arc::new(Guard::new(Tokens::new(&secret)?, &port, &clock));
-        let owner_code = owner_code::of(&secret);
+        let engines = Engines::open(settings, &clock).await?;
+        let store = engines.store();
+        let secret = &engines.secret;
+        let guard = Arc::new(Guard::new(Tokens::new(secret)?, &store, &clock));
+        let owner_code = owner_code::of(secret);
         let command_api = CommandApi::new(CommandParts {
-            store: Arc::clone(&port),
-            snapshots,
+            store: Arc::clone(&store),
+            snapshots: Arc::clone(&engines.snapshots),
             guard: Arc::clone(&guard),
             secret: secret.clone(),
             clock: clock.clone(),
@@ -128,35 +106,50 @@ impl Node {
             session_lifetime: TimeDelta::hours(settings.session_hours.into()),
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
-        let projector = Projector::new(port, database.clone(), clock.clone());
+        let projector = Projector::new(store, engines.database.clone(), clock.clone());
         Ok(Self {
-            folder,
+            engines,
+            role: settings.role,
             clock,
-            secret,
             owner_code,
-            store,
-            database,
             guard,
             command_api,
             projector,
+            relay_window: RelayWindow {
+                bytes_max: u64::from(settings.nats_window_mib) * 1024 * 1024,
+                replicas: settings.nats_replicas,
+            },
             started: Instant::now(),
             stopping: AtomicBool::new(false),
         })
     }
 
-    /// The log as a port.
-    pub(crate) fn port(&self) -> Arc<dyn EventStore> {
-        Arc::clone(&self.store) as Arc<dyn EventStore>
+    /// The log.
+    pub(crate) fn store(&self) -> Arc<dyn EventStore> {
+        self.engines.store()
     }
 
     /// Keeps the read models up to date until it is stopped.
-    pub(crate) fn start_projecting(&self) -> Projecting {
-        let stop = CancellationToken::new();
-        let (projector, token) = (self.projector.clone(), stop.clone());
-        Projecting {
-            stop,
-            task: tokio::spawn(async move { projector.run(token).await }),
-        }
+    pub(crate) fn start_projecting(&self) -> Work {
+        let projector = self.projector.clone();
+        Work::start(self.engines.election("projecting"), move |stop| {
+            let projector = projector.clone();
+            async move { projector.run(stop).await }
+        })
+    }
+
+    /// Publishes the log to NATS until it is stopped, where there is NATS.
+    pub(crate) fn start_relaying(&self) -> Option<Work> {
+        let bus = self.engines.bus.clone()?;
+        let relay = Arc::new(Relay::new(self.store(), bus, self.relay_window));
+        let election = self.engines.election("relaying");
+        Some(Work::start(election, move |stop| {
+            let relay = Arc::clone(&relay);
+            async move {
+                relay.run(stop).await;
+                Ok(())
+            }
+        }))
     }
 
     /// The user with this handle or id.
@@ -186,7 +179,7 @@ impl Node {
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs(),
-            position: *self.store.head().borrow(),
+            position: *self.store().head().borrow(),
             projections,
             connections: 0,
         })
@@ -194,14 +187,14 @@ impl Node {
 
     /// Whether the log can be read.
     pub(crate) async fn event_store_answers(&self) -> bool {
-        let read = self.store.read_all(Position::ZERO, 1).await;
+        let read = self.store().read_all(Position::ZERO, 1).await;
         read.inspect_err(|failure| tracing::warn!(%failure, "the event store does not answer"))
             .is_ok()
     }
 
     /// Whether every read model answers queries.
     pub(crate) async fn read_database_answers(&self) -> bool {
-        let read = Snapshot::of(&self.database, &infra::read_models::ALL).await;
+        let read = Snapshot::of(&self.engines.database, &infra::read_models::ALL).await;
         read.inspect_err(|error| tracing::warn!(%error, "the read database does not answer"))
             .is_ok()
     }
@@ -219,8 +212,7 @@ impl Node {
     /// Answers what was accepted, then closes every file. Commands after this are refused.
     pub(crate) async fn close(&self) {
         self.command_api.close().await;
-        self.database.close().await;
-        self.store.close().await;
+        self.engines.close().await;
     }
 }
 
@@ -233,42 +225,4 @@ pub(crate) enum UnknownUser {
     /// It could not be looked up.
     #[error(transparent)]
     Failure(#[from] Failure),
-}
-
-/// Projections that run.
-pub(crate) struct Projecting {
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), ProjectorError>>,
-}
-
-impl Projecting {
-    /// Waits until they end by themselves, which they do only when they must not go on.
-    pub(crate) async fn ended(&mut self) -> Result<(), ProjectingError> {
-        Ok((&mut self.task).await??)
-    }
-
-    /// Commits what was begun and ends them.
-    pub(crate) async fn stop(self) -> Result<(), ProjectingError> {
-        self.stop.cancel();
-        Ok(self.task.await??)
-    }
-}
-
-/// Why projections ended.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ProjectingError {
-    /// They must not go on.
-    #[error(transparent)]
-    Projector(#[from] ProjectorError),
-    /// Their task panicked.
-    #[error("the projector failed: {0}")]
-    Task(#[from] tokio::task::JoinError),
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Failure::internal("open the data folder", error))?
 }

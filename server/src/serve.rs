@@ -1,4 +1,4 @@
-//! `verbatim serve`: every role in one process, from opening the data folder to the last goodbye.
+//! `verbatim serve`: the roles of one process, from opening the data folder to the last goodbye.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use axum::extract::FromRef;
 use axum::serve::ListenerExt as _;
 use command_api::import::slack::SlackDoor;
 use command_api::owner;
+use futures::future::select_all;
 use gateway::{Gateway, Limits as GatewayLimits, Parts as GatewayParts};
 use infra::auth::Guard;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -20,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::CliResult;
 use crate::memberships::ReadModelMemberships;
+use crate::leading::{Work, WorkError};
 use crate::node::Node;
+use crate::role::Role;
 use crate::settings::Settings;
 use crate::{http, owner_code, telemetry};
 
@@ -41,33 +44,41 @@ const TRY: &str = r#"{"handle":"me","email":"me@example.org","display_name":"Me"
 pub(crate) struct Server {
     pub(crate) node: Arc<Node>,
     pub(crate) query_api: QueryApi,
-    pub(crate) gateway: Arc<Gateway>,
+    /// Where the process has one.
+    pub(crate) gateway: Option<Arc<Gateway>>,
     pub(crate) slack: SlackDoor,
     pub(crate) metrics: PrometheusHandle,
 }
 
 impl Server {
-    /// Puts doors on `node`.
-    pub(crate) fn new(node: Arc<Node>, settings: &Settings) -> CliResult<Self> {
+    /// Puts the doors of its role on `node`.
+    pub(crate) async fn new(node: Arc<Node>, settings: &Settings) -> CliResult<Self> {
         let metrics = telemetry::start_metrics()?;
         let query_api = QueryApi {
-            database: node.database.clone(),
-            store: node.port(),
+            database: node.engines.database.clone(),
+            store: node.store(),
             guard: Arc::clone(&node.guard),
         };
-        let parts = GatewayParts {
-            store: node.port(),
-            memberships: Arc::new(ReadModelMemberships::new(node.database.clone())),
-            door: Arc::new(node.command_api.clone()),
-            guard: Arc::clone(&node.guard),
-            clock: node.clock.clone(),
-            limits: gateway_limits(settings),
+        let gateway = if node.role.does(Role::Gateway) {
+            let database = node.engines.database.clone();
+            let parts = GatewayParts {
+                store: node.store(),
+                live: node.engines.live().await?,
+                signals: node.engines.signals().await?,
+                memberships: Arc::new(ReadModelMemberships::new(database)),
+                door: Arc::new(node.command_api.clone()),
+                guard: Arc::clone(&node.guard),
+                clock: node.clock.clone(),
+                limits: gateway_limits(settings),
+            };
+            Some(Gateway::start(parts, &node.engines.secret))
+        } else {
+            None
         };
-        let gateway = Gateway::start(parts, &node.secret);
         let slack = SlackDoor::new(
             node.command_api.clone(),
             Arc::clone(&node.guard),
-            node.folder.path().join("imports"),
+            node.engines.imports(),
             u64::from(settings.import_mib_max) * 1024 * 1024,
         );
         Ok(Self {
@@ -105,8 +116,8 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
             settings.listen
         )
     })?;
-    let server = Server::new(Arc::new(node), &settings)?;
-    let mut projecting = server.node.start_projecting();
+    let server = Server::new(Arc::new(node), &settings).await?;
+    let mut working = Working::start(&server.node);
     let asked = Asked::listen()?;
     announce(&server, &listener).await?;
     let listener = listener.tap_io(set_up);
@@ -125,18 +136,18 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     let upkeep = tokio::spawn(upkeep(server.metrics.clone()));
     let ended = tokio::select! {
         () = asked.first() => Ok(()),
-        ended = projecting.ended() => Err(ended.err().map_or_else(
-            || "the projector ended without being asked to".into(),
-            Into::into,
-        )),
-        () = server.gateway.failed() => {
+        error = working.ended() => Err(error.into()),
+        () = failed(server.gateway.as_deref()) => {
             Err("the gateway stopped following the log; the panic before this says why".into())
         }
     };
 
     tracing::info!("stopping: clients are told to come back");
     server.node.stop();
-    let stayed = server.gateway.drain().await;
+    let stayed = match &server.gateway {
+        Some(gateway) => gateway.drain().await,
+        None => 0,
+    };
     if stayed > 0 {
         tracing::warn!(
             connections = stayed,
@@ -151,7 +162,7 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     }
     upkeep.abort();
     if ended.is_ok() {
-        projecting.stop().await?;
+        working.stop().await?;
     }
     // The gateway stops following the log when nobody holds it any more.
     let node = Arc::clone(&server.node);
@@ -159,6 +170,51 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     node.close().await;
     tracing::info!("stopped");
     ended
+}
+
+/// What the process does in the background.
+struct Working(Vec<Work>);
+
+impl Working {
+    /// Starts what is of the process's role.
+    fn start(node: &Node) -> Self {
+        let mut all = Vec::new();
+        if node.role.does(Role::Projector) {
+            all.push(node.start_projecting());
+            all.extend(node.start_relaying());
+        }
+        Self(all)
+    }
+
+    /// Waits until one of them ends by itself, which it does only when it must not go on.
+    async fn ended(&mut self) -> WorkError {
+        loop {
+            if self.0.is_empty() {
+                return std::future::pending().await;
+            }
+            let (ended, which, _) = select_all(self.0.iter_mut().map(|it| Box::pin(it.ended()))).await;
+            self.0.remove(which);
+            if let Err(error) = ended {
+                return error;
+            }
+        }
+    }
+
+    /// Finishes what was begun and ends them.
+    async fn stop(self) -> Result<(), WorkError> {
+        for work in self.0 {
+            work.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the gateway can serve nobody any more; for ever where there is none.
+async fn failed(gateway: Option<&Gateway>) {
+    match gateway {
+        Some(gateway) => gateway.failed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The signals that ask the process to end.
@@ -216,29 +272,40 @@ async fn upkeep(metrics: PrometheusHandle) {
 /// Says on standard output where everything is and what to try first.
 async fn announce(server: &Server, listener: &TcpListener) -> CliResult {
     let url = format!("http://{}", listener.local_addr()?);
-    let folder = server.node.folder.path();
-    let code_file = folder.join("owner-code");
-    let claimed = owner::is_claimed(&*server.node.port()).await?;
-    let code = (!claimed).then(|| server.node.owner_code.clone());
-    keep_code_file(code_file.clone(), code.clone()).await?;
+    let role = server.node.role;
+    let folder = server.node.engines.folder();
+    let code_file = folder.map(|folder| folder.join("owner-code"));
+    let code = if role.does(Role::CommandApi) {
+        let claimed = owner::is_claimed(&*server.node.store()).await?;
+        (!claimed).then(|| server.node.owner_code.clone())
+    } else {
+        None
+    };
+    if let Some(file) = &code_file {
+        keep_code_file(file.clone(), code.clone()).await?;
+    }
 
     let mut out = std::io::stdout().lock();
     writeln!(out, "Verbatim {} is ready.\n", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  data folder  {}", folder.display())?;
+    if role != Role::All {
+        writeln!(out, "  role         {}", role.as_str())?;
+    }
+    if let Some(folder) = folder {
+        writeln!(out, "  data folder  {}", folder.display())?;
+    }
     writeln!(out, "  API docs     {url}/docs")?;
     if let Some(code) = code {
-        writeln!(
-            out,
-            "  owner code   {code}   (for POST /v1/owner; also in {})",
-            code_file.display()
-        )?;
+        let also = code_file.map_or_else(String::new, |file| format!("; also in {}", file.display()));
+        writeln!(out, "  owner code   {code}   (for POST /v1/owner{also})")?;
     }
     writeln!(out, "  address      {url}\n")?;
-    writeln!(out, "Try it (the README has a five-minute tour):\n")?;
-    writeln!(
-        out,
-        "  curl -sS {url}/v1/users -H 'content-type: application/json' -d \\\n    '{TRY}'\n"
-    )?;
+    if role.does(Role::CommandApi) {
+        writeln!(out, "Try it (the README has a five-minute tour):\n")?;
+        writeln!(
+            out,
+            "  curl -sS {url}/v1/users -H 'content-type: application/json' -d \\\n    '{TRY}'\n"
+        )?;
+    }
     out.flush()?;
     Ok(())
 }

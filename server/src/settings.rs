@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::role::Role;
+
 /// Variables that the tests use; a server started by a test inherits them.
 const TEST_VARIABLES: &str = "VERBATIM_TEST_";
 
@@ -29,6 +31,62 @@ pub struct Given {
         global = true
     )]
     pub listen: Option<SocketAddr>,
+
+    /// Which part of the work this process does; one alone needs the addresses below [default: all]
+    #[arg(long, env = "VERBATIM_ROLE", value_name = "ROLE", global = true)]
+    pub role: Option<Role>,
+
+    /// Event store: postgres://… or esdb://… [default: SQLite in the data folder]
+    #[arg(
+        long,
+        env = "VERBATIM_EVENT_STORE",
+        value_name = "URL",
+        global = true,
+        hide_env_values = true
+    )]
+    pub event_store: Option<String>,
+
+    /// NATS: nats://host:port, several with commas [default: none; signals stay in the process]
+    #[arg(
+        long,
+        env = "VERBATIM_NATS_URL",
+        value_name = "URL",
+        global = true,
+        hide_env_values = true
+    )]
+    pub nats_url: Option<String>,
+
+    /// First token of every NATS subject, and name of the stream [default: verbatim]
+    #[arg(
+        long,
+        env = "VERBATIM_NATS_PREFIX",
+        value_name = "NAME",
+        global = true
+    )]
+    pub nats_prefix: Option<String>,
+
+    /// How much of the log JetStream keeps, in MiB [default: 1024]
+    #[arg(
+        long,
+        env = "VERBATIM_NATS_WINDOW_MIB",
+        value_name = "MIB",
+        global = true
+    )]
+    pub nats_window_mib: Option<u32>,
+
+    /// NATS servers that keep a copy each: 1, 3 or 5 [default: 1]
+    #[arg(long, env = "VERBATIM_NATS_REPLICAS", value_name = "N", global = true)]
+    pub nats_replicas: Option<usize>,
+
+    /// File with the secret that all processes share; `verbatim new-secret FILE` makes one
+    /// [default: in the data folder]
+    #[arg(
+        long,
+        env = "VERBATIM_SECRET_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    pub secret_file: Option<PathBuf>,
 
     /// Read database: postgres://… [default: SQLite in the data folder]
     #[arg(
@@ -120,6 +178,22 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Which part of the work the process does.
+    pub role: Role,
+    /// Address of the event store; `None` is SQLite in the data folder. May hold a password.
+    #[serde(serialize_with = "without_password")]
+    pub event_store: Option<String>,
+    /// Addresses of NATS; `None` is within the process. May hold a password.
+    #[serde(serialize_with = "without_password")]
+    pub nats_url: Option<String>,
+    /// First token of every NATS subject.
+    pub nats_prefix: String,
+    /// How much of the log JetStream keeps, in MiB.
+    pub nats_window_mib: u32,
+    /// NATS servers that keep a copy each.
+    pub nats_replicas: usize,
+    /// File with the secret that all processes share; `None` is in the data folder.
+    pub secret_file: Option<PathBuf>,
     /// PostgreSQL read database; `None` is SQLite in the data folder. May hold a password.
     #[serde(serialize_with = "without_password")]
     pub database_url: Option<String>,
@@ -173,6 +247,25 @@ pub enum SettingsError {
         /// What is taken.
         range: &'static str,
     },
+    /// An event store that is none we know.
+    #[error(
+        "event_store takes postgres://…, esdb://… or kurrentdb://…; leave it away for SQLite in the \
+         data folder"
+    )]
+    EventStore,
+    /// One role alone, on engines that only one process can use.
+    #[error(
+        "the role {} works beside other processes, which all need the same engines and secret; \
+         set {}",
+        .role.as_str(),
+        .missing.join(", ")
+    )]
+    RoleNeeds {
+        /// Which role.
+        role: Role,
+        /// What is not set, and what it takes.
+        missing: Vec<&'static str>,
+    },
     /// A read database that is no PostgreSQL.
     #[error("database_url takes postgres://…; leave it away for SQLite in the data folder")]
     DatabaseUrl,
@@ -195,6 +288,13 @@ impl Settings {
         let settings = Self {
             data_dir: take!(data_dir, "verbatim-data".into()),
             listen: take!(listen, SocketAddr::from(([127, 0, 0, 1], 8080))),
+            role: take!(role, Role::All),
+            event_store: first.event_store.or(then.event_store),
+            nats_url: first.nats_url.or(then.nats_url),
+            nats_prefix: take!(nats_prefix, "verbatim".to_owned()),
+            nats_window_mib: take!(nats_window_mib, 1024),
+            nats_replicas: take!(nats_replicas, 1),
+            secret_file: first.secret_file.or(then.secret_file),
             database_url: first.database_url.or(then.database_url),
             session_hours: take!(session_hours, 24),
             import_mib_max: take!(import_mib_max, 1024),
@@ -261,13 +361,50 @@ impl Settings {
             600,
             "0 to 600",
         )?;
-        let known =
-            |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
-        if self.database_url.as_ref().is_some_and(|url| !known(url)) {
+        let window = self.nats_window_mib.into();
+        within("nats_window_mib", window, 1, 1_048_576, "1 to 1048576")?;
+        let replicas = self.nats_replicas as u64;
+        within("nats_replicas", replicas, 1, 5, "1 to 5")?;
+        if self.database_url.as_deref().is_some_and(|url| !is_postgres(url)) {
             return Err(SettingsError::DatabaseUrl);
         }
-        Ok(())
+        let is_kurrent = |url: &str| {
+            let schemes = ["esdb://", "esdb+discover://", "kurrentdb://", "kurrentdb+discover://"];
+            schemes.iter().any(|scheme| url.starts_with(scheme))
+        };
+        let event_store = self.event_store.as_deref();
+        if event_store.is_some_and(|url| !is_postgres(url) && !is_kurrent(url)) {
+            return Err(SettingsError::EventStore);
+        }
+        self.check_role()
     }
+
+    /// One role alone needs engines that other processes reach too.
+    fn check_role(&self) -> Result<(), SettingsError> {
+        let needed = [
+            (self.event_store.is_none(), "event_store (postgres://… or esdb://…)"),
+            (self.database_url.is_none(), "database_url (postgres://…)"),
+            (self.nats_url.is_none(), "nats_url (nats://…)"),
+            (self.secret_file.is_none(), "secret_file (made by `verbatim new-secret FILE`)"),
+        ];
+        let missing: Vec<&str> = needed
+            .into_iter()
+            .filter_map(|(is_missing, what)| is_missing.then_some(what))
+            .collect();
+        if self.role == Role::All || missing.is_empty() {
+            Ok(())
+        } else {
+            Err(SettingsError::RoleNeeds {
+                role: self.role,
+                missing,
+            })
+        }
+    }
+}
+
+/// Whether an address is of PostgreSQL.
+pub(crate) fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
 fn read_file(path: &Path) -> Result<Given, SettingsError> {
@@ -332,7 +469,7 @@ fn hide_password(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Given, Settings, SettingsError, hide_password, refuse_unknown_variables};
+    use super::{Given, Role, Settings, SettingsError, hide_password, refuse_unknown_variables};
 
     fn file(text: &str) -> Result<Given, toml::de::Error> {
         toml::from_str(text)
@@ -371,6 +508,23 @@ mod tests {
         };
         let error = Settings::merge(flags, Given::default()).unwrap_err();
         assert!(error.to_string().contains("heartbeat_ms = 1"), "{error}");
+    }
+
+    #[test]
+    fn one_role_alone_says_what_it_needs() {
+        let mut given = Given {
+            role: Some(Role::Gateway),
+            event_store: Some("postgres://db/log".into()),
+            ..Given::default()
+        };
+        let error = Settings::merge(given.clone(), Given::default()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("gateway") && text.contains("nats_url"), "{text}");
+        assert!(!text.contains("event_store"), "{text}");
+        given.database_url = Some("postgres://db/read".into());
+        given.nats_url = Some("nats://bus".into());
+        given.secret_file = Some("secret".into());
+        Settings::merge(given, Given::default()).unwrap();
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What people and CI run: `cargo xtask test`, `lint`, `tidy`, `openapi`. Has no dependencies on the
 //! rest of the workspace, so that it builds in seconds.
 
+mod packages;
 mod postgres;
 mod tidy;
 
@@ -17,7 +18,8 @@ const HELP: &str = "\
 cargo xtask TASK
 
   test [ARGS…]   everything that must pass: tidy, then all tests of the workspace; ARGS go to
-                 `cargo test` (`cargo xtask test -p domain`). Starts a private PostgreSQL.
+                 `cargo test` (`cargo xtask test -p domain`). Starts a private PostgreSQL, and
+                 installs what the tests start themselves (nats-server) where it may
   lint           formatting, clippy without a warning, licences and banned crates
   tidy           the repository's own rules (dependency edges, module docs, paths in documents)
   openapi        writes docs/openapi.json from the routes
@@ -54,6 +56,7 @@ fn root() -> PathBuf {
 
 fn test(arguments: &[String]) -> Outcome {
     step("tidy", || tidy::check(&root()))?;
+    step("nats-server", packages::nats_server)?;
     let server = step("PostgreSQL", postgres::Server::start)?;
     let whole = if arguments.is_empty() {
         &["--workspace"][..]

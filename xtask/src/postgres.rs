@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::packages::{self, is_root};
 use crate::{Outcome, run, succeeds};
 
 /// Environment variable that tells the tests where the server is.
@@ -133,22 +134,10 @@ fn programs() -> Outcome<PathBuf> {
     if let Some(found) = installed() {
         return Ok(found);
     }
-    let apt = succeeds(Command::new("apt-get").arg("--version"));
-    if apt && is_root() {
-        eprintln!("installing Debian's package postgresql for the tests");
-        run(Command::new("apt-get").args(["update", "-qq"]))?;
-        run(Command::new("apt-get")
-            .args([
-                "install",
-                "-y",
-                "-qq",
-                "--no-install-recommends",
-                "postgresql",
-            ])
-            .env("DEBIAN_FRONTEND", "noninteractive"))?;
-        if let Some(found) = installed() {
-            return Ok(found);
-        }
+    if packages::debian("postgresql")?
+        && let Some(found) = installed()
+    {
+        return Ok(found);
     }
     Err(
         "the tests need PostgreSQL's programs (initdb, postgres): install them with\n  \
@@ -190,13 +179,6 @@ fn as_postgres(as_root: bool, program: &Path) -> Command {
         .arg(program);
     command.current_dir("/");
     command
-}
-
-fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 fn free_port() -> Outcome<u16> {

@@ -62,7 +62,7 @@ pub(super) async fn on_folder(settings: Settings, arguments: &Arguments) -> CliR
     selection.conversation = arguments.conversation;
     let node = Node::open_existing(&settings).await?;
     let done = async {
-        let mut lines = query_api::replay(node.port(), Actor::Operator, selection).await?;
+        let mut lines = query_api::replay(node.store(), Actor::Operator, selection).await?;
         let mut out = std::io::stdout().lock();
         while let Some(part) = lines.try_next().await? {
             if !write(&mut out, &part)? {

@@ -18,6 +18,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::role::Role;
 use crate::serve::Server;
 
 pub(crate) use rebuild::Line as RebuildLine;
@@ -25,16 +26,26 @@ pub(crate) use rebuild::Line as RebuildLine;
 /// Largest request body, in bytes, except where a route says otherwise; more is 413.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// Every route with its description.
+/// Every route of the process's role, with its description.
 fn described(server: &Server) -> OpenApiRouter {
-    OpenApiRouter::with_openapi(api_description())
-        .merge(command_api::routes(server.node.command_api.clone()))
-        .merge(command_api::import::slack::routes(server.slack.clone()))
-        .merge(query_api::routes(server.query_api.clone()))
-        .merge(gateway::routes(Arc::clone(&server.gateway)))
-        .merge(status::routes(server.clone()))
-        .merge(rebuild::routes(server.clone()))
-        .merge(operations::routes(server.clone()))
+    let role = server.node.role;
+    let mut routes = OpenApiRouter::with_openapi(api_description());
+    if role.does(Role::CommandApi) {
+        routes = routes
+            .merge(command_api::routes(server.node.command_api.clone()))
+            .merge(command_api::import::slack::routes(server.slack.clone()));
+    }
+    if role.does(Role::QueryApi) {
+        routes = routes.merge(query_api::routes(server.query_api.clone()));
+    }
+    if let Some(gateway) = &server.gateway {
+        routes = routes.merge(gateway::routes(Arc::clone(gateway)));
+    }
+    routes = routes.merge(status::routes(server.clone()));
+    if role.does(Role::Projector) {
+        routes = routes.merge(rebuild::routes(server.clone()));
+    }
+    routes.merge(operations::routes(server.clone()))
 }
 
 /// The whole API: routes, their description at `/openapi.json` and a page about it at `/docs`.
@@ -93,7 +104,7 @@ mod tests {
         };
         let settings = Settings::load(&given, None).unwrap();
         let node = Node::open(&settings).await.unwrap();
-        let server = Server::new(node.into(), &settings).unwrap();
+        let server = Server::new(node.into(), &settings).await.unwrap();
         let described = super::described(&server)
             .into_openapi()
             .to_pretty_json()

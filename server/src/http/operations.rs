@@ -38,6 +38,9 @@ struct Readiness {
     event_store: Health,
     /// The read database.
     read_database: Health,
+    /// NATS, where it is used. Without it everything goes on, a little later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bus: Option<Health>,
     /// This process.
     server: Health,
 }
@@ -53,7 +56,7 @@ async fn live() -> StatusCode {
 
 /// The server can be used
 ///
-/// Asks every part it depends on. Also 503 while the server is stopping, so that a balancer sends
+/// Asks every part it depends on. NATS is told and does not make it 503. Also 503 while the server is stopping, so that a balancer sends
 /// nothing new.
 #[utoipa::path(get, path = "/health/ready", tag = "operations",
     responses(
@@ -65,6 +68,12 @@ async fn ready(State(server): State<Server>) -> impl IntoResponse {
     let readiness = Readiness {
         event_store: of(server.node.event_store_answers().await),
         read_database: of(server.node.read_database_answers().await),
+        bus: server
+            .node
+            .engines
+            .bus
+            .as_ref()
+            .map(|bus| of(bus.is_connected())),
         server: if server.node.is_stopping() {
             Health::Stopping
         } else {
@@ -92,7 +101,7 @@ async fn ready(State(server): State<Server>) -> impl IntoResponse {
     responses((status = 200, description = "All of them", body = String,
         content_type = "text/plain")))]
 async fn metrics_text(State(server): State<Server>) -> impl IntoResponse {
-    let head = *server.node.port().head().borrow();
+    let head = *server.node.store().head().borrow();
     #[expect(clippy::cast_precision_loss, reason = "metrics are floating")]
     metrics::gauge!("verbatim_log_position").set(head.0 as f64);
     (

@@ -35,7 +35,8 @@ async fn status(
     Authenticated(caller): Authenticated,
 ) -> Result<Json<Status>, Problem> {
     admins_only(&caller)?;
-    let connections = server.gateway.status().connections;
+    let gateway = server.gateway.as_ref();
+    let connections = gateway.map_or(0, |gateway| gateway.status().connections);
     Ok(Json(Status {
         connections,
         ..server.node.status().await?

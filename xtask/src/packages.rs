@@ -1,0 +1,45 @@
+//! Programs that the tests need beside Rust's: found, or installed from Debian's packages where the
+//! task runs as root, or asked for.
+
+use std::process::Command;
+
+use crate::{Outcome, run, succeeds};
+
+/// What to do where a program is missing and cannot be installed from here.
+const NATS_MISSING: &str = "the tests need nats-server: install it with\n  \
+     sudo apt-get install nats-server     (Debian, Ubuntu)\n  \
+     brew install nats-server             (macOS)\n  \
+     or from https://github.com/nats-io/nats-server/releases";
+
+/// Sees that `nats-server` is there.
+pub(crate) fn nats_server() -> Outcome {
+    let there = || succeeds(Command::new("nats-server").arg("--version"));
+    if there() || (debian("nats-server")? && there()) {
+        Ok(())
+    } else {
+        Err(NATS_MISSING.to_owned())
+    }
+}
+
+/// Installs a package where that can be done without asking; says whether it did.
+pub(crate) fn debian(package: &str) -> Outcome<bool> {
+    if !is_root() || !succeeds(Command::new("apt-get").arg("--version")) {
+        return Ok(false);
+    }
+    eprintln!("installing Debian's package {package} for the tests");
+    run(Command::new("apt-get").args(["update", "-qq"]))?;
+    let mut install = Command::new("apt-get");
+    install
+        .args(["install", "-y", "-qq", "--no-install-recommends", package])
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    run(&mut install)?;
+    Ok(true)
+}
+
+/// Whether the task runs as root.
+pub(crate) fn is_root() -> bool {
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
