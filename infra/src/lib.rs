@@ -2,6 +2,7 @@
 //! roles share. Rules about conversations are in `domain`; routes are in the role crates.
 
 pub mod auth;
+mod backoff;
 pub mod bus;
 pub mod clock;
 pub mod commands;

@@ -34,6 +34,7 @@ pub(crate) struct Engines {
 /// The event store, as what it is: a port cannot be closed.
 enum Log {
     Sqlite(Arc<SqliteEventStore>),
+    Postgres(Arc<PostgresEventStore>),
 }
 
 impl Engines {
@@ -135,6 +136,7 @@ impl Engines {
         self.database.close().await;
         match &self.log {
             Log::Sqlite(store) => store.close().await,
+            Log::Postgres(store) => store.close().await,
         }
     }
 }
@@ -143,6 +145,7 @@ impl Log {
     fn port(&self) -> Arc<dyn EventStore> {
         match self {
             Self::Sqlite(store) => Arc::clone(store) as Arc<dyn EventStore>,
+            Self::Postgres(store) => Arc::clone(store) as Arc<dyn EventStore>,
         }
     }
 }
@@ -158,10 +161,18 @@ fn elections(settings: &Settings) -> Option<String> {
 
 /// The event store, and where the snapshots of its streams are.
 async fn open_log(
-    _settings: &Settings,
+    settings: &Settings,
     folder: Option<&DataFolder>,
     clock: &Clock,
 ) -> Result<(Log, Arc<dyn Snapshots>), Failure> {
+    let failed = |error| Failure::internal("open the event store", error);
+    if let Some(url) = settings.event_store.as_deref() {
+        let schema = LogSchema::default();
+        let store = PostgresEventStore::open(url, &schema, clock.clone()).await;
+        let store = Arc::new(store.map_err(failed)?);
+        let snapshots = PostgresSnapshots::open(url, &schema).map_err(failed)?;
+        return Ok((Log::Postgres(store), Arc::new(snapshots)));
+    }
     let folder = folder.ok_or_else(no_folder)?;
     let (file, clock) = (folder.log(), clock.clone());
     let store = Arc::new(blocking(move || SqliteEventStore::open(&file, clock)).await?);

@@ -68,7 +68,8 @@ fn test(arguments: &[String]) -> Outcome {
             .args(["test", "--no-fail-fast"])
             .args(whole)
             .args(arguments)
-            .env(postgres::VARIABLE, server.url()))
+            .env(postgres::VARIABLE, server.url())
+            .env(postgres::PROGRAMS_VARIABLE, server.programs()))
     })
 }
 

@@ -15,6 +15,10 @@ use crate::{Outcome, run, succeeds};
 /// Environment variable that tells the tests where the server is.
 pub(crate) const VARIABLE: &str = "VERBATIM_TEST_POSTGRES";
 
+/// Environment variable that tells the tests where PostgreSQL's programs are, for those that kill a
+/// server of their own.
+pub(crate) const PROGRAMS_VARIABLE: &str = "VERBATIM_TEST_POSTGRES_PROGRAMS";
+
 /// How long the server may take to answer after it was started.
 const START_MAX: Duration = Duration::from_secs(30);
 
@@ -23,6 +27,7 @@ pub(crate) struct Server {
     process: Child,
     folder: PathBuf,
     url: String,
+    programs: PathBuf,
 }
 
 impl Server {
@@ -70,15 +75,16 @@ impl Server {
             process,
             folder,
             url,
+            programs,
         };
-        server.wait_until_ready(&programs, port)?;
+        server.wait_until_ready(port)?;
         Ok(server)
     }
 
-    fn wait_until_ready(&mut self, programs: &Path, port: u16) -> Outcome {
+    fn wait_until_ready(&mut self, port: u16) -> Outcome {
         let begun = Instant::now();
         while begun.elapsed() < START_MAX {
-            let mut ready = Command::new(programs.join("pg_isready"));
+            let mut ready = Command::new(self.programs.join("pg_isready"));
             if succeeds(ready.args(["-h", "127.0.0.1", "-p", &port.to_string()])) {
                 return Ok(());
             }
@@ -98,6 +104,11 @@ impl Server {
     /// Where it is; its user may create databases.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The folder with its programs.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
     }
 }
 
@@ -121,6 +132,7 @@ impl Drop for Server {
 pub(crate) fn interactive() -> Outcome {
     let server = Server::start()?;
     println!("export {VARIABLE}={}", server.url());
+    println!("export {PROGRAMS_VARIABLE}={}", server.programs().display());
     eprintln!("press Enter to stop it");
     let mut line = String::new();
     std::io::stdin()

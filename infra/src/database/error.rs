@@ -38,7 +38,7 @@ impl DatabaseError {
     pub(super) fn new(what: &'static str, source: sqlx::Error) -> Self {
         Self {
             what,
-            fault: fault_of(&source),
+            fault: Fault::of(&source),
             source: Arc::new(source),
         }
     }
@@ -96,25 +96,28 @@ impl From<DatabaseError> for Failure {
     }
 }
 
-fn fault_of(error: &sqlx::Error) -> Fault {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed => Fault::Away,
-        sqlx::Error::Database(error) => {
-            if let Some(error) = error.try_downcast_ref::<SqliteError>() {
-                sqlite_fault(error)
-            } else if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
-                postgres_fault(error)
-            } else {
-                Fault::Defect
+impl Fault {
+    /// What may be done about an error of the driver.
+    pub(crate) fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed => Fault::Away,
+            sqlx::Error::Database(error) => {
+                if let Some(error) = error.try_downcast_ref::<SqliteError>() {
+                    sqlite_fault(error)
+                } else if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+                    postgres_fault(error)
+                } else {
+                    Fault::Defect
+                }
             }
+            _ => Fault::Defect,
         }
-        _ => Fault::Defect,
     }
 }
 

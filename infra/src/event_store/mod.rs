@@ -2,6 +2,8 @@
 //! promises; `contract` in this folder's tests holds them to it.
 
 mod memory;
+mod postgres;
+mod queue;
 mod sqlite;
 mod subscription;
 
@@ -16,6 +18,7 @@ use tokio::sync::watch;
 use crate::failure::Failure;
 
 pub use memory::MemoryEventStore;
+pub use postgres::{LogError, LogSchema, Migrated, PostgresEventStore};
 pub use sqlite::SqliteEventStore;
 pub use subscription::{Subscription, SubscriptionItem};
 

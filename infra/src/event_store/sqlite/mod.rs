@@ -18,13 +18,14 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use domain::{Position, StreamName, Version};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 use self::reader::Readers;
 use self::tail::Tail;
 use self::unindexed::Unindexed;
-use self::writer::{APPEND, Request, Writer};
+use self::writer::Writer;
 use super::memory::check_batch;
+use super::queue::Queue;
 use crate::clock::Clock;
 use crate::event_store::{
     AppendError, Appended, Direction, EventStore, Expected, NewEvent, READ_EVENTS_MAX,
@@ -32,18 +33,9 @@ use crate::event_store::{
 };
 use crate::failure::Failure;
 
-/// Appends that wait for the writer; one more is refused as unavailable.
-const QUEUED_REQUESTS_MAX: usize = 4_096;
-
-/// KiB of data and metadata that wait for the writer; an append for which there is no room is
-/// refused as unavailable. One that is larger than all of it may still go alone.
-const QUEUED_KIB_MAX: u32 = 64 * 1024;
-
 /// A log in one `SQLite` file.
 pub struct SqliteEventStore {
-    /// `None` once closed.
-    queue: Mutex<Option<mpsc::Sender<Request>>>,
-    room: Arc<Semaphore>,
+    queue: Queue,
     readers: Arc<Readers>,
     tail: Arc<Tail>,
     head: watch::Receiver<Position>,
@@ -62,14 +54,13 @@ impl SqliteEventStore {
         let unindexed = Arc::new(Unindexed::default());
         let writer = Writer::open(path, clock, Arc::clone(&tail), Arc::clone(&unindexed))?;
         let head = writer.head();
-        let (queue, requests) = mpsc::channel(QUEUED_REQUESTS_MAX);
+        let (queue, requests) = Queue::new();
         let writer = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(requests))
             .map_err(|error| Failure::internal("open the log", error))?;
         Ok(Self {
-            queue: Mutex::new(Some(queue)),
-            room: Arc::new(Semaphore::new(QUEUED_KIB_MAX as usize)),
+            queue,
             readers: Arc::new(Readers::new(
                 path,
                 head.clone(),
@@ -97,20 +88,8 @@ impl SqliteEventStore {
 
     fn stop(&self) -> Option<JoinHandle<()>> {
         self.readers.close();
-        *self.queue.lock() = None;
+        self.queue.close();
         self.writer.lock().take()
-    }
-
-    fn enqueue(&self, request: Request) -> Result<(), Failure> {
-        let queue = self.queue.lock();
-        let closed = || Failure::unavailable(APPEND, "the event store was closed");
-        let queue = queue.as_ref().ok_or_else(closed)?;
-        queue.try_send(request).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => busy(),
-            mpsc::error::TrySendError::Closed(_) => {
-                Failure::internal(APPEND, "the log's writer is gone")
-            }
-        })
     }
 }
 
@@ -128,10 +107,6 @@ fn join(writer: JoinHandle<()>) {
     }
 }
 
-fn busy() -> Failure {
-    Failure::unavailable(APPEND, "too many appends are waiting")
-}
-
 #[async_trait]
 impl EventStore for SqliteEventStore {
     async fn append(
@@ -141,22 +116,7 @@ impl EventStore for SqliteEventStore {
         events: Vec<NewEvent>,
     ) -> Result<Appended, AppendError> {
         check_batch(&events)?;
-        let sizes = events.iter().map(|e| e.data.len() + e.metadata.len());
-        let kib = u32::try_from(sizes.sum::<usize>() / 1024 + 1).unwrap_or(QUEUED_KIB_MAX);
-        let room = Arc::clone(&self.room)
-            .try_acquire_many_owned(kib.min(QUEUED_KIB_MAX))
-            .map_err(|_| busy())?;
-        let (answer, answered) = oneshot::channel();
-        self.enqueue(Request {
-            stream: stream.clone(),
-            expected,
-            events,
-            answer,
-            room,
-        })?;
-        answered
-            .await
-            .map_err(|_| Failure::internal(APPEND, "the log's writer is gone"))?
+        self.queue.append(stream, expected, events).await
     }
 
     async fn read_stream(

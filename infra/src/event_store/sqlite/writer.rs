@@ -15,7 +15,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use domain::{EventId, Position, StreamName, Version};
 use rusqlite::{Connection, OptionalExtension as _};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::checkpoint::Checkpoints;
@@ -25,6 +25,7 @@ use super::streams::{RECENT_EVENTS_MAX, Recent, Stream, Streams};
 use super::tail::Tail;
 use super::unindexed::{UNINDEXED_EVENTS_MAX, Unindexed};
 use crate::clock::Clock;
+use crate::event_store::queue::{APPEND, Answer, Request};
 use crate::event_store::{AppendError, Appended, Expected, NewEvent, RecordedEvent};
 use crate::failure::Failure;
 
@@ -36,20 +37,6 @@ const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Index entries are written this many at a time at least, so that those of one stream go together.
 const INDEX_ROWS_MIN: usize = 256;
-
-pub(super) const APPEND: &str = "append to the log";
-
-/// An append that waits for its turn.
-pub(super) struct Request {
-    pub(super) stream: StreamName,
-    pub(super) expected: Expected,
-    pub(super) events: Vec<NewEvent>,
-    pub(super) answer: oneshot::Sender<Answer>,
-    /// Its share of the bytes that may be queued.
-    pub(super) room: OwnedSemaphorePermit,
-}
-
-type Answer = Result<Appended, AppendError>;
 
 /// The thread's own.
 pub(super) struct Writer {
@@ -129,13 +116,13 @@ impl Writer {
         Checkpoints::watch(&self.connection);
         let mut group = Vec::new();
         while let Some(request) = queue.blocking_recv() {
-            let mut bytes = bytes_of(&request);
+            let mut bytes = request.bytes();
             group.push(request);
             while group.len() < GROUP_REQUESTS_MAX && bytes < GROUP_BYTES_MAX {
                 let Ok(request) = queue.try_recv() else {
                     break;
                 };
-                bytes += bytes_of(&request);
+                bytes += request.bytes();
                 group.push(request);
             }
             self.serve(&mut group);
@@ -257,13 +244,6 @@ impl Writer {
         }
         Ok(log)
     }
-}
-
-fn bytes_of(request: &Request) -> usize {
-    let events = request.events.iter();
-    events
-        .map(|event| event.data.len() + event.metadata.len())
-        .sum()
 }
 
 impl Log {

@@ -15,19 +15,16 @@ use super::{Subject, all, catch_up, event, event_id, events, stream};
 
 macro_rules! contract {
     ($($promise:ident),+ $(,)?) => {
-        mod memory {
+        contract!(memory, super::Subject::memory(); $($promise),+);
+        contract!(sqlite, super::Subject::sqlite(); $($promise),+);
+        contract!(postgres, super::Subject::postgres().await; $($promise),+);
+    };
+    ($adapter:ident, $subject:expr; $($promise:ident),+) => {
+        mod $adapter {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $promise() {
-                    super::$promise(super::Subject::memory()).await;
-                }
-            )+
-        }
-        mod sqlite {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $promise() {
-                    super::$promise(super::Subject::sqlite()).await;
+                    super::$promise($subject).await;
                 }
             )+
         }

@@ -4,62 +4,129 @@ mod contract;
 mod crash;
 mod full_disk;
 mod model;
+mod nodes;
+mod postgres;
+mod server;
 mod sqlite;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{EventId, Position, StreamName};
-use infra::clock::Clock;
+use infra::clock::{Clock, fresh_id};
 use infra::event_store::{
-    EventStore, MemoryEventStore, NewEvent, READ_EVENTS_MAX, RecordedEvent, SqliteEventStore,
-    Subscription, SubscriptionItem,
+    EventStore, LogSchema, MemoryEventStore, NewEvent, PostgresEventStore, READ_EVENTS_MAX,
+    RecordedEvent, SqliteEventStore, Subscription, SubscriptionItem,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
 
 /// A store under test that can be closed and opened again.
-pub(crate) enum Subject {
+pub(crate) struct Subject {
+    clock: Clock,
+    adapter: Adapter,
+}
+
+enum Adapter {
     Memory(Arc<MemoryEventStore>),
     Sqlite {
         folder: TempDir,
         store: Arc<SqliteEventStore>,
     },
+    Postgres {
+        log: Log,
+        store: Arc<PostgresEventStore>,
+    },
 }
 
 impl Subject {
     pub(crate) fn memory() -> Self {
-        Self::Memory(Arc::new(MemoryEventStore::new(Clock::system())))
+        let clock = Clock::system();
+        let adapter = Adapter::Memory(Arc::new(MemoryEventStore::new(clock.clone())));
+        Self { clock, adapter }
     }
 
     pub(crate) fn sqlite() -> Self {
+        Self::sqlite_at(Clock::system())
+    }
+
+    pub(crate) fn sqlite_at(clock: Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder);
-        Self::Sqlite { folder, store }
+        let store = open(&folder, &clock);
+        let adapter = Adapter::Sqlite { folder, store };
+        Self { clock, adapter }
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        Self::postgres_at(Clock::system()).await
+    }
+
+    pub(crate) async fn postgres_at(clock: Clock) -> Self {
+        let log = Log::new().await;
+        let store = log.open(&clock).await;
+        let adapter = Adapter::Postgres { log, store };
+        Self { clock, adapter }
     }
 
     pub(crate) fn store(&self) -> Arc<dyn EventStore> {
-        match self {
-            Self::Memory(store) => Arc::clone(store) as Arc<dyn EventStore>,
-            Self::Sqlite { store, .. } => Arc::clone(store) as Arc<dyn EventStore>,
+        match &self.adapter {
+            Adapter::Memory(store) => Arc::clone(store) as Arc<dyn EventStore>,
+            Adapter::Sqlite { store, .. } => Arc::clone(store) as Arc<dyn EventStore>,
+            Adapter::Postgres { store, .. } => Arc::clone(store) as Arc<dyn EventStore>,
         }
     }
 
     /// Closes the store and opens it again; the model, which is never closed, stays.
     pub(crate) async fn reopen(&mut self) {
-        match self {
-            Self::Memory(_) => {}
-            Self::Sqlite { folder, store } => {
+        match &mut self.adapter {
+            Adapter::Memory(_) => {}
+            Adapter::Sqlite { folder, store } => {
                 store.close().await;
-                *store = open(folder);
+                *store = open(folder, &self.clock);
+            }
+            Adapter::Postgres { log, store } => {
+                store.close().await;
+                *store = log.open(&self.clock).await;
             }
         }
     }
 }
 
-fn open(folder: &TempDir) -> Arc<SqliteEventStore> {
+fn open(folder: &TempDir, clock: &Clock) -> Arc<SqliteEventStore> {
     let path = folder.path().join("log.db");
-    Arc::new(SqliteEventStore::open(&path, Clock::system()).unwrap())
+    Arc::new(SqliteEventStore::open(&path, clock.clone()).unwrap())
+}
+
+/// A log of its own on the tests' PostgreSQL; gone with the server.
+pub(crate) struct Log {
+    pub(crate) url: String,
+    pub(crate) schema: LogSchema,
+}
+
+impl Log {
+    pub(crate) async fn new() -> Self {
+        Self::at(shared_server()).await
+    }
+
+    pub(crate) async fn at(url: String) -> Self {
+        let schema = fresh_schema();
+        PostgresEventStore::migrate(&url, &schema).await.unwrap();
+        Self { url, schema }
+    }
+
+    /// One more node.
+    pub(crate) async fn open(&self, clock: &Clock) -> Arc<PostgresEventStore> {
+        let store = PostgresEventStore::open(&self.url, &self.schema, clock.clone()).await;
+        Arc::new(store.unwrap())
+    }
+}
+
+pub(crate) fn shared_server() -> String {
+    std::env::var("VERBATIM_TEST_POSTGRES").expect("run the tests with `cargo xtask test`")
+}
+
+pub(crate) fn fresh_schema() -> LogSchema {
+    LogSchema::parse(&format!("test_{}", fresh_id().simple())).unwrap()
 }
 
 pub(crate) fn stream(name: &str) -> StreamName {
