@@ -20,8 +20,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::CliResult;
-use crate::memberships::ReadModelMemberships;
 use crate::leading::{Work, WorkError};
+use crate::memberships::ReadModelMemberships;
 use crate::node::Node;
 use crate::role::Role;
 use crate::settings::Settings;
@@ -192,7 +192,8 @@ impl Working {
             if self.0.is_empty() {
                 return std::future::pending().await;
             }
-            let (ended, which, _) = select_all(self.0.iter_mut().map(|it| Box::pin(it.ended()))).await;
+            let (ended, which, _) =
+                select_all(self.0.iter_mut().map(|it| Box::pin(it.ended()))).await;
             self.0.remove(which);
             if let Err(error) = ended {
                 return error;
@@ -295,7 +296,8 @@ async fn announce(server: &Server, listener: &TcpListener) -> CliResult {
     }
     writeln!(out, "  API docs     {url}/docs")?;
     if let Some(code) = code {
-        let also = code_file.map_or_else(String::new, |file| format!("; also in {}", file.display()));
+        let also =
+            code_file.map_or_else(String::new, |file| format!("; also in {}", file.display()));
         writeln!(out, "  owner code   {code}   (for POST /v1/owner{also})")?;
     }
     writeln!(out, "  address      {url}\n")?;

@@ -57,12 +57,7 @@ pub struct Given {
     pub nats_url: Option<String>,
 
     /// First token of every NATS subject, and name of the stream [default: verbatim]
-    #[arg(
-        long,
-        env = "VERBATIM_NATS_PREFIX",
-        value_name = "NAME",
-        global = true
-    )]
+    #[arg(long, env = "VERBATIM_NATS_PREFIX", value_name = "NAME", global = true)]
     pub nats_prefix: Option<String>,
 
     /// How much of the log JetStream keeps, in MiB [default: 1024]
@@ -80,12 +75,7 @@ pub struct Given {
 
     /// File with the secret that all processes share; `verbatim new-secret FILE` makes one
     /// [default: in the data folder]
-    #[arg(
-        long,
-        env = "VERBATIM_SECRET_FILE",
-        value_name = "FILE",
-        global = true
-    )]
+    #[arg(long, env = "VERBATIM_SECRET_FILE", value_name = "FILE", global = true)]
     pub secret_file: Option<PathBuf>,
 
     /// Read database: postgres://… [default: SQLite in the data folder]
@@ -365,11 +355,20 @@ impl Settings {
         within("nats_window_mib", window, 1, 1_048_576, "1 to 1048576")?;
         let replicas = self.nats_replicas as u64;
         within("nats_replicas", replicas, 1, 5, "1 to 5")?;
-        if self.database_url.as_deref().is_some_and(|url| !is_postgres(url)) {
+        if self
+            .database_url
+            .as_deref()
+            .is_some_and(|url| !is_postgres(url))
+        {
             return Err(SettingsError::DatabaseUrl);
         }
         let is_kurrent = |url: &str| {
-            let schemes = ["esdb://", "esdb+discover://", "kurrentdb://", "kurrentdb+discover://"];
+            let schemes = [
+                "esdb://",
+                "esdb+discover://",
+                "kurrentdb://",
+                "kurrentdb+discover://",
+            ];
             schemes.iter().any(|scheme| url.starts_with(scheme))
         };
         let event_store = self.event_store.as_deref();
@@ -382,10 +381,16 @@ impl Settings {
     /// One role alone needs engines that other processes reach too.
     fn check_role(&self) -> Result<(), SettingsError> {
         let needed = [
-            (self.event_store.is_none(), "event_store (postgres://… or esdb://…)"),
+            (
+                self.event_store.is_none(),
+                "event_store (postgres://… or esdb://…)",
+            ),
             (self.database_url.is_none(), "database_url (postgres://…)"),
             (self.nats_url.is_none(), "nats_url (nats://…)"),
-            (self.secret_file.is_none(), "secret_file (made by `verbatim new-secret FILE`)"),
+            (
+                self.secret_file.is_none(),
+                "secret_file (made by `verbatim new-secret FILE`)",
+            ),
         ];
         let missing: Vec<&str> = needed
             .into_iter()
@@ -519,7 +524,10 @@ mod tests {
         };
         let error = Settings::merge(given.clone(), Given::default()).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("gateway") && text.contains("nats_url"), "{text}");
+        assert!(
+            text.contains("gateway") && text.contains("nats_url"),
+            "{text}"
+        );
         assert!(!text.contains("event_store"), "{text}");
         given.database_url = Some("postgres://db/read".into());
         given.nats_url = Some("nats://bus".into());

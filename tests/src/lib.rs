@@ -7,12 +7,16 @@
     reason = "what fails here fails the journey, with words of its own"
 )]
 
+mod cluster;
 mod listener;
 mod nats;
 mod person;
+mod postgres;
 mod process;
 
+pub use cluster::{Cluster, ClusterNode, ROLES};
 pub use listener::Listener;
 pub use nats::{NatsServer, free_port};
 pub use person::{Answer, Person};
+pub use postgres::PostgresServer;
 pub use process::{ServerProcess, run_on_folder};

@@ -19,7 +19,7 @@ cargo xtask TASK
 
   test [ARGS…]   everything that must pass: tidy, then all tests of the workspace; ARGS go to
                  `cargo test` (`cargo xtask test -p domain`). Starts a private PostgreSQL, and
-                 installs what the tests start themselves (nats-server) where it may
+                 installs what the tests start themselves (nats-server, nginx) where it may
   lint           formatting, clippy without a warning, licences and banned crates
   tidy           the repository's own rules (dependency edges, module docs, paths in documents)
   openapi        writes docs/openapi.json from the routes
@@ -57,6 +57,7 @@ fn root() -> PathBuf {
 fn test(arguments: &[String]) -> Outcome {
     step("tidy", || tidy::check(&root()))?;
     step("nats-server", packages::nats_server)?;
+    step("nginx", packages::nginx)?;
     let server = step("PostgreSQL", postgres::Server::start)?;
     let whole = if arguments.is_empty() {
         &["--workspace"][..]

@@ -11,6 +11,11 @@ const NATS_MISSING: &str = "the tests need nats-server: install it with\n  \
      brew install nats-server             (macOS)\n  \
      or from https://github.com/nats-io/nats-server/releases";
 
+/// As above.
+const NGINX_MISSING: &str = "the tests need nginx: install it with\n  \
+     sudo apt-get install nginx-light     (Debian, Ubuntu)\n  \
+     brew install nginx                   (macOS)";
+
 /// Sees that `nats-server` is there.
 pub(crate) fn nats_server() -> Outcome {
     let there = || succeeds(Command::new("nats-server").arg("--version"));
@@ -18,6 +23,16 @@ pub(crate) fn nats_server() -> Outcome {
         Ok(())
     } else {
         Err(NATS_MISSING.to_owned())
+    }
+}
+
+/// Sees that `nginx` is there.
+pub(crate) fn nginx() -> Outcome {
+    let there = || succeeds(Command::new("nginx").arg("-v"));
+    if there() || (debian("nginx-light")? && there()) {
+        Ok(())
+    } else {
+        Err(NGINX_MISSING.to_owned())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line. Each command works on a running server (`--server URL` and a token) or, for
 //! the operator, on a data folder that no server holds.
 
+mod cluster;
 mod config;
 mod import;
 mod lines;
@@ -79,6 +80,12 @@ pub enum Command {
     Rebuild(rebuild::Arguments),
     /// Show positions, the lag of each read model, and connections
     Status(status::Arguments),
+    /// Make the event store's tables on PostgreSQL, or bring them up to this version
+    Migrate,
+    /// Make the secret that all processes of a cluster share
+    NewSecret(cluster::SecretArguments),
+    /// Print the code with which the first owner claims the server
+    OwnerCode,
     /// Look at the configuration
     #[command(subcommand)]
     Config(Config),
@@ -186,6 +193,9 @@ impl Cli {
                 Some(server) => status::on_server(&server, &arguments).await,
                 None => status::on_folder(settings, &arguments).await,
             },
+            Command::Migrate => cluster::migrate(&settings).await,
+            Command::OwnerCode => cluster::owner_code(settings).await,
+            Command::NewSecret(arguments) => cluster::new_secret(arguments).await,
             Command::Config(Config::Check) => config::check(&settings),
             Command::Role(role) => match remote {
                 Some(server) => role::on_server(&server, role).await,
