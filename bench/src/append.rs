@@ -1,5 +1,6 @@
-//! The figure `append`: durable appends a second and their latency, on the embedded event store and
-//! on a bare file with group commit, in turns on the same disk.
+//! The figure `append`: durable appends a second and their latency, on an event store and on a bare
+//! file with group commit, in turns. The embedded store is on the bare file's disk; where a server's
+//! log lies is its own affair, and it must sync for the figure to mean anything.
 //!
 //! The load is a closed loop in the same process: each writer appends one event, waits for the
 //! acknowledgement and goes on. Both sides carry the same bytes and wake the same tasks; what differs
@@ -13,11 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use domain::{EventId, Position, StreamName, Version};
 use infra::clock::{Clock, fresh_id};
 use infra::event_store::{
-    Direction, EventStore, Expected, NewEvent, READ_EVENTS_MAX, SqliteEventStore,
+    Direction, EventStore, Expected, LogSchema, NewEvent, PostgresEventStore, READ_EVENTS_MAX,
+    SqliteEventStore,
 };
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +47,12 @@ const PREFILL_BATCH: usize = 50;
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
+    /// Which event store.
+    #[arg(long, value_enum, default_value = "sqlite")]
+    engine: EngineName,
+    /// The PostgreSQL database in which a schema is made and left behind.
+    #[arg(long, required_if_eq("engine", "postgres"))]
+    url: Option<String>,
     /// The folder on whose disk to measure.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
@@ -65,8 +73,69 @@ pub(crate) struct Options {
     json: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum EngineName {
+    Sqlite,
+    Postgres,
+}
+
+/// Where the store is, so that it can be opened again.
+enum Place {
+    File(PathBuf),
+    Server { url: String, schema: LogSchema },
+}
+
+/// A store that is measured.
+enum Engine {
+    Sqlite(Arc<SqliteEventStore>),
+    Postgres(Arc<PostgresEventStore>),
+}
+
+impl Place {
+    async fn prepare(options: &Options, folder: &Path) -> Result<Self> {
+        match options.engine {
+            EngineName::Sqlite => Ok(Self::File(folder.join("log.db"))),
+            EngineName::Postgres => {
+                let url = options.url.clone().ok_or("--url is missing")?;
+                let schema = LogSchema::parse(&format!("bench_{}", fresh_id().simple()))?;
+                PostgresEventStore::migrate(&url, &schema).await?;
+                Ok(Self::Server { url, schema })
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Engine> {
+        let clock = Clock::system();
+        Ok(match self {
+            Self::File(path) => Engine::Sqlite(Arc::new(SqliteEventStore::open(path, clock)?)),
+            Self::Server { url, schema } => {
+                let store = PostgresEventStore::open(url, schema, clock).await?;
+                Engine::Postgres(Arc::new(store))
+            }
+        })
+    }
+}
+
+impl Engine {
+    fn store(&self) -> Arc<dyn EventStore> {
+        match self {
+            Self::Sqlite(store) => Arc::clone(store) as Arc<dyn EventStore>,
+            Self::Postgres(store) => Arc::clone(store) as Arc<dyn EventStore>,
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Report {
+    engine: EngineName,
     prefill: usize,
     prefill_per_second: f64,
     figures: Vec<Figure>,
@@ -102,8 +171,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 async fn measure(options: &Options) -> Result<Report> {
     let folder = tempfile::tempdir_in(&options.dir)?;
-    let path = folder.path().join("log.db");
-    let store = Arc::new(SqliteEventStore::open(&path, Clock::system())?);
+    let place = Place::prepare(options, folder.path()).await?;
+    let engine = place.open().await?;
+    let store = engine.store();
     let load = Arc::new(Load::new()?);
     let started = Instant::now();
     prefill(&store, &load, options.prefill).await?;
@@ -127,9 +197,10 @@ async fn measure(options: &Options) -> Result<Report> {
             bare_file: bare_runs,
         });
     }
-    store.close().await;
-    let reads = reads(&path, &load).await?;
+    engine.close().await;
+    let reads = reads(&place, &load).await?;
     Ok(Report {
+        engine: options.engine,
         prefill: options.prefill,
         prefill_per_second,
         figures,
@@ -171,7 +242,7 @@ impl Load {
     }
 }
 
-async fn prefill(store: &Arc<SqliteEventStore>, load: &Arc<Load>, events: usize) -> Result<()> {
+async fn prefill(store: &Arc<dyn EventStore>, load: &Arc<Load>, events: usize) -> Result<()> {
     const TASKS: usize = 32;
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
@@ -192,7 +263,7 @@ async fn prefill(store: &Arc<SqliteEventStore>, load: &Arc<Load>, events: usize)
 /// One of the two things that are compared.
 #[derive(Clone)]
 enum Side {
-    Store(Arc<SqliteEventStore>),
+    Store(Arc<dyn EventStore>),
     Bare(Arc<BareFile>),
 }
 
@@ -212,7 +283,7 @@ async fn drive(side: Side, load: &Arc<Load>, writers: usize, length: Duration) -
                 let event = load.event();
                 let before = Instant::now();
                 match &side {
-                    Side::Store(store) => append(store, &load, stream, event).await?,
+                    Side::Store(store) => append(&**store, &load, stream, event).await?,
                     Side::Bare(bare) => bare.append(event).await?,
                 }
                 latencies.push(before.elapsed());
@@ -228,12 +299,7 @@ async fn drive(side: Side, load: &Arc<Load>, writers: usize, length: Duration) -
     Ok(Run::of(latencies.concat(), started.elapsed()))
 }
 
-async fn append(
-    store: &SqliteEventStore,
-    load: &Load,
-    stream: usize,
-    event: NewEvent,
-) -> Result<()> {
+async fn append(store: &dyn EventStore, load: &Load, stream: usize, event: NewEvent) -> Result<()> {
     let (name, version) = &load.streams[stream];
     let expected = Expected::Exact(Version(version.load(Ordering::Relaxed)));
     let appended = store.append(name, expected, vec![event]).await?;
@@ -298,9 +364,10 @@ fn write_groups(
 }
 
 /// How fast the store gives back what is in it, opened anew so that nothing is in its memory.
-async fn reads(path: &Path, load: &Load) -> Result<Reads> {
+async fn reads(place: &Place, load: &Load) -> Result<Reads> {
     const READS: usize = 5_000;
-    let store = SqliteEventStore::open(path, Clock::system())?;
+    let engine = place.open().await?;
+    let store = engine.store();
     let started = Instant::now();
     let mut events = 0;
     let mut after = Position::ZERO;
@@ -327,7 +394,7 @@ async fn reads(path: &Path, load: &Load) -> Result<Reads> {
         }
         runs.push(Run::of(latencies, started.elapsed()));
     }
-    store.close().await;
+    engine.close().await;
     Ok(Reads {
         events,
         replay_per_second,
