@@ -8,10 +8,10 @@ use infra::bus::{LiveEvents, LocalSignals, LogEvents, NatsBus, NatsEvents, NatsS
 use infra::clock::Clock;
 use infra::data_folder::DataFolder;
 use infra::database::Database;
-use infra::event_store::{EventStore, SqliteEventStore};
+use infra::event_store::{EventStore, LogSchema, PostgresEventStore, SqliteEventStore};
 use infra::failure::Failure;
 use infra::keys::Secret;
-use infra::snapshots::{Snapshots, SqliteSnapshots};
+use infra::snapshots::{PostgresSnapshots, Snapshots, SqliteSnapshots};
 
 use crate::leading::Election;
 use crate::settings::{self, Settings};
@@ -170,7 +170,9 @@ async fn open_log(
         let schema = LogSchema::default();
         let store = PostgresEventStore::open(url, &schema, clock.clone()).await;
         let store = Arc::new(store.map_err(failed)?);
-        let snapshots = PostgresSnapshots::open(url, &schema).map_err(failed)?;
+        let snapshots = PostgresSnapshots::open(url, &schema)
+            .await
+            .map_err(failed)?;
         return Ok((Log::Postgres(store), Arc::new(snapshots)));
     }
     let folder = folder.ok_or_else(no_folder)?;

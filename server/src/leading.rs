@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use infra::failure::Failure;
 use infra::leadership::Leadership;
 use projector::ProjectorError;
 use tokio::task::JoinHandle;
@@ -14,7 +15,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Work in the background, from when it is started until it is stopped.
 pub(crate) struct Work {
     stop: CancellationToken,
-    task: JoinHandle<Result<(), ProjectorError>>,
+    task: JoinHandle<Result<(), WorkError>>,
 }
 
 /// Why work ended.
@@ -23,6 +24,9 @@ pub(crate) enum WorkError {
     /// It must not go on.
     #[error(transparent)]
     Projector(#[from] ProjectorError),
+    /// It cannot be found out who does it.
+    #[error(transparent)]
+    Election(Failure),
     /// Its task panicked.
     #[error("work in the background failed: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -32,7 +36,7 @@ impl Work {
     /// Starts `work`, for as long as this process leads.
     pub(crate) fn start<W>(
         election: Election,
-        work: impl Fn(CancellationToken) -> W + Send + 'static,
+        work: impl Fn(CancellationToken) -> W + Send + Sync + 'static,
     ) -> Self
     where
         W: Future<Output = Result<(), ProjectorError>> + Send + 'static,
@@ -77,19 +81,18 @@ async fn lead<W>(
     election: &Election,
     stop: &CancellationToken,
     work: impl Fn(CancellationToken) -> W,
-) -> Result<(), ProjectorError>
+) -> Result<(), WorkError>
 where
     W: Future<Output = Result<(), ProjectorError>>,
 {
     let Election::By { url, name } = election else {
-        return work(stop.clone()).await;
+        return Ok(work(stop.clone()).await?);
     };
     while !stop.is_cancelled() {
         let held = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            held = Leadership::campaign(url, name) => held,
+            held = Leadership::campaign(url, name) => held.map_err(WorkError::Election)?,
         };
-        tracing::info!(work = name, "this process leads");
         metrics::gauge!("verbatim_leads", "work" => *name).set(1.0);
         let term = stop.child_token();
         let worked = async {
@@ -107,11 +110,10 @@ where
         metrics::gauge!("verbatim_leads", "work" => *name).set(0.0);
         drop(held);
         if stop.is_cancelled() {
-            return done;
+            return Ok(done?);
         }
-        match done {
-            Ok(()) => tracing::warn!(work = name, "this process leads no more"),
-            Err(error) => tracing::warn!(work = name, %error, "this process leads no more"),
+        if let Err(error) = done {
+            tracing::warn!(work = name, %error, "the work ended; another process may do it");
         }
         tokio::select! {
             () = stop.cancelled() => {}

@@ -51,10 +51,8 @@ impl Cluster {
     /// Starts everything and waits until it is ready.
     pub async fn start(program: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (postgres, nats) = tokio::join!(
-            PostgresServer::start(free_port()),
-            NatsServer::start()
-        );
+        let (postgres, nats) =
+            tokio::join!(PostgresServer::start(free_port()), NatsServer::start());
         let config = folder.path().join("cluster.toml");
         let secret = folder.path().join("secret");
         let settings = format!(
@@ -111,7 +109,10 @@ impl Cluster {
     /// The code with which the first owner claims the server.
     pub async fn owner_code(&self, program: &str) -> String {
         let config = self.folder.path().join("cluster.toml");
-        once(program, &config, &["owner-code"]).await.trim().to_owned()
+        once(program, &config, &["owner-code"])
+            .await
+            .trim()
+            .to_owned()
     }
 }
 
@@ -207,7 +208,10 @@ async fn start_front(folder: &Path, port: u16, nodes: &[ClusterNode]) -> Child {
                 .filter(|node| node.role == *role)
                 .map(|node| format!("server 127.0.0.1:{} max_fails=0; ", node.port))
                 .collect();
-            format!("upstream verbatim_{} {{ {servers} }}\n", role.replace('-', "_"))
+            format!(
+                "upstream verbatim_{} {{ {servers} }}\n",
+                role.replace('-', "_")
+            )
         })
         .collect();
     let place = folder.display();

@@ -103,7 +103,12 @@ impl PostgresServer {
         let mut command = if is_root().await {
             let mut command = Command::new("setpriv");
             command
-                .args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"])
+                .args([
+                    "--reuid=postgres",
+                    "--regid=postgres",
+                    "--clear-groups",
+                    "--",
+                ])
                 .arg(program);
             command
         } else {

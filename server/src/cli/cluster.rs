@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use infra::event_store::{LogSchema, PostgresEventStore};
+use infra::event_store::{LogSchema, Migrated, PostgresEventStore};
 use infra::failure::Failure;
 use infra::keys::Secret;
 
@@ -33,8 +33,13 @@ pub(super) async fn owner_code(settings: Settings) -> CliResult {
 pub(super) async fn migrate(settings: &Settings) -> CliResult {
     match settings.event_store.as_deref() {
         Some(url) if settings::is_postgres(url) => {
-            let migrated = PostgresEventStore::migrate(url, &LogSchema::default()).await?;
-            eprintln!("{migrated}");
+            let Migrated { from, to } =
+                PostgresEventStore::migrate(url, &LogSchema::default()).await?;
+            if from == to {
+                eprintln!("the event store has version {to} already");
+            } else {
+                eprintln!("the event store has version {to} now, after {from}");
+            }
         }
         Some(_) => eprintln!("nothing to do: this event store looks after itself"),
         None => eprintln!("nothing to do: the event store is in the data folder"),
