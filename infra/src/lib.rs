@@ -12,6 +12,7 @@ pub mod event_store;
 pub mod failure;
 pub mod http;
 pub mod keys;
+pub mod leadership;
 pub mod problem;
 pub mod read_models;
 pub mod snapshots;

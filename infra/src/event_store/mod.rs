@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::failure::Failure;
 
 pub use memory::MemoryEventStore;
+pub(crate) use postgres::connect;
 pub use postgres::{LogError, LogSchema, Migrated, PostgresEventStore};
 pub use sqlite::SqliteEventStore;
 pub use subscription::{Subscription, SubscriptionItem};

@@ -3,15 +3,18 @@
 //! the program is checked by whoever reads it.
 
 mod memory;
+mod postgres;
 mod sqlite;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{Position, StreamName, Version};
+use sha2::{Digest as _, Sha256};
 
 use crate::failure::Failure;
 
 pub use memory::MemorySnapshots;
+pub use postgres::PostgresSnapshots;
 pub use sqlite::SqliteSnapshots;
 
 /// The state of a stream at one version.
@@ -37,10 +40,26 @@ pub trait Snapshots: Send + Sync + 'static {
     async fn write(&self, stream: &StreamName, snapshot: Snapshot) -> Result<(), Failure>;
 }
 
+/// Over everything that is read back, so that no damage goes unnoticed.
+fn checksum(stream: &str, snapshot: &Snapshot) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for text in [stream, &snapshot.shape] {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    hash.update(snapshot.version.0.to_be_bytes());
+    hash.update(snapshot.position.0.to_be_bytes());
+    hash.update(&snapshot.body);
+    hash.finalize().into()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{MemorySnapshots, Snapshot, Snapshots, SqliteSnapshots};
+    use super::{MemorySnapshots, PostgresSnapshots, Snapshot, Snapshots, SqliteSnapshots};
+    use crate::clock::fresh_id;
+    use crate::event_store::{LogSchema, PostgresEventStore};
     use domain::{Position, StreamName, Version};
+    use sqlx::Connection as _;
 
     fn snapshot(version: u64) -> Snapshot {
         Snapshot {
@@ -100,5 +119,32 @@ mod tests {
             .execute("UPDATE snapshots SET body = x'00'", [])
             .unwrap();
         assert_eq!(snapshots.read(&stream).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_server_keeps_the_newest_of_each_stream_and_ignores_a_damaged_one() {
+        let url =
+            std::env::var("VERBATIM_TEST_POSTGRES").expect("run the tests with `cargo xtask test`");
+        let schema = LogSchema::parse(&format!("test_{}", fresh_id().simple())).unwrap();
+        let missing = PostgresSnapshots::open(&url, &schema).await.err().unwrap();
+        assert!(
+            missing.to_string().contains("verbatim migrate"),
+            "{missing}"
+        );
+        PostgresEventStore::migrate(&url, &schema).await.unwrap();
+        let snapshots = PostgresSnapshots::open(&url, &schema).await.unwrap();
+        keeps_the_newest_of_each_stream(&snapshots).await;
+
+        let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+        let damage = format!("UPDATE {schema}.snapshots SET body = '' WHERE stream = 'test-one'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(damage))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let another_node = PostgresSnapshots::open(&url, &schema).await.unwrap();
+        let one = StreamName::parse("test-one").unwrap();
+        let other = StreamName::parse("test-other").unwrap();
+        assert_eq!(another_node.read(&one).await.unwrap(), None);
+        assert_eq!(another_node.read(&other).await.unwrap(), Some(snapshot(3)));
     }
 }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use domain::{Position, StreamName, Version};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use sha2::{Digest as _, Sha256};
 
+use super::checksum;
 use crate::data_folder::make_private;
 use crate::failure::Failure;
 use crate::snapshots::{Snapshot, Snapshots};
@@ -81,19 +81,6 @@ fn remove(path: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Over everything that is read back, so that no damage goes unnoticed.
-fn checksum(stream: &str, snapshot: &Snapshot) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for text in [stream, &snapshot.shape] {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
-    }
-    hash.update(snapshot.version.0.to_be_bytes());
-    hash.update(snapshot.position.0.to_be_bytes());
-    hash.update(&snapshot.body);
-    hash.finalize().into()
 }
 
 #[async_trait]

@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgSeverity};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgPool, PgSeverity};
 
-use super::schema::LogError;
+use super::schema::{self, LogError};
 use crate::database::Fault;
 use crate::failure::Failure;
 
@@ -118,6 +118,26 @@ pub(crate) async fn warn_if_not_durable(connection: &mut PgConnection) -> Result
         tracing::warn!("PostgreSQL runs with fsync = off: acknowledged events may be lost");
     }
     Ok(())
+}
+
+/// Refuses a schema that is not the one of this program.
+pub(crate) async fn open(options: &PgConnectOptions, schema: &LogSchema) -> Result<(), LogError> {
+    schema::open(options, schema).await.map(drop)
+}
+
+/// Has `work` done on a connection of `pool`. One that did not answer within `length` is given up,
+/// because nobody knows what it would say next.
+pub(crate) async fn run<T>(
+    pool: &PgPool,
+    length: Duration,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+) -> Result<T, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let done = within(length, work(&mut connection)).await;
+    if matches!(done, Err(sqlx::Error::Io(_))) {
+        connection.close_on_drop();
+    }
+    done
 }
 
 /// Waits for `work` for as long as `length`.

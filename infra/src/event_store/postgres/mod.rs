@@ -7,7 +7,7 @@
 //! by which transactions happen to be running.
 
 mod batch;
-mod connect;
+pub(crate) mod connect;
 mod head;
 mod reader;
 mod schema;
@@ -30,7 +30,6 @@ use crate::event_store::{
     AppendError, Appended, Direction, EventStore, Expected, NewEvent, READ_EVENTS_MAX,
     RecordedEvent,
 };
-
 use crate::failure::Failure;
 
 pub use connect::LogSchema;

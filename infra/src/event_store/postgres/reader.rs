@@ -125,12 +125,10 @@ impl Readers {
             return Err(Failure::unavailable(READ, "too many reads at once"));
         };
         let failed = |error| connect::failure(READ, error);
-        let mut connection = self.pool.acquire().await.map_err(failed)?;
-        let rows = connect::within(READ_MAX, query.fetch_all(&mut *connection)).await;
-        if matches!(rows, Err(Error::Io(_))) {
-            connection.close_on_drop();
-        }
-        let events = rows.map_err(failed)?;
+        let rows = connect::run(&self.pool, READ_MAX, async |connection| {
+            query.fetch_all(connection).await
+        });
+        let events = rows.await.map_err(failed)?;
         let events = events.iter().map(|row| event(row).map(Arc::new));
         events.collect::<Result<_, _>>().map_err(failed)
     }

@@ -161,7 +161,7 @@ async fn version(connection: &mut PgConnection, schema: &LogSchema) -> Result<us
 }
 
 /// Connects, and refuses tables that are not those of this program.
-pub(crate) async fn open(
+pub(super) async fn open(
     options: &PgConnectOptions,
     schema: &LogSchema,
 ) -> Result<PgConnection, LogError> {
