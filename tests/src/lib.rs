@@ -13,6 +13,7 @@ mod nats;
 mod person;
 mod postgres;
 mod process;
+mod storm;
 
 pub use cluster::{Cluster, ClusterNode, ROLES};
 pub use listener::Listener;
@@ -20,3 +21,4 @@ pub use nats::{NatsServer, free_port};
 pub use person::{Answer, Person};
 pub use postgres::PostgresServer;
 pub use process::{ServerProcess, run_on_folder};
+pub use storm::{Storm, log_of};

@@ -14,6 +14,9 @@ use crate::person::Person;
 /// How long the next frame may take.
 const FRAME_MAX: Duration = Duration::from_secs(20);
 
+/// How long it may take to connect.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
 /// A connection to the gateway.
 pub struct Listener {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -22,18 +25,38 @@ pub struct Listener {
 impl Listener {
     /// Connects; the first frame must be `hello`.
     pub async fn connect(server: &str) -> Self {
+        Self::try_connect(server).await.expect("a WebSocket")
+    }
+
+    /// Connects to a server that may be gone.
+    async fn try_connect(server: &str) -> Option<Self> {
         let url = format!("{}/v1/stream", server.replacen("http", "ws", 1));
         let mut request = url.into_client_request().expect("a URL");
         let protocol = "verbatim.v1.json".parse().expect("a header");
         request
             .headers_mut()
             .insert("sec-websocket-protocol", protocol);
-        let (socket, _) = tokio_tungstenite::connect_async(request)
-            .await
-            .expect("a WebSocket");
-        let mut listener = Self { socket };
-        assert_eq!(listener.next().await["op"], "hello");
-        listener
+        let connected = tokio_tungstenite::connect_async(request);
+        let connected = tokio::time::timeout(CONNECT_MAX, connected).await.ok()?;
+        let mut listener = Self {
+            socket: connected.ok()?.0,
+        };
+        let hello = listener.try_next().await?;
+        assert_eq!(hello["op"], "hello");
+        Some(listener)
+    }
+
+    /// Connects as `person` to a server that may be gone, to go on after `cursor`.
+    pub async fn try_resume(person: &Person, cursor: &str) -> Option<Self> {
+        let mut listener = Self::try_connect(person.server()).await?;
+        let identify = json!({ "op": "identify", "token": person.token, "cursor": cursor });
+        listener.try_send(identify).await.then_some(listener)
+    }
+
+    /// Sends a frame; says whether the connection took it.
+    pub async fn try_send(&mut self, frame: Value) -> bool {
+        let text = frame.to_string();
+        self.socket.send(Message::text(text)).await.is_ok()
     }
 
     /// Connects as `person`, live from now; gives the `ready` frame too.
