@@ -75,11 +75,6 @@ impl Person {
             .clone_into(&mut self.token);
     }
 
-    /// Goes on with a server that was started again elsewhere.
-    pub fn moved_to(&mut self, server: &str) {
-        server.clone_into(&mut self.server);
-    }
-
     /// Where the server is.
     pub fn server(&self) -> &str {
         &self.server

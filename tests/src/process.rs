@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::nats::free_port;
+
 /// How long a server may take until it is ready.
 const START_MAX: Duration = Duration::from_mins(1);
 
@@ -21,7 +23,7 @@ pub struct ServerProcess {
     folder: TempDir,
     program: PathBuf,
     arguments: Vec<String>,
-    url: String,
+    port: u16,
 }
 
 impl ServerProcess {
@@ -38,19 +40,20 @@ impl ServerProcess {
             folder,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             process: None,
-            url: String::new(),
+            port: free_port(),
         };
         server.start_again().await;
         server
     }
 
-    /// Starts it again after it was stopped or killed; it may get another port.
+    /// Starts it again after it was stopped or killed, on the same port.
     pub async fn start_again(&mut self) {
         assert!(self.process.is_none(), "it is running");
         let mut process = Command::new(&self.program)
             .arg("--data-dir")
             .arg(self.data_dir())
-            .args(["--listen", "127.0.0.1:0", "--log", "warn"])
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--log", "warn"])
             .args(&self.arguments)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -59,13 +62,13 @@ impl ServerProcess {
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let ready = async {
             while let Some(line) = lines.next_line().await.expect("the server says something") {
-                if let Some(url) = line.trim().strip_prefix("address") {
-                    return url.trim().to_owned();
+                if line.trim().starts_with("address") {
+                    return;
                 }
             }
             panic!("the server ended before it was ready")
         };
-        self.url = tokio::time::timeout(START_MAX, ready)
+        tokio::time::timeout(START_MAX, ready)
             .await
             .expect("the server is ready");
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
@@ -73,8 +76,8 @@ impl ServerProcess {
     }
 
     /// Where it listens.
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Where its data is.

@@ -113,7 +113,11 @@ impl Storm {
         for listener in self.listeners {
             let heard = tokio::time::timeout(REST_MAX, listener).await;
             let heard = heard.expect("every listener hears the end");
-            assert_eq!(heard.expect("a listener does not fail"), log, "a gap or a repeat");
+            assert_eq!(
+                heard.expect("a listener does not fail"),
+                log,
+                "a gap or a repeat"
+            );
         }
         log.len()
     }
@@ -173,9 +177,9 @@ async fn listens(
     let mut heard: Vec<(u64, String)> = Vec::new();
     let mut connected = Some(listener);
     loop {
-        let is_last = last.borrow().is_some_and(|last| {
-            heard.last().is_some_and(|(seq, _)| *seq >= last)
-        });
+        let is_last = last
+            .borrow()
+            .is_some_and(|last| heard.last().is_some_and(|(seq, _)| *seq >= last));
         if is_last {
             return heard;
         }
@@ -214,7 +218,10 @@ pub async fn log_of(auditor: &Person, conversation: &str) -> Said {
     events
         .map(|event| {
             let body = event["data"]["body"]["value"].as_str().expect("a body");
-            (event["version"].as_u64().expect("a version"), body.to_owned())
+            (
+                event["version"].as_u64().expect("a version"),
+                body.to_owned(),
+            )
         })
         .collect()
 }

@@ -15,7 +15,7 @@ async fn kill_during_sends_loses_nothing_and_listeners_resume_exactly() {
     let (mut server, olga) = owned_server().await;
     let mut people = Vec::new();
     for handle in ["ann", "bob", "cid"] {
-        people.push(Person::register(server.url(), handle).await);
+        people.push(Person::register(&server.url(), handle).await);
     }
     let storm = Storm::begin(&olga, &people).await;
     for _ in 0..ROUNDS {

@@ -100,7 +100,7 @@ async fn an_export_is_imported_into_a_running_server() {
     let output = tokio::process::Command::new(PROGRAM)
         .args([
             "--server",
-            server.url(),
+            &server.url(),
             "--token",
             &olga.token,
             "import",
@@ -114,7 +114,7 @@ async fn an_export_is_imported_into_a_running_server() {
     assert!(output.status.success(), "{said}");
     let replayed = olga.text("/v1/audit/events?type=message-sent").await;
     assert_eq!(bodies(&replayed).len(), 2 * 3 * 20);
-    let bob = Person::register(server.url(), "bob").await;
+    let bob = Person::register(&server.url(), "bob").await;
     let refused = bob.post("/v1/import/slack", json!({})).await;
     refused.problem(403, "forbidden");
 }
@@ -152,7 +152,7 @@ async fn two_years_of_a_real_channel_are_all_there() {
         return;
     };
     let mut server = ServerProcess::start(PROGRAM).await;
-    let mut olga = Person::register(server.url(), "olga").await;
+    let olga = Person::register(&server.url(), "olga").await;
     server.stop().await;
     let folder = server.data_dir();
     let path = slack.to_str().expect("UTF-8");
@@ -178,7 +178,6 @@ async fn two_years_of_a_real_channel_are_all_there() {
     assert_eq!(users.lines().count(), 326 + 1);
 
     server.start_again().await;
-    olga.moved_to(server.url());
     let last: Value = serde_json::from_str(replayed.lines().last().expect("events")).expect("JSON");
     let path = format!("/v1/conversations?min_position={}", last["position"]);
     let mine = olga.get(&path).await.ok();

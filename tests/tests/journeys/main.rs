@@ -6,13 +6,15 @@
 )]
 
 mod crash;
+mod faults;
 mod import;
 mod operations;
 mod outsiders;
+mod profiles;
 mod read_database;
+mod site;
 mod tour;
 
-use serde_json::json;
 use tests::{Person, ServerProcess};
 
 /// The program under test.
@@ -21,13 +23,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_verbatim-under-test");
 /// A server and its owner, who is also an auditor.
 async fn owned_server() -> (ServerProcess, Person) {
     let server = ServerProcess::start(PROGRAM).await;
-    let owner = Person::register(server.url(), "olga").await;
     let code = std::fs::read_to_string(server.data_dir().join("owner-code")).expect("a code");
-    owner
-        .post("/v1/owner", json!({ "code": code.trim() }))
-        .await
-        .ok();
-    let role = format!("/v1/users/{}/system-roles/auditor", owner.id);
-    owner.ask(reqwest::Method::PUT, &role, None, &[]).await.ok();
+    let owner = site::owner_of(&server.url(), code.trim()).await;
     (server, owner)
 }

@@ -30,7 +30,7 @@ async fn health_metrics_status_and_documents_are_served() {
     let api = olga.get("/openapi.json").await.ok();
     assert!(api["paths"]["/v1/conversations"].is_object());
     assert!(olga.text("/docs").await.contains("<html"));
-    let bob = Person::register(server.url(), "bob").await;
+    let bob = Person::register(&server.url(), "bob").await;
     bob.get("/v1/status").await.problem(403, "forbidden");
 }
 
@@ -89,7 +89,7 @@ async fn a_data_folder_is_used_by_one_process() {
 #[tokio::test]
 async fn a_log_without_its_secret_is_not_opened() {
     let mut server = ServerProcess::start(PROGRAM).await;
-    Person::register(server.url(), "bob").await;
+    Person::register(&server.url(), "bob").await;
     server.stop().await;
     let secret = server.data_dir().join("keys/secret");
     let kept = std::fs::read(&secret).expect("a secret");
@@ -139,10 +139,10 @@ async fn the_operator_works_on_a_folder_that_no_server_holds() {
 #[tokio::test]
 async fn the_command_line_works_on_a_running_server() {
     let (server, olga) = owned_server().await;
-    let bob = Person::register(server.url(), "bob").await;
+    let bob = Person::register(&server.url(), "bob").await;
     let on_server = async |arguments: &[&str]| {
         let output = tokio::process::Command::new(PROGRAM)
-            .args(["--server", server.url(), "--token", &olga.token])
+            .args(["--server", &server.url(), "--token", &olga.token])
             .args(arguments)
             .output()
             .await

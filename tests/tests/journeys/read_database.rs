@@ -66,8 +66,8 @@ async fn talk(olga: &Person, bob: &Person) -> (String, u64) {
 
 #[tokio::test]
 async fn a_removed_read_database_comes_back_the_same() {
-    let (mut server, mut olga) = owned_server().await;
-    let mut bob = Person::register(server.url(), "bob").await;
+    let (mut server, olga) = owned_server().await;
+    let bob = Person::register(&server.url(), "bob").await;
     let (conversation, position) = talk(&olga, &bob).await;
     let before = (
         answers(&olga, &conversation, position).await,
@@ -82,8 +82,6 @@ async fn a_removed_read_database_comes_back_the_same() {
         }
     }
     server.start_again().await;
-    olga.moved_to(server.url());
-    bob.moved_to(server.url());
     let after = (
         answers(&olga, &conversation, position).await,
         answers(&bob, &conversation, position).await,
@@ -93,8 +91,8 @@ async fn a_removed_read_database_comes_back_the_same() {
 
 #[tokio::test]
 async fn a_damaged_read_database_is_noticed_and_rebuilt() {
-    let (mut server, mut olga) = owned_server().await;
-    let bob = Person::register(server.url(), "bob").await;
+    let (mut server, olga) = owned_server().await;
+    let bob = Person::register(&server.url(), "bob").await;
     let (conversation, position) = talk(&olga, &bob).await;
     let before = answers(&olga, &conversation, position).await;
 
@@ -106,6 +104,5 @@ async fn a_damaged_read_database_is_noticed_and_rebuilt() {
     }
     std::fs::write(&file, bytes).expect("it can be damaged");
     server.start_again().await;
-    olga.moved_to(server.url());
     assert_eq!(answers(&olga, &conversation, position).await, before);
 }

@@ -3,14 +3,13 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Listener, Person};
+use tests::Listener;
 
-use crate::owned_server;
+use crate::site::Site;
 
-#[tokio::test]
-async fn two_people_talk_and_an_auditor_replays_it() {
-    let (server, olga) = owned_server().await;
-    let bob = Person::register(server.url(), "bob").await;
+pub(crate) async fn two_people_talk_and_an_auditor_replays_it(site: &Site) {
+    let olga = &site.owner;
+    let bob = site.person("bob").await;
     let conversation = olga.starts_group("Lunch", &[&bob]).await;
 
     let (mut listener, ready) = Listener::live(&bob).await;
@@ -100,9 +99,8 @@ async fn two_people_talk_and_an_auditor_replays_it() {
     );
 }
 
-#[tokio::test]
-async fn the_same_command_twice_gives_the_first_answer() {
-    let (_server, olga) = owned_server().await;
+pub(crate) async fn the_same_command_twice_gives_the_first_answer(site: &Site) {
+    let olga = &site.owner;
     let conversation = olga.starts_group("Notes", &[]).await;
     let path = format!("/v1/conversations/{conversation}/messages");
     let key = [("Idempotency-Key", "k-1")];

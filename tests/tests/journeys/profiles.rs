@@ -1,0 +1,42 @@
+//! The journeys that are the same wherever the server runs, on each profile.
+
+use crate::site::Site;
+use crate::{outsiders, tour};
+
+/// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
+macro_rules! journeys {
+    ($($module:ident::$journey:ident,)*) => {
+        mod embedded {
+            use super::*;
+
+            $(
+                #[tokio::test]
+                async fn $journey() {
+                    $module::$journey(&Site::embedded().await).await;
+                }
+            )*
+        }
+
+        async fn all(site: &Site) {
+            $(
+                eprintln!("{}", stringify!($journey));
+                $module::$journey(site).await;
+            )*
+        }
+    };
+}
+
+journeys! {
+    tour::two_people_talk_and_an_auditor_replays_it,
+    tour::the_same_command_twice_gives_the_first_answer,
+    outsiders::a_stranger_gets_404_everywhere,
+    outsiders::who_was_removed_keeps_what_they_had_and_gets_nothing_more,
+    outsiders::bad_bodies_are_pointed_at,
+    outsiders::bad_frames_are_answered_and_the_connection_lives,
+    outsiders::without_a_good_token_there_is_no_way_in,
+}
+
+#[tokio::test]
+async fn everything_on_a_cluster() {
+    all(&Site::cluster().await).await;
+}
