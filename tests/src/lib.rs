@@ -21,4 +21,4 @@ pub use nats::{NatsServer, free_port};
 pub use person::{Answer, Person};
 pub use postgres::PostgresServer;
 pub use process::{ServerProcess, run_on_folder};
-pub use storm::{Storm, log_of};
+pub use storm::Storm;

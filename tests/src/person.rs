@@ -148,13 +148,19 @@ impl Person {
 
     /// Reads a path as text.
     pub async fn text(&self, path: &str) -> String {
+        let (status, text) = self.try_text(path).await.expect("the server answers");
+        assert!(status.is_success(), "{status}: {text}");
+        text
+    }
+
+    /// Reads a path as text, from a server that may be away.
+    pub async fn try_text(&self, path: &str) -> Result<(StatusCode, String), reqwest::Error> {
         let request = self
             .http
             .get(format!("{}{path}", self.server))
             .bearer_auth(&self.token);
-        let response = request.send().await.expect("the server answers");
-        assert!(response.status().is_success(), "{}", response.status());
-        response.text().await.expect("a body")
+        let response = request.send().await?;
+        Ok((response.status(), response.text().await?))
     }
 }
 

@@ -87,7 +87,8 @@ impl PostgresServer {
     pub async fn kill(&mut self) {
         let mut process = self.process.take().expect("it is running");
         let id = process.id().expect("it is running").to_string();
-        // Its children first: they would tidy up behind a parent that is gone.
+        // It must not start others in place of the children that die first.
+        succeed(Command::new("kill").args(["-STOP", &id])).await;
         let children = Command::new("pkill").args(["-KILL", "-P", &id]).status();
         children.await.expect("pkill runs");
         process.kill().await.expect("it can be killed");

@@ -208,10 +208,21 @@ async fn listens(
     }
 }
 
-/// The messages of a conversation, by an auditor's replay.
-pub async fn log_of(auditor: &Person, conversation: &str) -> Said {
+/// The messages of a conversation, by an auditor's replay, as soon as there is one.
+async fn log_of(auditor: &Person, conversation: &str) -> Said {
     let path = format!("/v1/audit/conversations/{conversation}/events?type=message-sent");
-    let text = auditor.text(&path).await;
+    let replayed = async {
+        loop {
+            match auditor.try_text(&path).await {
+                Ok((status, text)) if status.is_success() => return text,
+                Ok((status, text)) => assert!(may_pass(status), "{status}: {text}"),
+                Err(_) => {}
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    };
+    let text = tokio::time::timeout(REST_MAX, replayed).await;
+    let text = text.expect("the log can be replayed");
     let events = text
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
