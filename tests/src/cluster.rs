@@ -28,8 +28,8 @@ const EACH: usize = 2;
 pub struct Cluster {
     /// What keeps events and read models.
     pub postgres: PostgresServer,
-    /// What passes them on.
-    pub nats: NatsServer,
+    /// What passes them on: one server, or three that know each other.
+    pub nats: Vec<NatsServer>,
     /// Two of each role, in the order of [`ROLES`].
     pub nodes: Vec<ClusterNode>,
     front: Child,
@@ -45,21 +45,37 @@ pub struct ClusterNode {
     program: PathBuf,
     config: PathBuf,
     port: u16,
+    arguments: Vec<String>,
+}
+
+/// How a cluster is built.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan {
+    /// Three NATS servers instead of one.
+    pub three_nats: bool,
 }
 
 impl Cluster {
     /// Starts everything and waits until it is ready.
-    pub async fn start(program: &str) -> Self {
+    pub async fn start(program: &str, plan: Plan) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (postgres, nats) =
-            tokio::join!(PostgresServer::start(free_port()), NatsServer::start());
+        let nats = async {
+            if plan.three_nats {
+                NatsServer::start_three().await
+            } else {
+                vec![NatsServer::start().await]
+            }
+        };
+        let (postgres, nats) = tokio::join!(PostgresServer::start(free_port()), nats);
         let config = folder.path().join("cluster.toml");
         let secret = folder.path().join("secret");
+        let urls: Vec<String> = nats.iter().map(NatsServer::url).collect();
         let settings = format!(
-            "event_store = '{0}'\ndatabase_url = '{0}'\nnats_url = '{1}'\nsecret_file = '{2}'\n\
-             log = 'warn'\nlog_format = 'text'\ndrain_seconds = 2\n",
+            "event_store = '{0}'\ndatabase_url = '{0}'\nnats_url = '{1}'\nnats_replicas = {2}\n\
+             secret_file = '{3}'\nlog = 'error'\nlog_format = 'text'\ndrain_seconds = 2\n",
             postgres.url(),
-            nats.url(),
+            urls.join(","),
+            nats.len(),
             secret.display()
         );
         std::fs::write(&config, settings).expect("the configuration can be written");
@@ -70,16 +86,11 @@ impl Cluster {
         let mut nodes = Vec::new();
         for role in ROLES {
             for _ in 0..EACH {
-                let mut node = ClusterNode {
-                    role,
-                    process: None,
-                    program: program.into(),
-                    config: config.clone(),
-                    port: free_port(),
-                };
-                node.spawn();
-                nodes.push(node);
+                nodes.push(ClusterNode::new(program, &config, role, &[]));
             }
+        }
+        for node in &mut nodes {
+            node.spawn();
         }
         for node in &nodes {
             node.ready().await;
@@ -96,6 +107,12 @@ impl Cluster {
         }
     }
 
+    /// A further process of `role`, which is not running yet and which nginx does not know.
+    pub fn extra(&self, program: &str, role: &'static str, arguments: &[String]) -> ClusterNode {
+        let config = self.folder.path().join("cluster.toml");
+        ClusterNode::new(program, &config, role, arguments)
+    }
+
     /// The one address that clients use.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.front_port)
@@ -104,6 +121,23 @@ impl Cluster {
     /// The processes of `role`.
     pub fn of_role(&mut self, role: &str) -> impl Iterator<Item = &mut ClusterNode> {
         self.nodes.iter_mut().filter(move |node| node.role == role)
+    }
+
+    /// Which of the NATS servers leads the JetStream stream `name`.
+    pub async fn nats_leader(&self, name: &str) -> usize {
+        let found = async {
+            loop {
+                for server in &self.nats {
+                    if let Some(leader) = server.leader_of(name).await {
+                        return leader;
+                    }
+                }
+                tokio::time::sleep(TRY_EVERY).await;
+            }
+        };
+        tokio::time::timeout(START_MAX, found)
+            .await
+            .expect("the stream has a leader")
     }
 
     /// The code with which the first owner claims the server.
@@ -134,6 +168,22 @@ impl ClusterNode {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    fn new(program: &str, config: &Path, role: &'static str, arguments: &[String]) -> Self {
+        Self {
+            role,
+            process: None,
+            program: program.into(),
+            config: config.to_owned(),
+            port: free_port(),
+            arguments: arguments.to_vec(),
+        }
+    }
+
+    /// From its next start it is given these arguments, too.
+    pub fn set_arguments(&mut self, arguments: &[String]) {
+        self.arguments = arguments.to_vec();
+    }
+
     /// SIGKILL.
     pub async fn kill(&mut self) {
         let mut process = self.process.take().expect("it is running");
@@ -146,12 +196,6 @@ impl ClusterNode {
         self.ready().await;
     }
 
-    /// Whether the process is there.
-    pub fn is_running(&mut self) -> bool {
-        let process = self.process.as_mut();
-        process.is_some_and(|process| matches!(process.try_wait(), Ok(None)))
-    }
-
     fn spawn(&mut self) {
         assert!(self.process.is_none(), "it is running");
         let process = Command::new(&self.program)
@@ -159,6 +203,7 @@ impl ClusterNode {
             .arg(&self.config)
             .args(["serve", "--role", self.role])
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)

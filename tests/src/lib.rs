@@ -8,6 +8,7 @@
 )]
 
 mod cluster;
+mod link;
 mod listener;
 mod nats;
 mod person;
@@ -15,7 +16,8 @@ mod postgres;
 mod process;
 mod storm;
 
-pub use cluster::{Cluster, ClusterNode, ROLES};
+pub use cluster::{Cluster, ClusterNode, Plan, ROLES};
+pub use link::Link;
 pub use listener::Listener;
 pub use nats::{NatsServer, free_port};
 pub use person::{Answer, Person};

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
@@ -21,6 +22,7 @@ pub struct NatsServer {
     process: Option<Child>,
     folder: TempDir,
     port: u16,
+    monitor_port: u16,
     arguments: Vec<String>,
 }
 
@@ -36,10 +38,31 @@ impl NatsServer {
             process: None,
             folder: tempfile::tempdir().expect("a temporary folder"),
             port,
+            monitor_port: free_port(),
             arguments: arguments.to_vec(),
         };
         server.start_again().await;
         server
+    }
+
+    /// Starts three servers that know each other.
+    pub async fn start_three() -> Vec<Self> {
+        let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
+        let known: Vec<String> = routes
+            .iter()
+            .map(|port| format!("nats://127.0.0.1:{port}"))
+            .collect();
+        let mut servers = Vec::new();
+        for (number, route) in routes.iter().enumerate() {
+            let arguments = [
+                format!("--server_name=n{number}"),
+                "--cluster_name=test".to_owned(),
+                format!("--cluster=nats://127.0.0.1:{route}"),
+                format!("--routes={}", known.join(",")),
+            ];
+            servers.push(Self::start_with(free_port(), &arguments).await);
+        }
+        servers
     }
 
     /// Starts it again on the same port, with what is left of its storage.
@@ -47,6 +70,7 @@ impl NatsServer {
         assert!(self.process.is_none(), "it is running");
         let process = Command::new("nats-server")
             .args(["--addr", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--http_port", &self.monitor_port.to_string()])
             .arg("--jetstream")
             .arg("--store_dir")
             .arg(self.storage())
@@ -70,7 +94,12 @@ impl NatsServer {
 
     /// Where it is.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}", self.address())
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// SIGKILL.
@@ -85,6 +114,24 @@ impl NatsServer {
         if self.storage().exists() {
             std::fs::remove_dir_all(self.storage()).expect("its storage can be removed");
         }
+    }
+
+    /// Which of the servers started together leads the JetStream stream `name`, if this one knows.
+    pub async fn leader_of(&self, name: &str) -> Option<usize> {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.monitor_port))
+            .await
+            .ok()?;
+        let ask = b"GET /jsz?accounts=true&streams=true HTTP/1.0\r\n\r\n";
+        connection.write_all(ask).await.ok()?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        let said: serde_json::Value = serde_json::from_str(body).ok()?;
+        let accounts = said["account_details"].as_array()?.iter();
+        let mut streams = accounts.flat_map(|account| account["stream_detail"].as_array());
+        let stream = streams.find_map(|all| all.iter().find(|stream| stream["name"] == name))?;
+        let leader = stream["cluster"]["leader"].as_str()?;
+        leader.strip_prefix('n')?.parse().ok()
     }
 
     fn storage(&self) -> PathBuf {

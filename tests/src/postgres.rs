@@ -72,7 +72,25 @@ impl PostgresServer {
 
     /// Its database `postgres`.
     pub fn url(&self) -> String {
-        format!("postgres://verbatim@127.0.0.1:{}/postgres", self.port)
+        Self::url_at(&self.address(), "postgres")
+    }
+
+    /// A database of a server that is reached at `address`.
+    pub fn url_at(address: &str, database: &str) -> String {
+        format!("postgres://verbatim@{address}/{database}")
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Makes another database.
+    pub async fn make_database(&self, name: &str) {
+        let mut createdb = self.command("createdb").await;
+        let port = self.port.to_string();
+        createdb.args(["-h", "127.0.0.1", "-U", "verbatim", "-p", &port, name]);
+        succeed(&mut createdb).await;
     }
 
     /// Ends it as its operator would, cutting every connection.

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use tests::{Person, ROLES, Storm};
+use tests::{Link, Person, Plan, PostgresServer, ROLES, Storm};
 
+use crate::PROGRAM;
 use crate::site::Site;
 
 /// Faults of each sort.
@@ -51,16 +52,16 @@ async fn nats_may_go_and_lose_everything() {
     let cluster = site.cluster.as_mut().expect("a cluster");
     for round in 0..ROUNDS {
         storm.goes_on(MESSAGES).await;
-        cluster.nats.kill().await;
+        cluster.nats[0].kill().await;
         // Without NATS commands are acknowledged and history is read.
         storm.goes_on(MESSAGES).await;
         if round == 0 {
             tokio::time::sleep(AWAY_LONG).await;
         }
         if round % 2 == 0 {
-            cluster.nats.wipe();
+            cluster.nats[0].wipe();
         }
-        cluster.nats.start_again().await;
+        cluster.nats[0].start_again().await;
     }
     storm.goes_on(MESSAGES).await;
     storm.end(&site.owner).await;
@@ -79,6 +80,82 @@ async fn postgres_may_be_restarted_and_killed() {
             cluster.postgres.kill().await;
         }
         cluster.postgres.start_again().await;
+    }
+    storm.goes_on(MESSAGES).await;
+    storm.end(&site.owner).await;
+}
+
+#[tokio::test]
+async fn a_cluster_of_nats_may_lose_its_leader() {
+    let three_nats = Plan { three_nats: true };
+    let mut site = Site::cluster_of(three_nats).await;
+    let storm = storm(&site).await;
+    let cluster = site.cluster.as_mut().expect("a cluster");
+    for _ in 0..ROUNDS {
+        storm.goes_on(MESSAGES).await;
+        let leader = cluster.nats_leader("verbatim-events").await;
+        cluster.nats[leader].kill().await;
+        storm.goes_on(MESSAGES).await;
+        cluster.nats[leader].start_again().await;
+    }
+    storm.goes_on(MESSAGES).await;
+    storm.end(&site.owner).await;
+}
+
+#[tokio::test]
+async fn two_relays_may_publish_at_once() {
+    let mut site = Site::cluster().await;
+    let storm = storm(&site).await;
+    let cluster = site.cluster.as_mut().expect("a cluster");
+    // With a read database of its own it has an election of its own, and so a relay that publishes.
+    cluster.postgres.make_database("other").await;
+    let other = PostgresServer::url_at(&cluster.postgres.address(), "other");
+    let mut rival = cluster.extra(PROGRAM, "projector", &["--database-url".to_owned(), other]);
+    for _ in 0..ROUNDS {
+        rival.start_again().await;
+        storm.goes_on(MESSAGES).await;
+        rival.kill().await;
+        storm.goes_on(MESSAGES).await;
+    }
+    storm.end(&site.owner).await;
+}
+
+/// How long a link is cut; in every other round its connections are dead afterwards.
+const CUT: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn each_role_may_be_cut_off_from_each_engine() {
+    let mut site = Site::cluster().await;
+    let cluster = site.cluster.as_mut().expect("a cluster");
+    let mut links = Vec::new();
+    for role in ROLES {
+        let postgres = Link::to(cluster.postgres.address()).await;
+        let nats = Link::to(cluster.nats[0].address()).await;
+        let url = PostgresServer::url_at(&postgres.address().to_string(), "postgres");
+        let arguments = [
+            format!("--event-store={url}"),
+            format!("--database-url={url}"),
+            format!("--nats-url=nats://{}", nats.address()),
+        ];
+        for node in cluster.of_role(role) {
+            node.kill().await;
+            node.set_arguments(&arguments);
+            node.start_again().await;
+        }
+        links.extend([postgres, nats]);
+    }
+    let storm = storm(&site).await;
+    for round in 0..ROUNDS {
+        for link in &links {
+            storm.goes_on(1).await;
+            link.cut();
+            tokio::time::sleep(CUT).await;
+            if round % 2 == 0 {
+                link.heal();
+            } else {
+                link.heal_afresh();
+            }
+        }
     }
     storm.goes_on(MESSAGES).await;
     storm.end(&site.owner).await;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
-use tests::{Cluster, Person, ServerProcess};
+use tests::{Cluster, Person, Plan, ServerProcess};
 
 use crate::PROGRAM;
 
@@ -35,7 +35,12 @@ impl Site {
 
     /// A cluster with its event store on PostgreSQL.
     pub(crate) async fn cluster() -> Self {
-        let cluster = Cluster::start(PROGRAM).await;
+        Self::cluster_of(Plan::default()).await
+    }
+
+    /// A cluster that is built otherwise.
+    pub(crate) async fn cluster_of(plan: Plan) -> Self {
+        let cluster = Cluster::start(PROGRAM, plan).await;
         let code = cluster.owner_code(PROGRAM).await;
         Self {
             url: cluster.url(),
