@@ -4,6 +4,8 @@
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
 mod append;
+mod client;
+mod deliver;
 mod figures;
 mod project;
 mod replay;
@@ -26,6 +28,9 @@ struct Arguments {
 enum Figure {
     /// Durable appends a second, beside a bare file with group commit on the same disk.
     Append(append::Options),
+    /// From sending to the last member's frame, on one process and on a cluster. Needs the server's
+    /// release build, nats-server, nginx and PostgreSQL.
+    Deliver(deliver::Options),
     /// Events a second into the read models.
     Project(project::Options),
     /// Events a second of an auditor's replay, beside reading the log's file.
@@ -38,6 +43,7 @@ enum Figure {
 fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     match Arguments::parse().figure {
         Figure::Append(options) => append::run(&options),
+        Figure::Deliver(options) => deliver::run(&options),
         Figure::Project(options) => project::run(&options),
         Figure::Replay(options) => replay::run(&options),
         Figure::Send(options) => send::run(&options),

@@ -4,33 +4,23 @@
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use reqwest::Client;
 use serde::Serialize;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::client::{Fallible, Target, conversations, people, post, processor_time, start};
 use crate::figures::{Run, Spread};
-
-/// Users who send; each is in many conversations.
-const USERS: usize = 20;
-
-/// Members of a conversation.
-const MEMBERS: usize = 10;
 
 /// A run in which the load generator used more of a core than this says nothing about the server.
 const GENERATOR_BUSY_MAX: f64 = 0.9;
 
 /// Syncs of one round of the disk's limit.
 const SYNCS: usize = 400;
-
-type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// What to measure.
 #[derive(Args)]
@@ -56,18 +46,6 @@ pub(crate) struct Options {
     /// Where to write the figures as JSON
     #[arg(long)]
     json: Option<PathBuf>,
-}
-
-struct Server {
-    _process: Child,
-    _folder: tempfile::TempDir,
-    url: String,
-    disk: PathBuf,
-}
-
-struct Target {
-    path: String,
-    token: String,
 }
 
 /// What was measured, pair by pair.
@@ -135,7 +113,9 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
 async fn measure(options: &Options) -> Fallible<Report> {
     let server = start(&options.program).await?;
     let client = Client::new();
-    let targets = Arc::new(prepare(&client, &server.url, options.conversations).await?);
+    let people = people(&client, &server.url).await?;
+    let targets = conversations(&client, &server.url, &people, options.conversations).await?;
+    let targets = Arc::new(targets);
     let mut report = Report {
         senders: options.senders,
         conversations: options.conversations,
@@ -145,13 +125,13 @@ async fn measure(options: &Options) -> Fallible<Report> {
         generator_busy: Vec::new(),
     };
     for _ in 0..options.turns {
-        let (file, begun) = (server.disk.clone(), Instant::now());
+        let (file, begun) = (server.disk(), Instant::now());
         let took = tokio::task::spawn_blocking(move || syncs(&file)).await??;
         report.fdatasync.push(Run::of(took, begun.elapsed()));
         let round = Duration::from_secs(options.seconds);
         let (busy, begun) = (processor_time()?, Instant::now());
         let took = storm(
-            &client,
+            (&client, &server.url),
             &targets,
             options.senders,
             Some(options.rate),
@@ -159,102 +139,28 @@ async fn measure(options: &Options) -> Fallible<Report> {
         )
         .await?;
         report.send.push(Run::of(took, begun.elapsed()));
-        let busy = processor_time()? - busy;
+        let busy = processor_time()?.saturating_sub(busy);
         report
             .generator_busy
             .push(busy.as_secs_f64() / begun.elapsed().as_secs_f64());
         let begun = Instant::now();
-        let took = storm(&client, &targets, options.senders, None, round).await?;
+        let took = storm(
+            (&client, &server.url),
+            &targets,
+            options.senders,
+            None,
+            round,
+        )
+        .await?;
         report.flat_out.push(Run::of(took, begun.elapsed()));
     }
     Ok(report)
 }
 
-async fn start(program: &PathBuf) -> Fallible<Server> {
-    let folder = tempfile::tempdir_in("target")?;
-    let data = folder.path().join("data");
-    let mut process = Command::new(program)
-        .arg("--data-dir")
-        .arg(&data)
-        .args(["--listen", "127.0.0.1:0", "--log", "warn"])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
-    while let Some(line) = lines.next_line().await? {
-        if let Some(url) = line.trim().strip_prefix("address") {
-            let url = url.trim().to_owned();
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            let disk = folder.path().join("limit");
-            return Ok(Server {
-                _process: process,
-                _folder: folder,
-                url,
-                disk,
-            });
-        }
-    }
-    Err("the server ended before it was ready".into())
-}
-
-async fn post(client: &Client, url: &str, token: &str, body: &Value) -> Fallible<Value> {
-    let response = client
-        .post(url)
-        .bearer_auth(token)
-        .json(body)
-        .send()
-        .await?;
-    let status = response.status();
-    let answer: Value = response.json().await?;
-    if status.is_success() {
-        Ok(answer)
-    } else {
-        Err(format!("{url}: {status}: {answer}").into())
-    }
-}
-
-fn text(value: &Value, name: &str) -> Fallible<String> {
-    value[name]
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| format!("no {name} in {value}").into())
-}
-
-async fn prepare(client: &Client, url: &str, conversations: usize) -> Fallible<Vec<Target>> {
-    let mut people = Vec::new();
-    for number in 0..USERS {
-        let (handle, password) = (format!("user-{number}"), "correct horse battery");
-        let account = json!({ "handle": handle, "email": format!("{handle}@example.org"),
-            "password": password, "display_name": handle });
-        let id = text(
-            &post(client, &format!("{url}/v1/users"), "", &account).await?,
-            "id",
-        )?;
-        let login = json!({ "login": handle, "password": password });
-        let token = post(client, &format!("{url}/v1/sessions"), "", &login).await?;
-        people.push((id, text(&token, "token")?));
-    }
-    let mut targets = Vec::new();
-    for number in 0..conversations {
-        let members: Vec<&str> = (1..MEMBERS)
-            .map(|next| people[(number + next) % USERS].0.as_str())
-            .collect();
-        let token = &people[number % USERS].1;
-        let body = json!({ "kind": "group", "title": format!("c{number}"), "members": members });
-        let started = post(client, &format!("{url}/v1/conversations"), token, &body).await?;
-        let path = format!("{url}/v1/conversations/{}/messages", text(&started, "id")?);
-        targets.push(Target {
-            path,
-            token: token.clone(),
-        });
-    }
-    Ok(targets)
-}
-
 /// Sends from `senders` tasks for `round`: at `rate` a second together, or each as soon as its last
 /// send is answered. Gives how long each send took from when it was intended.
 async fn storm(
-    client: &Client,
+    (client, url): (&Client, &str),
     targets: &Arc<Vec<Target>>,
     senders: usize,
     rate: Option<u32>,
@@ -267,6 +173,7 @@ async fn storm(
         let (turn, mut intended) = mpsc::unbounded_channel();
         turns.push(turn);
         let (client, targets, body) = (client.clone(), Arc::clone(targets), body.clone());
+        let url = url.to_owned();
         tasks.push(tokio::spawn(async move {
             let mut took = Vec::new();
             for number in (sender..).step_by(senders) {
@@ -276,7 +183,13 @@ async fn storm(
                 };
                 let Some(begun) = begun else { break };
                 let target = &targets[number % targets.len()];
-                post(&client, &target.path, &target.token, &body).await?;
+                post(
+                    &client,
+                    &format!("{url}{}", target.path),
+                    &target.token,
+                    &body,
+                )
+                .await?;
                 took.push(begun.elapsed());
             }
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(took)
@@ -308,21 +221,6 @@ fn pace(turns: &[mpsc::UnboundedSender<Instant>], every: Duration, until: Instan
         }
         intended += every;
     }
-}
-
-/// What this process has used of the processors so far.
-fn processor_time() -> Fallible<Duration> {
-    /// Linux tells processes' times in hundredths of a second, whatever the clock is.
-    const TICKS_PER_SECOND: u64 = 100;
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The second field, a name in brackets, may have spaces; user and system time are the 14th and 15th.
-    let (_, rest) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
-    let mut times = rest.split_whitespace().skip(11).map(str::parse::<u64>);
-    let user = times.next().ok_or("no user time")??;
-    let system = times.next().ok_or("no system time")??;
-    Ok(Duration::from_millis(
-        (user + system) * 1_000 / TICKS_PER_SECOND,
-    ))
 }
 
 /// `write` of 400 bytes and `fdatasync`, one after the other.

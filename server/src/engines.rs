@@ -193,13 +193,11 @@ async fn open_secret(
     if let Some(file) = settings.secret_file.clone() {
         return blocking(move || Secret::read(&file)).await;
     }
-    let file = match folder {
-        Some(folder) => folder.keys().join("secret"),
-        None => {
-            let hint = "set secret_file; `verbatim new-secret FILE` makes one";
-            return Err(Failure::internal("find the server's secret", hint));
-        }
+    let Some(folder) = folder else {
+        let hint = "set secret_file; `verbatim new-secret FILE` makes one";
+        return Err(Failure::internal("find the server's secret", hint));
     };
+    let file = folder.keys().join("secret");
     blocking(move || {
         if is_new {
             Secret::open(&file)

@@ -51,13 +51,13 @@ impl Work {
 
     /// Waits until it ends by itself, which it does only when it must not go on.
     pub(crate) async fn ended(&mut self) -> Result<(), WorkError> {
-        Ok((&mut self.task).await??)
+        (&mut self.task).await?
     }
 
     /// Finishes what was begun and ends it.
     pub(crate) async fn stop(self) -> Result<(), WorkError> {
         self.stop.cancel();
-        Ok(self.task.await??)
+        self.task.await?
     }
 }
 

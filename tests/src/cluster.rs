@@ -1,6 +1,7 @@
 //! A cluster: PostgreSQL, NATS, two processes of each role, and nginx before them with the file that
 //! `deploy/` has for it.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -245,20 +246,15 @@ async fn once(program: &str, config: &Path, arguments: &[&str]) -> String {
 /// nginx with the project's own file, and around it what differs from one installation to the next.
 async fn start_front(folder: &Path, port: u16, nodes: &[ClusterNode]) -> Child {
     let deployed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nginx.conf");
-    let upstreams: String = ROLES
-        .iter()
-        .map(|role| {
-            let servers: String = nodes
-                .iter()
-                .filter(|node| node.role == *role)
-                .map(|node| format!("server 127.0.0.1:{} max_fails=0; ", node.port))
-                .collect();
-            format!(
-                "upstream verbatim_{} {{ {servers} }}\n",
-                role.replace('-', "_")
-            )
-        })
-        .collect();
+    let mut upstreams = String::new();
+    for role in ROLES {
+        let name = role.replace('-', "_");
+        write!(upstreams, "upstream verbatim_{name} {{").expect("a string");
+        for node in nodes.iter().filter(|node| node.role == role) {
+            write!(upstreams, " server 127.0.0.1:{} max_fails=0;", node.port).expect("a string");
+        }
+        upstreams.push_str(" }\n");
+    }
     let place = folder.display();
     let conf = format!(
         "daemon off; pid {place}/nginx.pid; error_log {place}/nginx.log;\n\

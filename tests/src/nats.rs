@@ -128,7 +128,7 @@ impl NatsServer {
         let (_, body) = answer.split_once("\r\n\r\n")?;
         let said: serde_json::Value = serde_json::from_str(body).ok()?;
         let accounts = said["account_details"].as_array()?.iter();
-        let mut streams = accounts.flat_map(|account| account["stream_detail"].as_array());
+        let mut streams = accounts.filter_map(|account| account["stream_detail"].as_array());
         let stream = streams.find_map(|all| all.iter().find(|stream| stream["name"] == name))?;
         let leader = stream["cluster"]["leader"].as_str()?;
         leader.strip_prefix('n')?.parse().ok()

@@ -50,6 +50,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "query-api",
             "gateway",
             "server",
+            "tests",
         ],
     ),
     ("xtask", &[]),

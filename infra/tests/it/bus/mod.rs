@@ -1,7 +1,11 @@
 //! The bus on NATS, with a real server: nothing lost and nothing twice, whatever happens to it.
 
 #[path = "../../../../tests/src/nats.rs"]
-#[expect(unreachable_pub, reason = "it is public in the crate that shares it")]
+#[expect(
+    unreachable_pub,
+    dead_code,
+    reason = "it is public, and used whole, in the crate that shares it"
+)]
 mod nats;
 
 use std::collections::HashSet;
