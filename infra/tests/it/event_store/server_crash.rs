@@ -57,6 +57,11 @@ impl Progress {
 async fn what_was_acknowledged_survives_the_death_of_the_server() {
     let mut server = Server::start().await;
     let log = Log::at(&server.url()).await;
+    // As somebody in a hurry may have set it up: the stores do not put up with it.
+    sqlx::raw_sql("ALTER DATABASE postgres SET synchronous_commit = off")
+        .execute(&mut log.connect().await)
+        .await
+        .unwrap();
     let clock = Clock::system();
     let nodes = [log.open(&clock).await, log.open(&clock).await];
     let progress = Arc::new(Progress::default());
