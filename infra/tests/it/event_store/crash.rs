@@ -11,14 +11,17 @@ use domain::{EventId, Position, Version};
 use infra::clock::Clock;
 use infra::data_folder::DataFolder;
 use infra::event_store::{
-    AppendError, Appended, EventStore, Expected, RecordedEvent, SqliteEventStore, version_of,
+    AppendError, Appended, EventStore, Expected, LogSchema, PostgresEventStore, RecordedEvent,
+    SqliteEventStore, version_of,
 };
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::{all, event_id, events, stream};
+use super::{Log, all, event_id, events, shared_server, stream};
 
-/// The folder in which the child appends.
+/// The folder in which the child appends, or else the schema on the tests' server.
 const FOLDER: &str = "VERBATIM_TEST_CRASH_FOLDER";
+const SCHEMA: &str = "VERBATIM_TEST_CRASH_SCHEMA";
 /// Told apart from the numbers of other rounds.
 const ROUND: &str = "VERBATIM_TEST_CRASH_ROUND";
 /// Set for the control: the child acknowledges before it appends.
@@ -56,24 +59,93 @@ struct Told {
     acknowledged: BTreeMap<u64, Option<Appended>>,
 }
 
+/// Where the log is.
+enum Place {
+    Folder(TempDir),
+    Server(Log),
+}
+
+/// An open log; the folder is locked meanwhile.
+enum Opened {
+    Folder {
+        store: Arc<SqliteEventStore>,
+        _lock: DataFolder,
+    },
+    Server(Arc<PostgresEventStore>),
+}
+
+impl Place {
+    fn folder() -> Self {
+        Self::Folder(tempfile::tempdir().unwrap())
+    }
+
+    /// Tells the child.
+    fn tell(&self, command: &mut Command) {
+        match self {
+            Self::Folder(folder) => command.env(FOLDER, folder.path()),
+            Self::Server(log) => command.env(SCHEMA, log.schema.as_str()),
+        };
+    }
+
+    async fn open(&self) -> Opened {
+        match self {
+            Self::Folder(folder) => Opened::folder(folder.path()),
+            Self::Server(log) => Opened::Server(log.open(&Clock::system()).await),
+        }
+    }
+}
+
+impl Opened {
+    fn folder(path: &Path) -> Self {
+        let lock = DataFolder::open(path).unwrap();
+        let store = SqliteEventStore::open(&lock.log(), Clock::system()).unwrap();
+        Self::Folder {
+            store: Arc::new(store),
+            _lock: lock,
+        }
+    }
+
+    fn store(&self) -> Arc<dyn EventStore> {
+        match self {
+            Self::Folder { store, .. } => Arc::clone(store) as Arc<dyn EventStore>,
+            Self::Server(store) => Arc::clone(store) as Arc<dyn EventStore>,
+        }
+    }
+
+    async fn close(self) {
+        match self {
+            Self::Folder { store, .. } => store.close().await,
+            Self::Server(store) => store.close().await,
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9() {
-    let folder = tempfile::tempdir().unwrap();
+    survives_kill_9(&Place::folder()).await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_kill_9_of_a_node() {
+    survives_kill_9(&Place::Server(Log::new().await)).await;
+}
+
+async fn survives_kill_9(place: &Place) {
     let mut told = Told::default();
     let mut killed_in_flight = 0;
     for round in 0..ROUNDS {
         let acknowledged = told.acknowledged.len();
         // Between the first append and some hundreds: also while the store is still small.
         let enough = acknowledged + usize::try_from(1 + round * round * 7 % 400).unwrap();
-        run_and_kill(folder.path(), round, Tells::Afterwards, enough, &mut told);
+        run_and_kill(place, round, Tells::Afterwards, enough, &mut told);
         assert!(told.acknowledged.len() >= enough);
 
-        let data = DataFolder::open(folder.path()).unwrap();
-        let store = SqliteEventStore::open(&data.log(), Clock::system()).unwrap();
-        verify(&all(&store).await, &told).unwrap();
-        killed_in_flight += retry_the_unacknowledged(&store, &mut told).await;
-        verify(&all(&store).await, &told).unwrap();
-        store.close().await;
+        let opened = place.open().await;
+        let store = opened.store();
+        verify(&all(&*store).await, &told).unwrap();
+        killed_in_flight += retry_the_unacknowledged(&*store, &mut told).await;
+        verify(&all(&*store).await, &told).unwrap();
+        opened.close().await;
     }
     assert!(
         killed_in_flight > 0,
@@ -83,15 +155,14 @@ async fn what_was_acknowledged_survives_kill_9() {
 
 #[tokio::test]
 async fn a_store_that_acknowledges_too_early_is_found_out() {
-    let folder = tempfile::tempdir().unwrap();
+    let place = Place::folder();
     let mut told = Told::default();
     for round in 0..ROUNDS {
         let enough = told.acknowledged.len() + 50;
-        run_and_kill(folder.path(), round, Tells::TooEarly, enough, &mut told);
-        let path = folder.path().join("log.db");
-        let store = SqliteEventStore::open(&path, Clock::system()).unwrap();
-        let verified = verify(&all(&store).await, &told);
-        store.close().await;
+        run_and_kill(&place, round, Tells::TooEarly, enough, &mut told);
+        let opened = place.open().await;
+        let verified = verify(&all(&*opened.store()).await, &told);
+        opened.close().await;
         if let Err(problem) = verified {
             assert!(problem.contains("is missing"), "{problem}");
             return;
@@ -102,7 +173,7 @@ async fn a_store_that_acknowledges_too_early_is_found_out() {
 
 /// Starts the child, waits for `enough` acknowledgements in all, kills it and reads what it had
 /// still said.
-fn run_and_kill(folder: &Path, round: u64, tells: Tells, enough: usize, told: &mut Told) {
+fn run_and_kill(place: &Place, round: u64, tells: Tells, enough: usize, told: &mut Told) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args([
@@ -111,9 +182,9 @@ fn run_and_kill(folder: &Path, round: u64, tells: Tells, enough: usize, told: &m
             "--ignored",
             "--nocapture",
         ])
-        .env(FOLDER, folder)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped());
+    place.tell(&mut command);
     if tells == Tells::TooEarly {
         command.env(LIE, "1");
     }
@@ -219,7 +290,7 @@ fn verify(log: &[Arc<RecordedEvent>], told: &Told) -> Result<(), String> {
 
 /// Does again, twice, what the child began and heard no answer to, as a client would. Returns how
 /// many there were.
-async fn retry_the_unacknowledged(store: &SqliteEventStore, told: &mut Told) -> usize {
+async fn retry_the_unacknowledged(store: &dyn EventStore, told: &mut Told) -> usize {
     let open: Vec<Attempt> = told
         .attempts
         .values()
@@ -257,24 +328,29 @@ fn expected_of(attempt: &Attempt) -> Expected {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the crash test runs it as a process of its own"]
 async fn child() {
-    let folder = std::env::var(FOLDER).expect("the crash test names the folder");
     let round: u64 = std::env::var(ROUND).unwrap().parse().unwrap();
     let tells = match std::env::var(LIE) {
         Ok(_) => Tells::TooEarly,
         Err(_) => Tells::Afterwards,
     };
-    let data = DataFolder::open(Path::new(&folder)).unwrap();
-    let store = Arc::new(SqliteEventStore::open(&data.log(), Clock::system()).unwrap());
+    let opened = if let Ok(folder) = std::env::var(FOLDER) {
+        Opened::folder(Path::new(&folder))
+    } else {
+        let schema = std::env::var(SCHEMA).expect("the crash test names the log");
+        let log = Log::existing(&shared_server(), &LogSchema::parse(&schema).unwrap());
+        Opened::Server(log.open(&Clock::system()).await)
+    };
+    let store = opened.store();
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
         let store = Arc::clone(&store);
         let from = round * NUMBERS_PER_ROUND + task * NUMBERS_PER_TASK;
-        tasks.spawn(async move { append_for_ever(&store, task, from, tells).await });
+        tasks.spawn(async move { append_for_ever(&*store, task, from, tells).await });
     }
     tasks.join_all().await;
 }
 
-async fn append_for_ever(store: &SqliteEventStore, task: u64, from: u64, tells: Tells) {
+async fn append_for_ever(store: &dyn EventStore, task: u64, from: u64, tells: Tells) {
     let mut first = from;
     loop {
         let name = match task {
@@ -297,7 +373,7 @@ async fn append_for_ever(store: &SqliteEventStore, task: u64, from: u64, tells: 
     }
 }
 
-async fn append_and_tell(store: &SqliteEventStore, attempt: &Attempt, tells: Tells) {
+async fn append_and_tell(store: &dyn EventStore, attempt: &Attempt, tells: Tells) {
     let expected = attempt
         .expected
         .map_or("any".to_owned(), |version| version.to_string());

@@ -6,10 +6,12 @@ mod full_disk;
 mod model;
 mod nodes;
 mod postgres;
-mod server;
+pub(crate) mod server;
+mod server_crash;
 mod sqlite;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use domain::{EventId, Position, StreamName};
@@ -18,6 +20,8 @@ use infra::event_store::{
     EventStore, LogSchema, MemoryEventStore, NewEvent, PostgresEventStore, READ_EVENTS_MAX,
     RecordedEvent, SqliteEventStore, Subscription, SubscriptionItem,
 };
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -101,23 +105,42 @@ fn open(folder: &TempDir, clock: &Clock) -> Arc<SqliteEventStore> {
 pub(crate) struct Log {
     pub(crate) url: String,
     pub(crate) schema: LogSchema,
+    /// What its connections are called on the server.
+    pub(crate) application: String,
 }
 
 impl Log {
     pub(crate) async fn new() -> Self {
-        Self::at(shared_server()).await
+        Self::at(&shared_server()).await
     }
 
-    pub(crate) async fn at(url: String) -> Self {
+    pub(crate) async fn at(server: &str) -> Self {
         let schema = fresh_schema();
-        PostgresEventStore::migrate(&url, &schema).await.unwrap();
-        Self { url, schema }
+        PostgresEventStore::migrate(server, &schema).await.unwrap();
+        Self::existing(server, &schema)
+    }
+
+    pub(crate) fn existing(server: &str, schema: &LogSchema) -> Self {
+        let joint = if server.contains('?') { '&' } else { '?' };
+        let application = format!("of {schema}");
+        Self {
+            url: format!("{server}{joint}application_name=of%20{schema}"),
+            schema: schema.clone(),
+            application,
+        }
     }
 
     /// One more node.
     pub(crate) async fn open(&self, clock: &Clock) -> Arc<PostgresEventStore> {
         let store = PostgresEventStore::open(&self.url, &self.schema, clock.clone()).await;
         Arc::new(store.unwrap())
+    }
+
+    /// A way past the adapter.
+    pub(crate) async fn connect(&self) -> PgConnection {
+        let options: PgConnectOptions = self.url.parse().unwrap();
+        let options = options.options([("search_path", self.schema.as_str())]);
+        options.connect().await.unwrap()
     }
 }
 
@@ -177,5 +200,15 @@ pub(crate) async fn catch_up(subscription: &mut Subscription) -> Vec<Arc<Recorde
             SubscriptionItem::Events(events) => seen.extend(events),
             SubscriptionItem::CaughtUp => return seen,
         }
+    }
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn eventually(mut condition: impl AsyncFnMut() -> bool) {
+    const PATIENCE: Duration = Duration::from_mins(1);
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < PATIENCE, "it did not come to pass");
+        tokio::task::yield_now().await;
     }
 }
