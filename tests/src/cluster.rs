@@ -67,7 +67,7 @@ impl Cluster {
                 vec![NatsServer::start().await]
             }
         };
-        let (postgres, nats) = tokio::join!(PostgresServer::start(free_port()), nats);
+        let (postgres, nats) = tokio::join!(PostgresServer::start(), nats);
         let config = folder.path().join("cluster.toml");
         let secret = folder.path().join("secret");
         let urls: Vec<String> = nats.iter().map(NatsServer::url).collect();

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::nats::free_port;
+
 /// Where PostgreSQL's programs are; `cargo xtask test` sets it.
 const PROGRAMS: &str = "VERBATIM_TEST_POSTGRES_PROGRAMS";
 
@@ -26,8 +28,8 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// Makes a database folder and starts a server on `port`.
-    pub async fn start(port: u16) -> Self {
+    /// Makes a database folder and starts a server on a free port.
+    pub async fn start() -> Self {
         let programs = std::env::var(PROGRAMS).expect("run the tests with `cargo xtask test`");
         let folder = tempfile::tempdir().expect("a temporary folder");
         if is_root().await {
@@ -37,7 +39,7 @@ impl PostgresServer {
             process: None,
             programs: programs.into(),
             folder,
-            port,
+            port: free_port(),
         };
         let mut initdb = server.command("initdb").await;
         initdb
@@ -95,9 +97,18 @@ impl PostgresServer {
 
     /// Ends it as its operator would, cutting every connection.
     pub async fn stop(&mut self) {
+        self.end("-INT").await;
+    }
+
+    /// Ends it at once; everything else is left to its next start.
+    pub async fn abort(&mut self) {
+        self.end("-QUIT").await;
+    }
+
+    async fn end(&mut self, signal: &str) {
         let mut process = self.process.take().expect("it is running");
         let id = process.id().expect("it is running").to_string();
-        succeed(Command::new("kill").args(["-INT", &id])).await;
+        succeed(Command::new("kill").args([signal, &id])).await;
         process.wait().await.expect("it ends");
     }
 

@@ -6,8 +6,8 @@ use infra::clock::fresh_id;
 use infra::leadership::{LOST_AFTER_MAX, Leadership};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::event_store::server::{End, Server};
 use crate::event_store::{eventually, shared_server};
+use crate::postgres::PostgresServer;
 
 /// More than anything here takes; only a failure waits for its end.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -90,15 +90,15 @@ async fn elections_of_different_names_do_not_meet() {
 
 #[tokio::test]
 async fn a_server_that_dies_ends_the_leadership_and_is_waited_for() {
-    let mut server = Server::start().await;
+    let mut server = PostgresServer::start().await;
     let url = server.url();
     let leader = Leadership::campaign(&url, "relay").await.unwrap();
-    server.end(End::Killed);
+    server.kill().await;
     tokio::time::timeout(LOST_AFTER_MAX, leader.lost())
         .await
         .expect("the leader does not notice");
     let again = tokio::spawn(async move { Leadership::campaign(&url, "relay").await });
-    server.restart().await;
+    server.start_again().await;
     let again = tokio::time::timeout(PATIENCE, again).await;
     let again = again.expect("nobody follows").unwrap();
     assert!(again.unwrap().is_held());

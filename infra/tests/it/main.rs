@@ -6,3 +6,21 @@ mod bus;
 mod event_store;
 #[cfg(test)]
 mod leadership;
+
+/// Servers of other makers, as the journeys start them, too.
+#[cfg(test)]
+#[path = "../../../tests/src/nats.rs"]
+#[expect(
+    unreachable_pub,
+    dead_code,
+    reason = "it is public, and used whole, in the crate that it belongs to"
+)]
+mod nats;
+#[cfg(test)]
+#[path = "../../../tests/src/postgres.rs"]
+#[expect(
+    unreachable_pub,
+    dead_code,
+    reason = "it is public, and used whole, in the crate that it belongs to"
+)]
+mod postgres;

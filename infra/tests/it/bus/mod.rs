@@ -1,13 +1,5 @@
 //! The bus on NATS, with a real server: nothing lost and nothing twice, whatever happens to it.
 
-#[path = "../../../../tests/src/nats.rs"]
-#[expect(
-    unreachable_pub,
-    dead_code,
-    reason = "it is public, and used whole, in the crate that shares it"
-)]
-mod nats;
-
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,11 +17,11 @@ use infra::event_store::{
     RecordedEvent,
 };
 use infra::failure::Failure;
-use nats::NatsServer;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::event_store::event;
+use crate::nats::NatsServer;
 
 /// Longer than anything here takes; only a broken build waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);

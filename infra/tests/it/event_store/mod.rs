@@ -6,7 +6,6 @@ mod full_disk;
 mod model;
 mod nodes;
 mod postgres;
-pub(crate) mod server;
 mod server_crash;
 mod sqlite;
 

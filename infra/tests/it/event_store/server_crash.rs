@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::server::{End, Server};
 use super::{Log, all, event_id, events, eventually, stream};
+use crate::postgres::PostgresServer;
 
 const ROUNDS: usize = 12;
 const TASKS: u64 = 12;
@@ -55,7 +55,7 @@ impl Progress {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_the_death_of_the_server() {
-    let mut server = Server::start().await;
+    let mut server = PostgresServer::start().await;
     let log = Log::at(&server.url()).await;
     // As somebody in a hurry may have set it up: the stores do not put up with it.
     sqlx::raw_sql("ALTER DATABASE postgres SET synchronous_commit = off")
@@ -77,9 +77,12 @@ async fn what_was_acknowledged_survives_the_death_of_the_server() {
 
     for round in 0..ROUNDS {
         progress.more(20 + round * 37 % 300).await;
-        let end = [End::Immediate, End::Killed][round % 2];
-        server.end(end);
-        server.restart().await;
+        if round % 2 == 0 {
+            server.abort().await;
+        } else {
+            server.kill().await;
+        }
+        server.start_again().await;
     }
     progress.more(100).await;
     progress.stop.store(true, Ordering::Relaxed);
