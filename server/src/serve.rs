@@ -125,7 +125,7 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     let stop_listening = CancellationToken::new();
     let serving = {
         let stopped = stop_listening.clone().cancelled_owned();
-        let router = http::router(&server);
+        let router = http::router(&server)?;
         let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
         tokio::spawn(async move {
             axum::serve(listener, service)

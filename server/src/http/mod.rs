@@ -18,6 +18,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::cli::CliResult;
 use crate::role::Role;
 use crate::serve::Server;
 
@@ -48,16 +49,24 @@ fn described(server: &Server) -> OpenApiRouter {
     routes.merge(operations::routes(server.clone()))
 }
 
-/// The whole API: routes, their description at `/openapi.json` and a page about it at `/docs`.
-pub(crate) fn router(server: &Server) -> Router {
-    let (router, description) = described(server).split_for_parts();
-    router
+/// The description of all routes, whatever the role of this process: a cluster has one API.
+const WHOLE_API: &str = include_str!("../../../docs/openapi.json");
+
+/// The routes of the process's role, the description of the API at `/openapi.json` and a page about it
+/// at `/docs`.
+pub(crate) fn router(server: &Server) -> CliResult<Router> {
+    let (router, mut description) = described(server).split_for_parts();
+    if server.node.role != Role::All {
+        description = serde_json::from_str(WHOLE_API)?;
+    }
+    let router = router
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(request::panicked))
-        .layer(middleware::from_fn(request::observe))
+        .layer(middleware::from_fn(request::observe));
+    Ok(router)
 }
 
 /// 403 `forbidden` for everybody but admins and owners.

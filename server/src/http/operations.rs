@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::role::Role;
 use crate::serve::Server;
 
 pub(super) fn routes(server: Server) -> OpenApiRouter {
@@ -65,9 +66,11 @@ async fn live() -> StatusCode {
     ))]
 async fn ready(State(server): State<Server>) -> impl IntoResponse {
     let of = |answers| if answers { Health::Ok } else { Health::Failing };
+    // Commands need no read model.
+    let reads = server.node.role != Role::CommandApi;
     let readiness = Readiness {
         event_store: of(server.node.event_store_answers().await),
-        read_database: of(server.node.read_database_answers().await),
+        read_database: of(!reads || server.node.read_database_answers().await),
         bus: server
             .node
             .engines

@@ -6,9 +6,11 @@
 )]
 
 mod crash;
+mod deploy;
 mod faults;
 mod import;
 mod operations;
+mod outside;
 mod outsiders;
 mod profiles;
 mod read_database;

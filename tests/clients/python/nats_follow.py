@@ -1,0 +1,61 @@
+"""Follows Verbatim's events with nothing but a NATS client.
+
+Prints a line of JSON for each event after a position: position, stream, version, type, data. Resumes by
+position, so that what comes again after a failure is passed over.
+"""
+
+import argparse
+import asyncio
+import json
+
+import nats
+from nats.js.api import ConsumerConfig, DeliverPolicy
+
+
+async def follow(url: str, prefix: str, after: int, count: int) -> None:
+    connection = await nats.connect(url)
+    stream = connection.jetstream()
+    subscription = await stream.subscribe(
+        f"{prefix}.events.>",
+        stream=f"{prefix}-events",
+        ordered_consumer=True,
+        config=ConsumerConfig(deliver_policy=DeliverPolicy.ALL),
+    )
+    done = 0
+    async for message in subscription.messages:
+        headers = message.headers
+        position = int(headers["ce-position"])
+        if position <= after:
+            continue
+        after = position
+        omitted = "ce-dataomitted" in headers
+        print(
+            json.dumps(
+                {
+                    "position": position,
+                    "stream": headers["ce-subject"],
+                    "version": int(headers["ce-streamversion"]),
+                    "type": headers["ce-type"],
+                    "data": None if omitted else json.loads(message.data),
+                }
+            ),
+            flush=True,
+        )
+        done += 1
+        if done == count:
+            break
+    await connection.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", help="such as nats://127.0.0.1:4222")
+    parser.add_argument("--prefix", default="verbatim", help="first token of the subjects")
+    parser.add_argument("--after", type=int, default=0, help="position of the last event you have")
+    parser.add_argument("--count", type=int, default=0, help="end after so many (0: never)")
+    arguments = parser.parse_args()
+    asyncio.run(follow(arguments.url, arguments.prefix, arguments.after, arguments.count))
+
+
+if __name__ == "__main__":
+    main()
