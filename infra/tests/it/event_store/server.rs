@@ -87,7 +87,10 @@ impl Server {
     /// Waits until it answers, or has ended instead.
     async fn answers(&mut self) -> bool {
         let begun = Instant::now();
+        // Each look costs the server a process, which it needs for its recovery.
+        let mut looks = tokio::time::interval(Duration::from_millis(50));
         while self.process.try_wait().unwrap().is_none() {
+            looks.tick().await;
             let (url, length) = (self.url(), Duration::from_secs(1));
             let connected = tokio::time::timeout(length, PgConnection::connect(&url)).await;
             if matches!(connected, Ok(Ok(_))) {
