@@ -58,7 +58,8 @@ impl fmt::Display for LogSchema {
 
 /// What every connection to the log is told. Plans are made once and without looking at how large
 /// the tables are: they are empty when the first plans are made, and only indexes are right later.
-/// A peer that is gone is noticed by the server in seconds, not hours.
+/// A peer that is gone is noticed by the server in seconds, not hours. A pooler in between would have
+/// to pass all of this on, and to give each connection a session of its own.
 pub(crate) fn options(url: &str, schema: &LogSchema) -> Result<PgConnectOptions, Failure> {
     let mut options: PgConnectOptions = url
         .parse()

@@ -64,14 +64,14 @@ impl PostgresEventStore {
     pub async fn open(url: &str, schema: &LogSchema, clock: Clock) -> Result<Self, LogError> {
         let options = connect::options(url, schema)?;
         let connection = schema::open(&options, schema).await?;
+        let prepared = async {
+            let mut connection = connect::prepare_for_writing(connection).await?;
+            connect::warn_if_not_durable(&mut connection).await?;
+            let position = connect::within(connect::CONNECT_MAX, head::read(&mut connection));
+            Ok((position.await?, connection))
+        };
         let failed = |error| connect::failure("open the event store", error);
-        let mut connection = connect::prepare_for_writing(connection)
-            .await
-            .map_err(failed)?;
-        connect::warn_if_not_durable(&mut connection)
-            .await
-            .map_err(failed)?;
-        let position = head::read(&mut connection).await.map_err(failed)?;
+        let (position, connection) = prepared.await.map_err(failed)?;
         // Only the two tasks hold it, so that those who follow the head hear of their end.
         let sender = Arc::new(watch::Sender::new(position));
         let head = sender.subscribe();

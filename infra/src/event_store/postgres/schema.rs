@@ -189,3 +189,33 @@ fn newer(schema: &LogSchema, found: usize) -> LogError {
         known: STEPS.len(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LogError, Migrated, STEPS, connect, migrate, migrate_to, open};
+    use crate::clock::fresh_id;
+    use crate::event_store::LogSchema;
+
+    #[tokio::test]
+    async fn every_step_leads_to_the_next_and_each_is_made_once() {
+        let url =
+            std::env::var("VERBATIM_TEST_POSTGRES").expect("run the tests with `cargo xtask test`");
+        let schema = LogSchema::parse(&format!("test_{}", fresh_id().simple())).unwrap();
+        let options = connect::options(&url, &schema).unwrap();
+        for to in 1..STEPS.len() {
+            let migrated = migrate_to(&url, &schema, to).await.unwrap();
+            assert_eq!(migrated, Migrated { from: to - 1, to });
+            let refused = open(&options, &schema).await.unwrap_err();
+            assert!(
+                matches!(refused, LogError::Older { found, .. } if found == to),
+                "{refused}"
+            );
+        }
+        let to = STEPS.len();
+        let last = migrate(&url, &schema).await.unwrap();
+        assert_eq!(last, Migrated { from: to - 1, to });
+        open(&options, &schema).await.unwrap();
+        let none = migrate(&url, &schema).await.unwrap();
+        assert_eq!(none, Migrated { from: to, to });
+    }
+}
