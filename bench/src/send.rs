@@ -150,7 +150,14 @@ async fn measure(options: &Options) -> Fallible<Report> {
         report.fdatasync.push(Run::of(took, begun.elapsed()));
         let round = Duration::from_secs(options.seconds);
         let (busy, begun) = (processor_time()?, Instant::now());
-        let took = storm(&client, &targets, options.senders, Some(options.rate), round).await?;
+        let took = storm(
+            &client,
+            &targets,
+            options.senders,
+            Some(options.rate),
+            round,
+        )
+        .await?;
         report.send.push(Run::of(took, begun.elapsed()));
         let busy = processor_time()? - busy;
         report
@@ -313,7 +320,9 @@ fn processor_time() -> Fallible<Duration> {
     let mut times = rest.split_whitespace().skip(11).map(str::parse::<u64>);
     let user = times.next().ok_or("no user time")??;
     let system = times.next().ok_or("no system time")??;
-    Ok(Duration::from_millis((user + system) * 1_000 / TICKS_PER_SECOND))
+    Ok(Duration::from_millis(
+        (user + system) * 1_000 / TICKS_PER_SECOND,
+    ))
 }
 
 /// `write` of 400 bytes and `fdatasync`, one after the other.

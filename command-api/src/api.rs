@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use chrono::TimeDelta;
-use domain::conversation::{
-    Act, Command, Conversation, ConversationEvent, MessageFact, Refused,
-};
+use domain::conversation::{Act, Command, Conversation, ConversationEvent, MessageFact, Refused};
 use domain::reservation::Reservation;
 use domain::session::Session;
 use domain::user::{Account, User};

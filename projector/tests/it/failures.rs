@@ -177,7 +177,7 @@ async fn an_event_that_cannot_be_read_parks_its_conversation_alone() {
         };
         let unreadable = NewEvent {
             id: domain::EventId(fresh_id()),
-            event_type: "message-sent",
+            event_type: "message-sent".into(),
             schema: 1,
             data: "{\"author\": 7}".into(),
             metadata: serde_json::to_vec(&metadata).unwrap().into(),

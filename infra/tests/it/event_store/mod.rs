@@ -3,26 +3,24 @@
 mod contract;
 mod crash;
 mod full_disk;
+mod given;
 mod model;
 mod sqlite;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use domain::{EventId, Position, StreamName};
 use infra::clock::Clock;
-use infra::event_store::{
-    EventStore, MemoryEventStore, NewEvent, READ_EVENTS_MAX, RecordedEvent, SqliteEventStore,
-    Subscription, SubscriptionItem,
-};
+use infra::event_store::{EventStore, MemoryEventStore, SqliteEventStore};
 use tempfile::TempDir;
-use uuid::Uuid;
+
+pub(crate) use given::{all, catch_up, event, event_id, events, stream};
 
 /// A store under test that can be closed and opened again.
 pub(crate) enum Subject {
     Memory(Arc<MemoryEventStore>),
     Sqlite {
         folder: TempDir,
+        clock: Clock,
         store: Arc<SqliteEventStore>,
     },
 }
@@ -33,9 +31,17 @@ impl Subject {
     }
 
     pub(crate) fn sqlite() -> Self {
+        Self::sqlite_with(Clock::system())
+    }
+
+    pub(crate) fn sqlite_with(clock: Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder);
-        Self::Sqlite { folder, store }
+        let store = open(&folder, &clock);
+        Self::Sqlite {
+            folder,
+            clock,
+            store,
+        }
     }
 
     pub(crate) fn store(&self) -> Arc<dyn EventStore> {
@@ -49,66 +55,19 @@ impl Subject {
     pub(crate) async fn reopen(&mut self) {
         match self {
             Self::Memory(_) => {}
-            Self::Sqlite { folder, store } => {
+            Self::Sqlite {
+                folder,
+                clock,
+                store,
+            } => {
                 store.close().await;
-                *store = open(folder);
+                *store = open(folder, clock);
             }
         }
     }
 }
 
-fn open(folder: &TempDir) -> Arc<SqliteEventStore> {
+fn open(folder: &TempDir, clock: &Clock) -> Arc<SqliteEventStore> {
     let path = folder.path().join("log.db");
-    Arc::new(SqliteEventStore::open(&path, Clock::system()).unwrap())
-}
-
-pub(crate) fn stream(name: &str) -> StreamName {
-    StreamName::parse(name).unwrap()
-}
-
-/// An event whose id follows from `number`.
-pub(crate) fn event(number: u64) -> NewEvent {
-    NewEvent {
-        id: event_id(number),
-        event_type: if number.is_multiple_of(2) {
-            "test-even"
-        } else {
-            "test-odd"
-        },
-        schema: 1,
-        data: Bytes::from(format!(r#"{{"number":{number}}}"#)),
-        metadata: Bytes::from_static(b"{}"),
-    }
-}
-
-pub(crate) fn events(numbers: impl IntoIterator<Item = u64>) -> Vec<NewEvent> {
-    numbers.into_iter().map(event).collect()
-}
-
-pub(crate) fn event_id(number: u64) -> EventId {
-    EventId(Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_be_bytes()))
-}
-
-/// The whole log, in order.
-pub(crate) async fn all(store: &dyn EventStore) -> Vec<Arc<RecordedEvent>> {
-    let mut log: Vec<Arc<RecordedEvent>> = Vec::new();
-    loop {
-        let after = log.last().map_or(Position::ZERO, |event| event.position);
-        let page = store.read_all(after, READ_EVENTS_MAX).await.unwrap();
-        if page.is_empty() {
-            return log;
-        }
-        log.extend(page);
-    }
-}
-
-/// What a subscription yields before it has caught up.
-pub(crate) async fn catch_up(subscription: &mut Subscription) -> Vec<Arc<RecordedEvent>> {
-    let mut seen = Vec::new();
-    loop {
-        match subscription.next().await.unwrap() {
-            SubscriptionItem::Events(events) => seen.extend(events),
-            SubscriptionItem::CaughtUp => return seen,
-        }
-    }
+    Arc::new(SqliteEventStore::open(&path, clock.clone()).unwrap())
 }

@@ -1,20 +1,16 @@
-//! The embedded store against the model: random sequences of what can be asked of a log, with the
+//! A store on a disk against the model: random sequences of what can be asked of a log, with the
 //! store closed and opened in between, must get the same answers from both.
-
-use std::sync::Arc;
 
 use chrono::DateTime;
 use domain::{Position, StreamName, Version};
 use infra::clock::Clock;
 use infra::event_store::{
     AppendError, Appended, Direction, EventStore, Expected, MemoryEventStore, NewEvent,
-    SqliteEventStore,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use tempfile::TempDir;
 
-use super::{all, events, stream};
+use super::{Subject, all, events, stream};
 
 /// One thing that is asked of both.
 #[derive(Clone, Debug)]
@@ -90,7 +86,11 @@ proptest! {
 
     #[test]
     fn the_store_answers_as_the_model_does(steps in prop::collection::vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let mut pair = Pair::new();
             for step in steps {
@@ -105,22 +105,17 @@ type Append = (StreamName, Expected, Vec<NewEvent>);
 
 struct Pair {
     model: MemoryEventStore,
-    store: Arc<SqliteEventStore>,
-    folder: TempDir,
-    clock: Clock,
+    subject: Subject,
     appends: Vec<Append>,
     numbers: u64,
 }
 
 impl Pair {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let clock = Clock::fixed(DateTime::from_timestamp_micros(1_700_000_000_000_000).unwrap());
         Self {
             model: MemoryEventStore::new(clock.clone()),
-            store: open(&folder, &clock),
-            folder,
-            clock,
+            subject: Subject::sqlite_with(clock),
             appends: Vec::new(),
             numbers: 0,
         }
@@ -163,17 +158,25 @@ impl Pair {
             } => {
                 let (name, from) = (name(stream), Version(from));
                 let wanted = self.model.read_stream(&name, from, direction, limit).await;
-                let got = self.store.read_stream(&name, from, direction, limit).await;
+                let got = self
+                    .subject
+                    .store()
+                    .read_stream(&name, from, direction, limit)
+                    .await;
                 assert_eq!(got.unwrap(), wanted.unwrap());
             }
             Step::ReadAll { after, limit } => {
                 let wanted = self.model.read_all(Position(after), limit).await.unwrap();
-                let got = self.store.read_all(Position(after), limit).await.unwrap();
+                let got = self
+                    .subject
+                    .store()
+                    .read_all(Position(after), limit)
+                    .await
+                    .unwrap();
                 assert_eq!(got, wanted);
             }
             Step::Reopen => {
-                self.store.close().await;
-                self.store = open(&self.folder, &self.clock);
+                self.subject.reopen().await;
             }
         }
     }
@@ -182,13 +185,16 @@ impl Pair {
         self.appends.push(append.clone());
         let (name, expected, batch) = append;
         let wanted = self.model.append(&name, expected, batch.clone()).await;
-        let got = self.store.append(&name, expected, batch).await;
+        let got = self.subject.store().append(&name, expected, batch).await;
         assert_eq!(comparable(got), comparable(wanted), "{name} {expected:?}");
-        assert_eq!(*self.store.head().borrow(), *self.model.head().borrow());
+        assert_eq!(
+            *self.subject.store().head().borrow(),
+            *self.model.head().borrow()
+        );
     }
 
     async fn compare(&self) {
-        assert_eq!(all(&*self.store).await, all(&self.model).await);
+        assert_eq!(all(&*self.subject.store()).await, all(&self.model).await);
     }
 
     async fn guess(&self, name: &StreamName, guess: Guess) -> Expected {
@@ -206,11 +212,6 @@ impl Pair {
         self.numbers += count;
         events(self.numbers - count..self.numbers)
     }
-}
-
-fn open(folder: &TempDir, clock: &Clock) -> Arc<SqliteEventStore> {
-    let path = folder.path().join("log.db");
-    Arc::new(SqliteEventStore::open(&path, clock.clone()).unwrap())
 }
 
 fn name(number: u8) -> StreamName {
