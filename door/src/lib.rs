@@ -21,6 +21,7 @@ mod read;
 mod record;
 mod server;
 mod service;
+mod socket;
 mod statuses;
 mod streams;
 

@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// Connections at a time; the next one waits.
+pub(crate) const CONNECTIONS_MAX: usize = 1_024;
+
+/// How long no connection is taken after one could not be.
+pub(crate) const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
 /// Calls under way at a time, subscriptions among them; one more is refused.
 pub(crate) const CALLS_MAX: usize = 1_024;
 

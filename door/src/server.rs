@@ -8,7 +8,6 @@ use infra::event_store::EventStore;
 use infra::failure::Failure;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::access::{Deletes, Doorkeeper, Logins, ServiceToken};
@@ -19,6 +18,7 @@ use crate::limits::{
 use crate::proto::shared::server_features::server_features_server::ServerFeaturesServer;
 use crate::proto::streams::streams_server::StreamsServer;
 use crate::service::StreamsService;
+use crate::socket::connections;
 
 /// What the door needs.
 pub struct Parts {
@@ -93,11 +93,10 @@ impl Door {
         let streams = StreamsServer::new(self.service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(usize::MAX);
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         self.server
             .add_service(streams)
             .add_service(ServerFeaturesServer::new(Features))
-            .serve_with_incoming_shutdown(incoming, self.stop.cancelled())
+            .serve_with_incoming_shutdown(connections(listener), self.stop.cancelled())
             .await
             .map_err(|error| Failure::internal("serve the event store's protocol", error))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::UserId;
 use door::{Deletes, Door, Logins, Parts, ServiceToken};
+use eventstore::Client;
 use infra::auth::{Guard, Tokens};
 use infra::clock::Clock;
 use infra::event_store::EventStore;
@@ -68,6 +69,11 @@ impl Opened {
     pub(crate) fn url_of(&self, login: &str, password: &str) -> String {
         let port = self.port;
         format!("kurrentdb://{login}:{password}@127.0.0.1:{port}?tls=false&discoveryInterval=1")
+    }
+
+    /// The official client, as a service.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.url().parse().unwrap()).unwrap()
     }
 
     /// Closes it and waits until it is closed.
