@@ -7,6 +7,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod cli;
+mod event_store_door;
 mod http;
 mod memberships;
 mod node;

@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::CliResult;
+use crate::event_store_door::OpenDoor;
 use crate::memberships::ReadModelMemberships;
 use crate::node::Node;
 use crate::settings::Settings;
@@ -106,9 +107,10 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
         )
     })?;
     let server = Server::new(Arc::new(node), &settings)?;
+    let event_store_door = OpenDoor::open(&server.node, &settings).await?;
     let mut projecting = server.node.start_projecting();
     let asked = Asked::listen()?;
-    announce(&server, &listener).await?;
+    announce(&server, &listener, event_store_door.as_ref()).await?;
     let listener = listener.tap_io(set_up);
 
     let stop_listening = CancellationToken::new();
@@ -133,6 +135,9 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
 
     tracing::info!("stopping: clients are told to come back");
     server.node.stop();
+    if let Some(door) = event_store_door {
+        door.close().await;
+    }
     let stayed = server.gateway.drain().await;
     if stayed > 0 {
         tracing::warn!(
@@ -211,7 +216,11 @@ async fn upkeep(metrics: PrometheusHandle) {
 }
 
 /// Says on standard output where everything is and what to try first.
-async fn announce(server: &Server, listener: &TcpListener) -> CliResult {
+async fn announce(
+    server: &Server,
+    listener: &TcpListener,
+    event_store_door: Option<&OpenDoor>,
+) -> CliResult {
     let url = format!("http://{}", listener.local_addr()?);
     let folder = server.node.folder.path();
     let code_file = folder.join("owner-code");
@@ -223,6 +232,9 @@ async fn announce(server: &Server, listener: &TcpListener) -> CliResult {
     writeln!(out, "Verbatim {} is ready.\n", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  data folder  {}", folder.display())?;
     writeln!(out, "  API docs     {url}/docs")?;
+    if let Some(door) = event_store_door {
+        writeln!(out, "  event store  {}", door.url)?;
+    }
     if let Some(code) = code {
         writeln!(
             out,

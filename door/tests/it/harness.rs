@@ -19,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const SERVICE_TOKEN: &str = "the-secret-of-services-in-tests-0";
 
 /// The password of everybody whose login is an id.
-pub(crate) const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct-horse";
+
+/// The secret of the server.
+pub(crate) const SECRET: [u8; 32] = [1; 32];
 
 /// Lets in by [`PASSWORD`].
 struct EverybodysPassword;
@@ -40,7 +43,17 @@ pub(crate) struct Opened {
 
 impl Opened {
     pub(crate) async fn on(store: Arc<dyn EventStore>, clock: Clock, deletes: Deletes) -> Self {
-        let tokens = Tokens::new(&Secret::new([1; 32])).unwrap();
+        Self::at(0, store, clock, deletes).await
+    }
+
+    /// The same on a port that is free.
+    pub(crate) async fn at(
+        port: u16,
+        store: Arc<dyn EventStore>,
+        clock: Clock,
+        deletes: Deletes,
+    ) -> Self {
+        let tokens = Tokens::new(&Secret::new(SECRET)).unwrap();
         let parts = Parts {
             guard: Arc::new(Guard::new(tokens, &store, &clock)),
             store,
@@ -51,7 +64,7 @@ impl Opened {
         };
         let stop = CancellationToken::new();
         let door = Door::new(parts, None, stop.clone()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         Self {
             port,

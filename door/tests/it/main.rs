@@ -6,6 +6,8 @@
     reason = "in a test a panic is the answer; clippy knows only functions marked as tests"
 )]
 
+mod access;
 mod event_store;
 mod harness;
 mod official;
+mod resilience;

@@ -120,7 +120,7 @@ fn run(settings: &ClientSettings, head: &watch::Sender<Position>, stop: &Cancell
                 tracing::warn!("the event store ended a subscription; it begins again");
             }
             Err(_) => {
-                tracing::error!("a subscription to the event store panicked; it begins again")
+                tracing::error!("a subscription to the event store panicked; it begins again");
             }
         }
         wait = if *head.borrow() > begun {
