@@ -163,6 +163,7 @@ impl Person {
     }
 }
 
-fn password(handle: &str) -> String {
+/// The password of everybody registered here.
+pub fn password(handle: &str) -> String {
     format!("correct horse {handle}")
 }

@@ -22,6 +22,7 @@ pub struct ServerProcess {
     program: PathBuf,
     arguments: Vec<String>,
     url: String,
+    event_store: Option<String>,
 }
 
 impl ServerProcess {
@@ -39,6 +40,7 @@ impl ServerProcess {
             arguments: arguments.iter().map(ToString::to_string).collect(),
             process: None,
             url: String::new(),
+            event_store: None,
         };
         server.start_again().await;
         server
@@ -57,8 +59,12 @@ impl ServerProcess {
             .spawn()
             .expect("the server starts");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        self.event_store = None;
         let ready = async {
             while let Some(line) = lines.next_line().await.expect("the server says something") {
+                if let Some(url) = line.trim().strip_prefix("event store") {
+                    self.event_store = Some(url.trim().to_owned());
+                }
                 if let Some(url) = line.trim().strip_prefix("address") {
                     return url.trim().to_owned();
                 }
@@ -75,6 +81,11 @@ impl ServerProcess {
     /// Where it listens.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where it serves its log over KurrentDB's protocol, if it was told to: without credentials.
+    pub fn event_store(&self) -> Option<&str> {
+        self.event_store.as_deref()
     }
 
     /// Where its data is.

@@ -133,8 +133,7 @@ fn programs() -> Outcome<PathBuf> {
     if let Some(found) = installed() {
         return Ok(found);
     }
-    let apt = succeeds(Command::new("apt-get").arg("--version"));
-    if apt && is_root() {
+    if may_install() {
         eprintln!("installing Debian's package postgresql for the tests");
         run(Command::new("apt-get").args(["update", "-qq"]))?;
         run(Command::new("apt-get")
@@ -190,6 +189,11 @@ fn as_postgres(as_root: bool, program: &Path) -> Command {
         .arg(program);
     command.current_dir("/");
     command
+}
+
+/// Whether this is Debian, or like it, and we are root.
+pub(crate) fn may_install() -> bool {
+    succeeds(Command::new("apt-get").arg("--version")) && is_root()
 }
 
 fn is_root() -> bool {

@@ -7,7 +7,7 @@ use domain::session::{Opened as SessionOpened, SessionEvent};
 use domain::user::{Registered, SystemRole, SystemRoleChanged, UserEvent};
 use domain::values::{DisplayName, Handle};
 use domain::{Actor, CommandId, Event, Metadata, Personal, SessionId, StreamName, UserId};
-use door::Deletes;
+use door::{Deletes, Tls};
 use eventstore::{
     AppendToStreamOptions, Authentication, Client, DeleteStreamOptions, Error, EventData,
     ReadAllOptions, ReadStreamOptions, StreamMetadataBuilder, StreamPosition,
@@ -17,9 +17,10 @@ use infra::auth::Tokens;
 use infra::clock::{Clock, fresh_id};
 use infra::event_store::{Direction, EventStore, Expected, MemoryEventStore, NewEvent};
 use infra::keys::Secret;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
 
-use crate::harness::{Opened, PASSWORD, SECRET};
+use crate::harness::{Opened, PASSWORD, SECRET, SERVICE_TOKEN};
 
 struct World {
     store: Arc<dyn EventStore>,
@@ -226,6 +227,43 @@ async fn each_reading_of_an_auditor_is_recorded_before_it_begins() {
         (&orders, &orders)
     );
     assert_eq!((&selections[2].stream, selections[2].after), (&None, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_may_be_sealed() {
+    let names = ["localhost".to_owned()];
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cert.pem");
+    std::fs::write(&file, cert.pem()).unwrap();
+    let tls = Tls {
+        certificates: cert.pem().into(),
+        key: signing_key.serialize_pem().into(),
+    };
+    let clock = Clock::system();
+    let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(clock.clone()));
+    let door = Opened::with_tls(0, store, clock, Deletes::Refused, Some(tls)).await;
+    let open = |options: &str| {
+        let url = format!(
+            "kurrentdb://service:{SERVICE_TOKEN}@localhost:{}?discoveryInterval=1{options}",
+            door.port
+        );
+        Client::new(url.parse().unwrap()).unwrap()
+    };
+    let trusting = open(&format!("&tlsCaFile={}", file.display()));
+    assert_eq!(
+        try_read(&trusting, &ReadAllOptions::default())
+            .await
+            .unwrap(),
+        0
+    );
+    for options in ["", "&tls=false"] {
+        let refused = try_read(&open(options), &ReadAllOptions::default()).await;
+        assert!(
+            matches!(refused, Err(Error::GrpcConnectionError(_))),
+            "{refused:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::UserId;
-use door::{Deletes, Door, Logins, Parts, ServiceToken};
+use door::{Deletes, Door, Logins, Parts, ServiceToken, Tls};
 use eventstore::Client;
 use infra::auth::{Guard, Tokens};
 use infra::clock::Clock;
@@ -53,6 +53,17 @@ impl Opened {
         clock: Clock,
         deletes: Deletes,
     ) -> Self {
+        Self::with_tls(port, store, clock, deletes, None).await
+    }
+
+    /// The same with TLS.
+    pub(crate) async fn with_tls(
+        port: u16,
+        store: Arc<dyn EventStore>,
+        clock: Clock,
+        deletes: Deletes,
+        tls: Option<Tls>,
+    ) -> Self {
         let tokens = Tokens::new(&Secret::new(SECRET)).unwrap();
         let parts = Parts {
             guard: Arc::new(Guard::new(tokens, &store, &clock)),
@@ -63,7 +74,7 @@ impl Opened {
             clock,
         };
         let stop = CancellationToken::new();
-        let door = Door::new(parts, None, stop.clone()).unwrap();
+        let door = Door::new(parts, tls, stop.clone()).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         Self {
