@@ -12,5 +12,5 @@ mod person;
 mod process;
 
 pub use listener::Listener;
-pub use person::{Answer, Person, password};
+pub use person::{Answer, Person};
 pub use process::{ServerProcess, run_on_folder};

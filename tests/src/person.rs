@@ -163,7 +163,6 @@ impl Person {
     }
 }
 
-/// The password of everybody registered here.
-pub fn password(handle: &str) -> String {
+fn password(handle: &str) -> String {
     format!("correct horse {handle}")
 }
