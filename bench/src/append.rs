@@ -234,7 +234,7 @@ impl Load {
     fn event(&self) -> NewEvent {
         NewEvent {
             id: EventId(Uuid::new_v5(&Uuid::NAMESPACE_OID, fresh_id().as_bytes())),
-            event_type: "message-sent",
+            event_type: "message-sent".into(),
             schema: 1,
             data: self.data.clone(),
             metadata: self.metadata.clone(),

@@ -134,7 +134,7 @@ async fn fill(store: &SqliteEventStore, events: usize) -> Fallible<()> {
         let batch = (0..count)
             .map(|_| NewEvent {
                 id: EventId(fresh_id()),
-                event_type: "message-sent",
+                event_type: "message-sent".into(),
                 schema: 1,
                 data: data.clone(),
                 metadata: metadata.clone(),

@@ -50,6 +50,7 @@ fn samples() -> Vec<Event> {
     samples.push(ReservationEvent::Released(Held { user: ALICE }).into());
     let selection = Selection {
         conversation: Some(ConversationId(BOB.0)),
+        stream: None,
         after: Some(Position(1)),
         up_to: Some(Position(9)),
         since: Some(moment(0)),

@@ -95,6 +95,22 @@ impl StreamName {
         }
     }
 
+    /// Whether it is named as one of ours: what the functions above make. Nothing but our own events is
+    /// expected in such a stream.
+    pub fn is_of_domain(&self) -> bool {
+        let key = self.key();
+        match self.category() {
+            "conversation" | "receipts" => key.parse::<ConversationId>().is_ok(),
+            "user" => key.parse::<UserId>().is_ok(),
+            "session" => key.parse::<SessionId>().is_ok(),
+            "handle" | "email" => {
+                !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_hexdigit())
+            }
+            "owner" | "audit" => key.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The whole name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -137,6 +153,26 @@ mod tests {
             (StreamName::audit().category(), StreamName::audit().key()),
             ("audit", "")
         );
+    }
+
+    #[test]
+    fn our_streams_are_told_from_others_by_name() {
+        let id = Uuid::from_u128(7);
+        for ours in [
+            StreamName::conversation(ConversationId(id)),
+            StreamName::receipts(ConversationId(id)),
+            StreamName::user(UserId(id)),
+            StreamName::session(SessionId(id)),
+            StreamName::handle("00ff"),
+            StreamName::email("00ff"),
+            StreamName::owner(),
+            StreamName::audit(),
+        ] {
+            assert!(ours.is_of_domain(), "{ours}");
+        }
+        for other in ["conversation-x", "order-1", "handle-", "audit-1", "$$audit"] {
+            assert!(!StreamName::parse(other).unwrap().is_of_domain(), "{other}");
+        }
     }
 
     #[test]

@@ -186,7 +186,8 @@ impl Outgoing {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use domain::{ConversationId, Position, UserId};
+    use domain::{ConversationId, Position, StreamName, UserId};
+    use infra::event_store::{FOREIGN_BYTES, FOREIGN_JSON, RecordedEvent};
     use serde_json::json;
     use uuid::Uuid;
 
@@ -199,6 +200,38 @@ pub(crate) mod tests {
             conversation: ConversationId(Uuid::nil()),
             change: MembersChange::Nobody,
             head: String::from("{\"cursor\":\""),
+        }
+    }
+
+    #[test]
+    fn an_event_of_another_program_is_sent_as_far_as_it_is_json() {
+        for (schema, data, shown) in [
+            (FOREIGN_JSON, &b"{\"a\":1}"[..], json!({"a": 1})),
+            (FOREIGN_JSON, b"no JSON", json!(null)),
+            (FOREIGN_BYTES, b"\xff", json!(null)),
+        ] {
+            let recorded = RecordedEvent {
+                position: Position(7),
+                stream: StreamName::conversation(ConversationId(Uuid::nil())),
+                version: domain::Version(3),
+                id: domain::EventId(Uuid::nil()),
+                event_type: "noted".into(),
+                schema,
+                data: data.to_vec().into(),
+                metadata: bytes::Bytes::new(),
+                recorded_at: chrono::DateTime::UNIX_EPOCH,
+            };
+            let entry = Entry::encode(&recorded).unwrap();
+            assert_eq!(entry.change, MembersChange::Nobody);
+            let frame = format!("{}\"}}", entry.head);
+            let frame: serde_json::Value = serde_json::from_str(&frame).unwrap();
+            assert_eq!((&frame["type"], &frame["data"]), (&json!("noted"), &shown));
+            assert_eq!(frame["seq"], 3);
+            let elsewhere = RecordedEvent {
+                stream: StreamName::parse("conversation-x").unwrap(),
+                ..recorded
+            };
+            assert!(Entry::encode(&elsewhere).is_none());
         }
     }
 

@@ -365,7 +365,7 @@ mod tests {
             let is_ours = round % 3 == 1 || (20..30).contains(&round);
             let event = NewEvent {
                 id: EventId(fresh_id()),
-                event_type: "something",
+                event_type: "something".into(),
                 schema: 1,
                 data: Bytes::from_static(b"{}"),
                 metadata: Bytes::from_static(b"{}"),

@@ -219,7 +219,7 @@ mod tests {
         let user = UserId(uuid::Uuid::from_u128(7));
         let claimed = NewEvent {
             id: domain::EventId(user.0),
-            event_type: "claimed",
+            event_type: "claimed".into(),
             schema: 1,
             data: serde_json::json!({ "user": user }).to_string().into(),
             metadata: "{}".into(),

@@ -93,12 +93,14 @@ impl Parking {
         self.streams.len()
     }
 
-    /// Decodes those of `events` that are of `category` and not of a parked stream.
+    /// Decodes those of `events` that are of `category` and not of a parked stream. What other programs
+    /// append to streams of their own is none of ours, whatever these are called.
     pub(crate) fn decode(&mut self, category: &str, events: &[Arc<RecordedEvent>]) -> Vec<Fact> {
         let mut facts = Vec::with_capacity(events.len());
         for recorded in events {
             let stream = &recorded.stream;
-            if stream.category() != category || self.streams.contains(stream) {
+            let is_ours = stream.category() == category && stream.is_of_domain();
+            if !is_ours || self.streams.contains(stream) {
                 continue;
             }
             match Fact::decode(recorded) {

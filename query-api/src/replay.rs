@@ -7,6 +7,8 @@ use std::io::Write as _;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::SecondsFormat;
 use domain::audit::{AuditEvent, Replayed, Selection};
@@ -17,6 +19,7 @@ use infra::event_store::{AppendError, Direction, EventStore, Expected, NewEvent,
 use infra::failure::Failure;
 use infra::trace::TraceParent;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 
 /// Events read at once: what a slow reader holds in memory.
@@ -88,7 +91,8 @@ fn invalid(name: &str, rule: String) -> SelectionInvalid {
 
 /// Puts on the record that `actor` reads `selection`, then hands out its events up to the head of
 /// the log as it was before, in the order of positions. Each line has `position`, `stream`,
-/// `version`, `id`, `type`, `schema`, `recorded_at`, and `data` and `metadata` as they are stored.
+/// `version`, `id`, `type`, `schema`, `recorded_at`, and `data` and `metadata` as they are stored; what
+/// another program wrote and is no JSON is null, with its bytes in `data_base64` and `metadata_base64`.
 pub async fn replay(
     store: Arc<dyn EventStore>,
     actor: Actor,
@@ -327,11 +331,31 @@ fn write_fields(lines: &mut Vec<u8>, event: &RecordedEvent) -> std::io::Result<(
             .recorded_at
             .to_rfc3339_opts(SecondsFormat::Micros, true)
     )?;
-    write_on_one_line(lines, &event.data);
-    lines.extend_from_slice(b",\"metadata\":");
-    write_on_one_line(lines, &event.metadata);
+    if event.is_foreign() {
+        write_foreign(lines, "data", &event.data)?;
+        lines.extend_from_slice(b",\"metadata\":");
+        write_foreign(lines, "metadata", &event.metadata)?;
+    } else {
+        write_on_one_line(lines, &event.data);
+        lines.extend_from_slice(b",\"metadata\":");
+        write_on_one_line(lines, &event.metadata);
+    }
     lines.extend_from_slice(b"}\n");
     Ok(())
+}
+
+/// What another program wrote need not be JSON: then the field is null and its bytes follow in a field
+/// `…_base64`.
+fn write_foreign(lines: &mut Vec<u8>, field: &str, bytes: &[u8]) -> std::io::Result<()> {
+    if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+        write_on_one_line(lines, bytes);
+        return Ok(());
+    }
+    lines.extend_from_slice(b"null");
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    write!(lines, ",\"{field}_base64\":\"{}\"", STANDARD.encode(bytes))
 }
 
 /// JSON has line ends only between tokens, where a space means the same.

@@ -8,10 +8,12 @@ use infra::bus::{LiveEvents, LocalSignals, LogEvents, NatsBus, NatsEvents, NatsS
 use infra::clock::Clock;
 use infra::data_folder::DataFolder;
 use infra::database::Database;
-use infra::event_store::{EventStore, LogSchema, PostgresEventStore, SqliteEventStore};
+use infra::event_store::{
+    EventStore, KurrentEventStore, LogSchema, PostgresEventStore, SqliteEventStore,
+};
 use infra::failure::Failure;
 use infra::keys::Secret;
-use infra::snapshots::{PostgresSnapshots, Snapshots, SqliteSnapshots};
+use infra::snapshots::{MemorySnapshots, PostgresSnapshots, Snapshots, SqliteSnapshots};
 
 use crate::leading::Election;
 use crate::settings::{self, Settings};
@@ -35,6 +37,7 @@ pub(crate) struct Engines {
 enum Log {
     Sqlite(Arc<SqliteEventStore>),
     Postgres(Arc<PostgresEventStore>),
+    Kurrent(Arc<KurrentEventStore>),
 }
 
 impl Engines {
@@ -137,6 +140,7 @@ impl Engines {
         match &self.log {
             Log::Sqlite(store) => store.close().await,
             Log::Postgres(store) => store.close().await,
+            Log::Kurrent(store) => store.close().await,
         }
     }
 }
@@ -146,6 +150,7 @@ impl Log {
         match self {
             Self::Sqlite(store) => Arc::clone(store) as Arc<dyn EventStore>,
             Self::Postgres(store) => Arc::clone(store) as Arc<dyn EventStore>,
+            Self::Kurrent(store) => Arc::clone(store) as Arc<dyn EventStore>,
         }
     }
 }
@@ -167,6 +172,11 @@ async fn open_log(
 ) -> Result<(Log, Arc<dyn Snapshots>), Failure> {
     let failed = |error| Failure::internal("open the event store", error);
     if let Some(url) = settings.event_store.as_deref() {
+        if !settings::is_postgres(url) {
+            let store = Arc::new(KurrentEventStore::open(url).await?);
+            // It has no place for them: each process keeps its own, and starts without.
+            return Ok((Log::Kurrent(store), Arc::new(MemorySnapshots::default())));
+        }
         let schema = LogSchema::default();
         let store = PostgresEventStore::open(url, &schema, clock.clone()).await;
         let store = Arc::new(store.map_err(failed)?);

@@ -8,6 +8,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod cli;
 mod engines;
+mod event_store_door;
 mod http;
 mod leading;
 mod memberships;

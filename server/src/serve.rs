@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::CliResult;
+use crate::event_store_door::OpenDoor;
 use crate::leading::{Work, WorkError};
 use crate::memberships::ReadModelMemberships;
 use crate::node::Node;
@@ -117,9 +118,10 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
         )
     })?;
     let server = Server::new(Arc::new(node), &settings).await?;
+    let event_store_door = OpenDoor::open(&server.node, &settings).await?;
     let mut working = Working::start(&server.node);
     let asked = Asked::listen()?;
-    announce(&server, &listener).await?;
+    announce(&server, &listener, event_store_door.as_ref()).await?;
     let listener = listener.tap_io(set_up);
 
     let stop_listening = CancellationToken::new();
@@ -144,6 +146,9 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
 
     tracing::info!("stopping: clients are told to come back");
     server.node.stop();
+    if let Some(door) = event_store_door {
+        door.close().await;
+    }
     let stayed = match &server.gateway {
         Some(gateway) => gateway.drain().await,
         None => 0,
@@ -271,7 +276,11 @@ async fn upkeep(metrics: PrometheusHandle) {
 }
 
 /// Says on standard output where everything is and what to try first.
-async fn announce(server: &Server, listener: &TcpListener) -> CliResult {
+async fn announce(
+    server: &Server,
+    listener: &TcpListener,
+    event_store_door: Option<&OpenDoor>,
+) -> CliResult {
     let url = format!("http://{}", listener.local_addr()?);
     let role = server.node.role;
     let folder = server.node.engines.folder();
@@ -295,6 +304,9 @@ async fn announce(server: &Server, listener: &TcpListener) -> CliResult {
         writeln!(out, "  data folder  {}", folder.display())?;
     }
     writeln!(out, "  API docs     {url}/docs")?;
+    if let Some(door) = event_store_door {
+        writeln!(out, "  event store  {}", door.url)?;
+    }
     if let Some(code) = code {
         let also =
             code_file.map_or_else(String::new, |file| format!("; also in {}", file.display()));

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, ValueEnum};
+use door::SERVICE_TOKEN_BYTES_MIN;
 use serde::{Deserialize, Serialize};
 
 use crate::role::Role;
@@ -87,6 +88,55 @@ pub struct Given {
         hide_env_values = true
     )]
     pub database_url: Option<String>,
+
+    /// Address and port on which the log is served over KurrentDB's protocol [default: nowhere]
+    #[arg(
+        long,
+        env = "VERBATIM_EVENTSTORE_LISTEN",
+        value_name = "ADDRESS:PORT",
+        global = true
+    )]
+    pub eventstore_listen: Option<SocketAddr>,
+
+    /// Secret of services that read and append there, at least 32 characters [default: none may]
+    #[arg(
+        long,
+        env = "VERBATIM_EVENTSTORE_TOKEN",
+        value_name = "TOKEN",
+        global = true,
+        hide_env_values = true
+    )]
+    pub eventstore_token: Option<String>,
+
+    /// Let services delete streams there, which hides their events and removes nothing [default: false]
+    #[arg(
+        long,
+        env = "VERBATIM_EVENTSTORE_ALLOW_DELETE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        global = true
+    )]
+    pub eventstore_allow_delete: Option<bool>,
+
+    /// Certificates in PEM, for TLS there [default: no TLS]
+    #[arg(
+        long,
+        env = "VERBATIM_EVENTSTORE_TLS_CERT",
+        value_name = "FILE",
+        global = true
+    )]
+    pub eventstore_tls_cert: Option<PathBuf>,
+
+    /// Private key of the first certificate, in PEM
+    #[arg(
+        long,
+        env = "VERBATIM_EVENTSTORE_TLS_KEY",
+        value_name = "FILE",
+        global = true
+    )]
+    pub eventstore_tls_key: Option<PathBuf>,
 
     /// Hours a login lasts, 1 to 8760 [default: 24]
     #[arg(
@@ -187,6 +237,17 @@ pub struct Settings {
     /// PostgreSQL read database; `None` is SQLite in the data folder. May hold a password.
     #[serde(serialize_with = "without_password")]
     pub database_url: Option<String>,
+    /// Where the log is served over KurrentDB's protocol; `None` is nowhere.
+    pub eventstore_listen: Option<SocketAddr>,
+    /// The secret of services there.
+    #[serde(serialize_with = "hidden")]
+    pub eventstore_token: Option<String>,
+    /// Whether services may delete streams there.
+    pub eventstore_allow_delete: bool,
+    /// Certificates for TLS there.
+    pub eventstore_tls_cert: Option<PathBuf>,
+    /// The private key.
+    pub eventstore_tls_key: Option<PathBuf>,
     /// Hours a login lasts.
     pub session_hours: u32,
     /// Largest archive over HTTP, in MiB.
@@ -259,6 +320,14 @@ pub enum SettingsError {
     /// A read database that is no PostgreSQL.
     #[error("database_url takes postgres://…; leave it away for SQLite in the data folder")]
     DatabaseUrl,
+    /// A secret that can be guessed.
+    #[error(
+        "eventstore_token is too short: it takes at least {SERVICE_TOKEN_BYTES_MIN} characters"
+    )]
+    EventstoreToken,
+    /// Half of what TLS needs.
+    #[error("eventstore_tls_cert and eventstore_tls_key go together")]
+    EventstoreTls,
 }
 
 impl Settings {
@@ -286,6 +355,11 @@ impl Settings {
             nats_replicas: take!(nats_replicas, 1),
             secret_file: first.secret_file.or(then.secret_file),
             database_url: first.database_url.or(then.database_url),
+            eventstore_listen: first.eventstore_listen.or(then.eventstore_listen),
+            eventstore_token: first.eventstore_token.or(then.eventstore_token),
+            eventstore_allow_delete: take!(eventstore_allow_delete, false),
+            eventstore_tls_cert: first.eventstore_tls_cert.or(then.eventstore_tls_cert),
+            eventstore_tls_key: first.eventstore_tls_key.or(then.eventstore_tls_key),
             session_hours: take!(session_hours, 24),
             import_mib_max: take!(import_mib_max, 1024),
             connections_per_user_max: take!(connections_per_user_max, 32),
@@ -375,7 +449,19 @@ impl Settings {
         if event_store.is_some_and(|url| !is_postgres(url) && !is_kurrent(url)) {
             return Err(SettingsError::EventStore);
         }
+        self.check_eventstore()?;
         self.check_role()
+    }
+
+    fn check_eventstore(&self) -> Result<(), SettingsError> {
+        let too_short = |token: &String| token.len() < SERVICE_TOKEN_BYTES_MIN;
+        if self.eventstore_token.as_ref().is_some_and(too_short) {
+            return Err(SettingsError::EventstoreToken);
+        }
+        if self.eventstore_tls_cert.is_some() != self.eventstore_tls_key.is_some() {
+            return Err(SettingsError::EventstoreTls);
+        }
+        Ok(())
     }
 
     /// One role alone needs engines that other processes reach too.
@@ -458,6 +544,15 @@ fn without_password<S: serde::Serializer>(
     url.as_deref().map(hide_password).serialize(serializer)
 }
 
+/// Says of a secret no more than that there is one.
+#[expect(
+    clippy::ref_option,
+    reason = "serde calls it with a reference to the field"
+)]
+fn hidden<S: serde::Serializer>(secret: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| "…").serialize(serializer)
+}
+
 /// A database URL that may be shown: the password is left out.
 fn hide_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -533,6 +628,19 @@ mod tests {
         given.nats_url = Some("nats://bus".into());
         given.secret_file = Some("secret".into());
         Settings::merge(given, Given::default()).unwrap();
+    }
+
+    #[test]
+    fn a_short_secret_and_half_of_tls_are_refused() {
+        let merged = |text: &str| Settings::merge(Given::default(), file(text).unwrap());
+        let short = merged("eventstore_token = 'short'").unwrap_err();
+        assert!(matches!(short, SettingsError::EventstoreToken), "{short}");
+        let half = merged("eventstore_tls_key = 'key.pem'").unwrap_err();
+        assert!(matches!(half, SettingsError::EventstoreTls), "{half}");
+        let token = "0123456789abcdef0123456789abcdef";
+        let settings = merged(&format!("eventstore_token = '{token}'")).unwrap();
+        let shown = toml::to_string(&settings).unwrap();
+        assert!(!shown.contains(token), "{shown}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::nats::{NatsServer, free_port};
 use crate::postgres::PostgresServer;
+use crate::process::ServerProcess;
 
 /// How long a process may take until it is ready.
 const START_MAX: Duration = Duration::from_mins(1);
@@ -21,6 +22,9 @@ const TRY_EVERY: Duration = Duration::from_millis(25);
 
 /// The roles of a cluster.
 pub const ROLES: [&str; 4] = ["command-api", "projector", "query-api", "gateway"];
+
+/// What services say at the door.
+const SERVICE_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// Processes of each role.
 const EACH: usize = 2;
@@ -33,6 +37,8 @@ pub struct Cluster {
     pub nats: Vec<NatsServer>,
     /// Two of each role, in the order of [`ROLES`].
     pub nodes: Vec<ClusterNode>,
+    /// The other server, where the event store is its.
+    event_store: Option<ServerProcess>,
     front: Child,
     front_port: u16,
     folder: TempDir,
@@ -54,6 +60,9 @@ pub struct ClusterNode {
 pub struct Plan {
     /// Three NATS servers instead of one.
     pub three_nats: bool,
+    /// The event store is that of another server, reached over KurrentDB's protocol, instead of
+    /// PostgreSQL.
+    pub event_store_door: bool,
 }
 
 impl Cluster {
@@ -71,9 +80,15 @@ impl Cluster {
         let config = folder.path().join("cluster.toml");
         let secret = folder.path().join("secret");
         let urls: Vec<String> = nats.iter().map(NatsServer::url).collect();
+        let event_store = if plan.event_store_door {
+            Some(start_event_store(program).await)
+        } else {
+            None
+        };
+        let log = event_store.as_ref().map_or_else(|| postgres.url(), log_of);
         let settings = format!(
-            "event_store = '{0}'\ndatabase_url = '{0}'\nnats_url = '{1}'\nnats_replicas = {2}\n\
-             secret_file = '{3}'\nlog = 'error'\nlog_format = 'text'\ndrain_seconds = 2\n",
+            "event_store = '{log}'\ndatabase_url = '{}'\nnats_url = '{}'\nnats_replicas = {}\n\
+             secret_file = '{}'\nlog = 'error'\nlog_format = 'text'\ndrain_seconds = 2\n",
             postgres.url(),
             urls.join(","),
             nats.len(),
@@ -102,10 +117,18 @@ impl Cluster {
             postgres,
             nats,
             nodes,
+            event_store,
             front,
             front_port,
             folder,
         }
+    }
+
+    /// Kills the server whose event store it is, and starts it again.
+    pub async fn restart_event_store(&mut self) {
+        let server = self.event_store.as_mut().expect("there is one");
+        server.kill().await;
+        server.start_again().await;
     }
 
     /// A further process of `role`, which is not running yet and which nginx does not know.
@@ -227,6 +250,19 @@ impl ClusterNode {
             .await
             .unwrap_or_else(|_| panic!("the {} is not ready", self.role));
     }
+}
+
+/// A server with a door for services, always on the same port.
+async fn start_event_store(program: &str) -> ServerProcess {
+    let door = format!("--eventstore-listen=127.0.0.1:{}", free_port());
+    let token = format!("--eventstore-token={SERVICE_TOKEN}");
+    ServerProcess::start_with(program, &[&door, &token]).await
+}
+
+/// How a service names the log of a server.
+fn log_of(server: &ServerProcess) -> String {
+    let door = server.event_store().expect("a door");
+    door.replace("://", &format!("://service:{SERVICE_TOKEN}@"))
 }
 
 /// Runs a command of the program to its end; gives what it prints.

@@ -24,6 +24,7 @@ pub struct ServerProcess {
     program: PathBuf,
     arguments: Vec<String>,
     port: u16,
+    event_store: Option<String>,
 }
 
 impl ServerProcess {
@@ -41,6 +42,7 @@ impl ServerProcess {
             arguments: arguments.iter().map(ToString::to_string).collect(),
             process: None,
             port: free_port(),
+            event_store: None,
         };
         server.start_again().await;
         server
@@ -60,8 +62,12 @@ impl ServerProcess {
             .spawn()
             .expect("the server starts");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        self.event_store = None;
         let ready = async {
             while let Some(line) = lines.next_line().await.expect("the server says something") {
+                if let Some(url) = line.trim().strip_prefix("event store") {
+                    self.event_store = Some(url.trim().to_owned());
+                }
                 if line.trim().starts_with("address") {
                     return;
                 }
@@ -78,6 +84,11 @@ impl ServerProcess {
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it serves its log over KurrentDB's protocol, if it was told to: without credentials.
+    pub fn event_store(&self) -> Option<&str> {
+        self.event_store.as_deref()
     }
 
     /// Where its data is.

@@ -1,6 +1,7 @@
 //! What people and CI run: `cargo xtask test`, `lint`, `tidy`, `openapi`. Has no dependencies on the
 //! rest of the workspace, so that it builds in seconds.
 
+mod clients;
 mod packages;
 mod postgres;
 mod tidy;
@@ -18,8 +19,9 @@ const HELP: &str = "\
 cargo xtask TASK
 
   test [ARGS…]   everything that must pass: tidy, then all tests of the workspace; ARGS go to
-                 `cargo test` (`cargo xtask test -p domain`). Starts a private PostgreSQL, and
-                 installs what the tests start themselves (nats-server, nginx) where it may
+                 `cargo test` (`cargo xtask test -p domain`). Starts a private PostgreSQL, and installs
+                 what the tests start themselves: nats-server and nginx, and under target/ the Python
+                 and Node clients of the journeys
   lint           formatting, clippy without a warning, licences and banned crates
   tidy           the repository's own rules (dependency edges, module docs, paths in documents)
   openapi        writes docs/openapi.json from the routes
@@ -64,14 +66,21 @@ fn test(arguments: &[String]) -> Outcome {
     } else {
         &[]
     };
-    step("tests", || {
-        run(cargo()
-            .args(["test", "--no-fail-fast"])
-            .args(whole)
-            .args(arguments)
-            .env(postgres::VARIABLE, server.url())
-            .env(postgres::PROGRAMS_VARIABLE, server.programs()))
-    })
+    let mut command = cargo();
+    command
+        .args(["test", "--no-fail-fast"])
+        .args(whole)
+        .args(arguments)
+        .env(postgres::VARIABLE, server.url())
+        .env(postgres::PROGRAMS_VARIABLE, server.programs());
+    // Only the journeys need them.
+    if arguments.is_empty() || arguments.iter().any(|argument| argument == "tests") {
+        let clients = step("clients of the door", clients::Clients::install)?;
+        command
+            .env(clients::PYTHON_VARIABLE, clients.python)
+            .env(clients::NODE_VARIABLE, clients.node);
+    }
+    step("tests", || run(&mut command))
 }
 
 fn lint() -> Outcome {

@@ -70,6 +70,28 @@ fn check_device(device: &str) -> Result<(), Problem> {
     Err(Problem::invalid_field("/device", "invalid_device", rule))
 }
 
+impl CommandApi {
+    /// Whose `login`, a handle or an e-mail address, and `password` are; `None` where they are wrong.
+    /// Opens no session.
+    pub async fn check_login(
+        &self,
+        login: &str,
+        password: String,
+    ) -> Result<Option<UserId>, Problem> {
+        if password.len() > PASSWORD_BYTES_MAX {
+            return Ok(None);
+        }
+        // Without an account the password is checked all the same, so that time tells nothing.
+        let found = self.find_user(login).await?;
+        let (user, hash) = match found {
+            Some((user, account)) => (Some(user), account.password_hash),
+            None => (None, None),
+        };
+        let verified = self.passwords().verify(hash, password).await?;
+        Ok(user.filter(|_| verified))
+    }
+}
+
 /// Opens a session for whoever knows the password.
 async fn login(
     api: &CommandApi,
@@ -80,19 +102,8 @@ async fn login(
     if let Some(device) = &request.device {
         check_device(device)?;
     }
-    if request.password.len() > PASSWORD_BYTES_MAX {
-        return Err(wrong_login());
-    }
-    // Without an account the password is checked all the same, so that time tells nothing.
-    let found = api.find_user(&request.login).await?;
-    let (user, hash) = match found {
-        Some((user, account)) => (Some(user), account.password_hash),
-        None => (None, None),
-    };
-    let verified = api.passwords().verify(hash, request.password).await?;
-    let Some(user) = user.filter(|_| verified) else {
-        return Err(wrong_login());
-    };
+    let user = api.check_login(&request.login, request.password).await?;
+    let user = user.ok_or_else(wrong_login)?;
     let command = key.command(|key| CommandId::of(user, key));
     let session = SessionId(command.derive("session").0);
     let body = ("login", &request.login, &request.device);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{FromCategory as _, events};
 use crate::ids::{ConversationId, Position, UserId};
+use crate::stream::StreamName;
 
 /// Which part of the log an auditor asked for. An absent field means "all".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +13,9 @@ pub struct Selection {
     /// One conversation and its receipts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ConversationId>,
+    /// One stream, whichever; asked for through the door.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamName>,
     /// After this position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Position>,

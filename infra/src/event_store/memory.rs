@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::event_store::{
-    APPEND_EVENTS_MAX, AppendError, Appended, Direction, EVENT_BYTES_MAX, EventStore, Expected,
-    NewEvent, READ_EVENTS_MAX, RecordedEvent,
+    APPEND_EVENTS_MAX, AppendError, Appended, Direction, EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX,
+    EventStore, Expected, NewEvent, READ_EVENTS_MAX, RecordedEvent,
 };
 use crate::failure::Failure;
 
@@ -52,6 +52,15 @@ pub(super) fn check_batch(events: &[NewEvent]) -> Result<(), AppendError> {
         .any(|event| event.data.len() + event.metadata.len() > EVENT_BYTES_MAX)
     {
         return Err(AppendError::Invalid("an event is larger than 1 MiB"));
+    }
+    let names = events.iter().map(|event| event.event_type.len());
+    if !names
+        .into_iter()
+        .all(|bytes| (1..=EVENT_TYPE_BYTES_MAX).contains(&bytes))
+    {
+        return Err(AppendError::Invalid(
+            "the name of a type has 1 to 1,024 bytes",
+        ));
     }
     let mut ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
     ids.sort_unstable();

@@ -1,12 +1,16 @@
 //! The event store port: the one primary record. See [`EventStore`] for what every adapter
 //! promises; `contract` in this folder's tests holds them to it.
 
+pub mod custom_metadata;
+mod kurrent;
 mod memory;
 mod postgres;
 mod queue;
 mod sqlite;
 mod subscription;
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::failure::Failure;
 
+pub use kurrent::KurrentEventStore;
 pub use memory::MemoryEventStore;
 pub(crate) use postgres::connect;
 pub use postgres::{LogError, LogSchema, Migrated, PostgresEventStore};
@@ -29,8 +34,8 @@ pub struct NewEvent {
     /// Names the event for ever; the same id again is the same event.
     pub id: EventId,
     /// The stored type, such as `message-sent`.
-    pub event_type: &'static str,
-    /// The shape of `data`.
+    pub event_type: Cow<'static, str>,
+    /// The shape of `data`; for events that are not ours see [`FOREIGN_JSON`] and [`FOREIGN_BYTES`].
     pub schema: u16,
     /// The fact: JSON in UTF-8.
     pub data: Bytes,
@@ -44,13 +49,21 @@ impl NewEvent {
         let encoding = |source| Failure::internal("encode an event", source);
         Ok(Self {
             id: EventId::of(metadata.command_id, index),
-            event_type: event.event_type(),
+            event_type: Cow::Borrowed(event.event_type()),
             schema: event.schema(),
             data: event.encode().map_err(encoding)?.into(),
             metadata: serde_json::to_vec(metadata).map_err(encoding)?.into(),
         })
     }
 }
+
+/// The `schema` of an event that another program wrote, through KurrentDB's protocol, as JSON. Data
+/// and metadata are kept as they came, which may be no JSON at all; metadata may be empty. Nothing of
+/// ours has this schema, so that it decodes to no [`Event`].
+pub const FOREIGN_JSON: u16 = 0;
+
+/// The same for an event that was declared to be bytes.
+pub const FOREIGN_BYTES: u16 = u16::MAX;
 
 /// An event as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +78,7 @@ pub struct RecordedEvent {
     pub id: EventId,
     /// The stored type.
     pub event_type: Arc<str>,
-    /// The shape of `data`.
+    /// The shape of `data`; for events that are not ours see [`FOREIGN_JSON`] and [`FOREIGN_BYTES`].
     pub schema: u16,
     /// The fact: JSON in UTF-8.
     pub data: Bytes,
@@ -76,6 +89,11 @@ pub struct RecordedEvent {
 }
 
 impl RecordedEvent {
+    /// Whether another program wrote it; then nothing is known of its data and metadata.
+    pub const fn is_foreign(&self) -> bool {
+        matches!(self.schema, FOREIGN_JSON | FOREIGN_BYTES)
+    }
+
     /// Reads the fact.
     pub fn event(&self) -> Result<Event, DecodeError> {
         Event::decode(&self.event_type, self.schema, &self.data)
@@ -149,6 +167,9 @@ pub const APPEND_EVENTS_MAX: usize = 10_000;
 /// Most bytes of data and metadata of one event; more is [`AppendError::Invalid`].
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
+/// Most bytes of the name of a type, which has at least one; else it is [`AppendError::Invalid`].
+pub const EVENT_TYPE_BYTES_MAX: usize = 1_024;
+
 /// Most events a read returns, whatever its limit.
 pub const READ_EVENTS_MAX: usize = 10_000;
 
@@ -210,6 +231,59 @@ pub async fn version_of(store: &dyn EventStore, stream: &StreamName) -> Result<V
         .read_stream(stream, Version(u64::MAX), Direction::Backward, 1)
         .await?;
     Ok(last.first().map_or(Version::ZERO, |event| event.version))
+}
+
+/// Up to `limit` events before `before` (exclusive), newest first. The log is looked at in windows that
+/// grow until there are enough events in one, as positions may have gaps.
+pub async fn read_all_backward(
+    store: &dyn EventStore,
+    before: Position,
+    limit: usize,
+) -> Result<Vec<Arc<RecordedEvent>>, Failure> {
+    let limit = limit.min(READ_EVENTS_MAX);
+    let head = *store.head().borrow();
+    // Nothing is beyond the head, so that a window that begins above it would be wasted.
+    let before = before.0.min(head.0.saturating_add(1));
+    let mut width = limit as u64;
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    loop {
+        let begin = Position(before.saturating_sub(1).saturating_sub(width));
+        let newest = newest_between(store, begin, Position(before), limit).await?;
+        if newest.len() == limit || begin == Position::ZERO {
+            return Ok(newest.into_iter().rev().collect());
+        }
+        width = width.saturating_mul(WINDOW_GROWTH);
+    }
+}
+
+/// How much larger each window of [`read_all_backward`] is than the one before.
+const WINDOW_GROWTH: u64 = 8;
+
+/// The last `limit` events after `after` and before `before` (both exclusive), oldest first.
+async fn newest_between(
+    store: &dyn EventStore,
+    after: Position,
+    before: Position,
+    limit: usize,
+) -> Result<VecDeque<Arc<RecordedEvent>>, Failure> {
+    let mut newest = VecDeque::new();
+    let mut after = after;
+    loop {
+        let page = store.read_all(after, limit).await?;
+        let Some(last) = page.last() else {
+            return Ok(newest);
+        };
+        after = last.position;
+        let within = page.partition_point(|event| event.position < before);
+        let ended = within < page.len();
+        newest.extend(page.into_iter().take(within));
+        newest.drain(..newest.len().saturating_sub(limit));
+        if ended {
+            return Ok(newest);
+        }
+    }
 }
 
 /// Follows the whole log after `after`: first what is there, then [`SubscriptionItem::CaughtUp`]

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use domain::conversation::HistoryVisibility::Start;
 use domain::{Actor, CommandId, Metadata, StreamName};
 use infra::clock::fresh_id;
-use infra::event_store::NewEvent;
+use infra::event_store::{FOREIGN_BYTES, FOREIGN_JSON, NewEvent};
 use infra::read_models::projections::{self, ProjectionState};
 use infra::read_models::{ReadError, Snapshot, messages, wait_for};
 use projector::ProjectorError;
@@ -177,7 +177,7 @@ async fn an_event_that_cannot_be_read_parks_its_conversation_alone() {
         };
         let unreadable = NewEvent {
             id: domain::EventId(fresh_id()),
-            event_type: "message-sent",
+            event_type: "message-sent".into(),
             schema: 1,
             data: "{\"author\": 7}".into(),
             metadata: serde_json::to_vec(&metadata).unwrap().into(),
@@ -227,6 +227,51 @@ async fn an_event_that_cannot_be_read_parks_its_conversation_alone() {
         let later = messages::one(&mut snapshot, bad.id, after).await.unwrap();
         assert_eq!(later, None);
         drop(snapshot);
+        running.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn events_of_other_programs_harm_nobody() {
+    for kind in BOTH {
+        let log = Log::new();
+        let good = log.group(user(1), &[], Start).await;
+        let bad = log.group(user(1), &[], Start).await;
+        let foreign = |schema, data: &'static [u8]| NewEvent {
+            id: domain::EventId(fresh_id()),
+            event_type: "noted".into(),
+            schema,
+            data: data.into(),
+            metadata: "".into(),
+        };
+        let elsewhere = |name| StreamName::parse(name).unwrap();
+        for (stream, event) in [
+            (elsewhere("conversation-x"), foreign(FOREIGN_JSON, b"{}")),
+            (elsewhere("user-x"), foreign(FOREIGN_BYTES, b"\xff")),
+            (elsewhere("orders-1"), foreign(FOREIGN_BYTES, b"")),
+            (elsewhere("$$orders-1"), foreign(FOREIGN_JSON, b"{}")),
+            (
+                StreamName::conversation(bad.id),
+                foreign(FOREIGN_BYTES, b"\xff"),
+            ),
+        ] {
+            log.append_raw(stream, event).await;
+        }
+        let sent = good.send(user(1), "after").await;
+        let scratch = Scratch::new(kind).await;
+        let database = scratch.open().await;
+        let running = Running::start(&log, &database);
+        running.caught_up(&log).await;
+        let mut snapshot = Snapshot::of(&database, &[&messages::MODEL]).await.unwrap();
+        let message = messages::one(&mut snapshot, good.id, sent).await.unwrap();
+        assert!(message.is_some());
+        drop(snapshot);
+        let status = running.projector.status().await.unwrap();
+        for status in status {
+            let with_conversations = ["conversations", "members", "messages"];
+            let parked = with_conversations.contains(&status.name.as_str());
+            assert_eq!(status.parked, u64::from(parked), "{}", status.name);
+        }
         running.stop().await.unwrap();
     }
 }

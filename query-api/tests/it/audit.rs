@@ -7,7 +7,7 @@ use domain::audit::{AuditEvent, Selection};
 use domain::conversation::HistoryVisibility::Start;
 use domain::{Actor, Event, StreamName, UserId};
 use futures::TryStreamExt as _;
-use infra::event_store::EventStore;
+use infra::event_store::{EventStore, FOREIGN_BYTES, FOREIGN_JSON, NewEvent};
 use serde_json::{Value, json};
 
 use crate::door::Door;
@@ -135,6 +135,40 @@ async fn a_selection_is_what_was_asked_for() {
         let problem = door.problem(AUDITOR, &format!("{all}?{query}")).await;
         assert_eq!(problem, (400, "invalid_query".to_owned()), "{query}");
     }
+    door.close().await;
+}
+
+#[tokio::test]
+async fn events_of_other_programs_are_lines_too() {
+    let door = Door::open(Kinds::Sqlite).await;
+    let begin = door.log.head();
+    let foreign = |schema, data: &'static [u8], metadata: &'static [u8]| NewEvent {
+        id: domain::EventId(infra::clock::fresh_id()),
+        event_type: "not\"ed".into(),
+        schema,
+        data: data.into(),
+        metadata: metadata.into(),
+    };
+    let orders = StreamName::parse("orders-1").unwrap();
+    for event in [
+        foreign(FOREIGN_JSON, b"{\n\"a\": 1}", b"[]"),
+        foreign(FOREIGN_JSON, b"no JSON", b""),
+        foreign(FOREIGN_BYTES, b"\xff\n", b"\x00"),
+    ] {
+        door.log.append_raw(orders.clone(), event).await;
+    }
+    let told = lines(&door, &format!("/v1/audit/events?after={begin}")).await;
+    assert_eq!(told[0]["data"], json!({"a": 1}));
+    assert_eq!(told[0]["metadata"], json!([]));
+    assert_eq!(told[1]["data"], Value::Null);
+    assert_eq!(told[1]["data_base64"], "bm8gSlNPTg==");
+    assert_eq!(
+        (&told[1]["metadata"], told[1].get("metadata_base64")),
+        (&Value::Null, None)
+    );
+    assert_eq!(told[2]["data_base64"], "/wo=");
+    assert_eq!(told[2]["metadata_base64"], "AA==");
+    assert_eq!(told[2]["type"], "not\"ed");
     door.close().await;
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tests::{Link, Person, Plan, PostgresServer, ROLES, Storm};
 
 use crate::PROGRAM;
+use crate::profiles::on_the_door;
 use crate::site::Site;
 
 /// Faults of each sort.
@@ -87,7 +88,10 @@ async fn postgres_may_be_restarted_and_killed() {
 
 #[tokio::test]
 async fn a_cluster_of_nats_may_lose_its_leader() {
-    let three_nats = Plan { three_nats: true };
+    let three_nats = Plan {
+        three_nats: true,
+        ..Plan::default()
+    };
     let mut site = Site::cluster_of(three_nats).await;
     let storm = storm(&site).await;
     let cluster = site.cluster.as_mut().expect("a cluster");
@@ -97,6 +101,19 @@ async fn a_cluster_of_nats_may_lose_its_leader() {
         cluster.nats[leader].kill().await;
         storm.goes_on(MESSAGES).await;
         cluster.nats[leader].start_again().await;
+    }
+    storm.goes_on(MESSAGES).await;
+    storm.end(&site.owner).await;
+}
+
+#[tokio::test]
+async fn the_event_store_behind_the_door_may_be_killed() {
+    let mut site = Site::cluster_of(on_the_door()).await;
+    let storm = storm(&site).await;
+    let cluster = site.cluster.as_mut().expect("a cluster");
+    for _ in 0..ROUNDS {
+        storm.goes_on(MESSAGES).await;
+        cluster.restart_event_store().await;
     }
     storm.goes_on(MESSAGES).await;
     storm.end(&site.owner).await;

@@ -7,6 +7,7 @@
 
 mod crash;
 mod deploy;
+mod event_store;
 mod faults;
 mod import;
 mod operations;
@@ -24,7 +25,12 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_verbatim-under-test");
 
 /// A server and its owner, who is also an auditor.
 async fn owned_server() -> (ServerProcess, Person) {
-    let server = ServerProcess::start(PROGRAM).await;
+    owned_server_with(&[]).await
+}
+
+/// The same, started with further arguments.
+async fn owned_server_with(arguments: &[&str]) -> (ServerProcess, Person) {
+    let server = ServerProcess::start_with(PROGRAM, arguments).await;
     let code = std::fs::read_to_string(server.data_dir().join("owner-code")).expect("a code");
     let owner = site::owner_of(&server.url(), code.trim()).await;
     (server, owner)

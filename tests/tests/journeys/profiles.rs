@@ -1,5 +1,7 @@
 //! The journeys that are the same wherever the server runs, on each profile.
 
+use tests::Plan;
+
 use crate::site::Site;
 use crate::{outsiders, tour};
 
@@ -39,4 +41,17 @@ journeys! {
 #[tokio::test]
 async fn everything_on_a_cluster() {
     all(&Site::cluster().await).await;
+}
+
+#[tokio::test]
+async fn everything_on_a_cluster_on_the_door() {
+    all(&Site::cluster_of(on_the_door()).await).await;
+}
+
+/// A cluster whose event store is reached over KurrentDB's protocol.
+pub(crate) fn on_the_door() -> Plan {
+    Plan {
+        event_store_door: true,
+        ..Plan::default()
+    }
 }

@@ -1,7 +1,6 @@
 //! Reading the file: a few read-only connections, each with its own prepared statements and its own
 //! memory of names, used on the runtime's blocking threads.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use uuid::Uuid;
 use super::schema;
 use super::tail::Tail;
 use super::unindexed::Unindexed;
+use super::writer::EVENT_TYPES_MAX;
 use crate::event_store::{Direction, RecordedEvent};
 use crate::failure::Failure;
 
@@ -137,8 +137,7 @@ pub(super) struct Reader {
 struct Names {
     streams: LruCache<i64, StreamName>,
     stream_ids: LruCache<StreamName, i64>,
-    /// As many as the program has event types.
-    event_types: HashMap<i64, Arc<str>>,
+    event_types: LruCache<i64, Arc<str>>,
 }
 
 impl Reader {
@@ -151,7 +150,7 @@ impl Reader {
             names: Names {
                 streams: LruCache::new(NAMES_MAX),
                 stream_ids: LruCache::new(NAMES_MAX),
-                event_types: HashMap::new(),
+                event_types: LruCache::new(EVENT_TYPES_MAX),
             },
         })
     }
@@ -356,7 +355,7 @@ impl Names {
         let name: Arc<str> = file
             .prepare_cached("SELECT name FROM event_types WHERE id = ?1")?
             .query_row([id], |row| row.get(0))?;
-        self.event_types.insert(id, Arc::clone(&name));
+        self.event_types.put(id, Arc::clone(&name));
         Ok(name)
     }
 }

@@ -8,12 +8,14 @@
 //! fault that stays is told to every caller.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use domain::{EventId, Position, StreamName, Version};
+use lru::LruCache;
 use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
@@ -38,6 +40,10 @@ const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Index entries are written this many at a time at least, so that those of one stream go together.
 const INDEX_ROWS_MIN: usize = 256;
 
+/// Names of types that are remembered; of the others the file is asked. Ours are fewer, but other
+/// programs may append too.
+pub(super) const EVENT_TYPES_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+
 /// The thread's own.
 pub(super) struct Writer {
     connection: Connection,
@@ -55,7 +61,7 @@ struct Log {
     head: Position,
     recorded_at: DateTime<Utc>,
     streams: Streams,
-    event_types: HashMap<Arc<str>, i64>,
+    event_types: LruCache<Arc<str>, i64>,
     unindexed: Arc<Unindexed>,
     sweep: Sweep,
     /// Appended by the group at hand.
@@ -256,14 +262,12 @@ impl Log {
             })
             .optional()?;
         let (head, recorded_at) = last.unwrap_or((0, 0));
-        let mut types = file.prepare("SELECT name, id FROM event_types")?;
-        let types = types.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(Self {
             head: Position(head),
             recorded_at: DateTime::from_timestamp_micros(recorded_at)
                 .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, recorded_at))?,
             streams: Streams::new(),
-            event_types: types.collect::<rusqlite::Result<_>>()?,
+            event_types: LruCache::new(EVENT_TYPES_MAX),
             unindexed,
             sweep: Sweep::begin(Position(head)),
             fresh: Vec::new(),
@@ -420,7 +424,7 @@ impl Log {
         let mut version = after;
         for event in events {
             version = version.next();
-            let (event_type, type_id) = self.event_type(file, event.event_type)?;
+            let (event_type, type_id) = self.event_type(file, &event.event_type)?;
             let position = Position(self.head.0 + 1);
             insert.execute((
                 to_sql(position.0),
@@ -452,20 +456,23 @@ impl Log {
         Ok(positions)
     }
 
-    /// The stored type and its number; there are as many as the program has event types.
-    fn event_type(
-        &mut self,
-        file: &Connection,
-        name: &'static str,
-    ) -> rusqlite::Result<(Arc<str>, i64)> {
+    /// The stored type and its number.
+    fn event_type(&mut self, file: &Connection, name: &str) -> rusqlite::Result<(Arc<str>, i64)> {
         if let Some((name, id)) = self.event_types.get_key_value(name) {
             return Ok((Arc::clone(name), *id));
         }
-        let id = file
-            .prepare_cached("INSERT INTO event_types (name) VALUES (?1)")?
-            .insert([name])?;
+        let known = file
+            .prepare_cached("SELECT id FROM event_types WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()?;
+        let id = match known {
+            Some(id) => id,
+            None => file
+                .prepare_cached("INSERT INTO event_types (name) VALUES (?1)")?
+                .insert([name])?,
+        };
         let name: Arc<str> = name.into();
-        self.event_types.insert(Arc::clone(&name), id);
+        self.event_types.put(Arc::clone(&name), id);
         Ok((name, id))
     }
 

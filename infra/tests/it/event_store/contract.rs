@@ -15,9 +15,8 @@ use super::{Subject, all, catch_up, event, event_id, events, stream};
 
 macro_rules! contract {
     ($($promise:ident),+ $(,)?) => {
-        contract!(memory, super::Subject::memory(); $($promise),+);
-        contract!(sqlite, super::Subject::sqlite(); $($promise),+);
-        contract!(postgres, super::Subject::postgres().await; $($promise),+);
+        // Who includes this file says on which adapters it runs.
+        on_each_adapter!(contract, $($promise),+);
     };
     ($adapter:ident, $subject:expr; $($promise:ident),+) => {
         mod $adapter {

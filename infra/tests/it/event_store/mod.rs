@@ -1,8 +1,26 @@
 //! The event store: one contract suite for every adapter, and what only a file can go through.
 
+/// The adapters that the contract is about here.
+macro_rules! on_each_adapter {
+    ($contract:ident, $($promise:ident),+) => {
+        $contract!(memory, super::Subject::memory(); $($promise),+);
+        $contract!(sqlite, super::Subject::sqlite(); $($promise),+);
+        $contract!(postgres, super::Subject::postgres().await; $($promise),+);
+    };
+}
+
+/// The adapters that are compared with the model here.
+macro_rules! on_each_durable_adapter {
+    ($model:ident) => {
+        $model!(sqlite, async { Subject::sqlite_at(start_of_time()) });
+        $model!(postgres, Subject::postgres_at(start_of_time()));
+    };
+}
+
 mod contract;
 mod crash;
 mod full_disk;
+mod given;
 mod model;
 mod nodes;
 mod postgres;
@@ -12,17 +30,15 @@ mod sqlite;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use domain::{EventId, Position, StreamName};
 use infra::clock::{Clock, fresh_id};
 use infra::event_store::{
-    EventStore, LogSchema, MemoryEventStore, NewEvent, PostgresEventStore, READ_EVENTS_MAX,
-    RecordedEvent, SqliteEventStore, Subscription, SubscriptionItem,
+    EventStore, LogSchema, MemoryEventStore, PostgresEventStore, SqliteEventStore,
 };
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tempfile::TempDir;
-use uuid::Uuid;
+
+pub(crate) use given::{all, catch_up, event, event_id, events, stream};
 
 /// A store under test that can be closed and opened again.
 pub(crate) struct Subject {
@@ -149,57 +165,6 @@ pub(crate) fn shared_server() -> String {
 
 pub(crate) fn fresh_schema() -> LogSchema {
     LogSchema::parse(&format!("test_{}", fresh_id().simple())).unwrap()
-}
-
-pub(crate) fn stream(name: &str) -> StreamName {
-    StreamName::parse(name).unwrap()
-}
-
-/// An event whose id follows from `number`.
-pub(crate) fn event(number: u64) -> NewEvent {
-    NewEvent {
-        id: event_id(number),
-        event_type: if number.is_multiple_of(2) {
-            "test-even"
-        } else {
-            "test-odd"
-        },
-        schema: 1,
-        data: Bytes::from(format!(r#"{{"number":{number}}}"#)),
-        metadata: Bytes::from_static(b"{}"),
-    }
-}
-
-pub(crate) fn events(numbers: impl IntoIterator<Item = u64>) -> Vec<NewEvent> {
-    numbers.into_iter().map(event).collect()
-}
-
-pub(crate) fn event_id(number: u64) -> EventId {
-    EventId(Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_be_bytes()))
-}
-
-/// The whole log, in order.
-pub(crate) async fn all(store: &dyn EventStore) -> Vec<Arc<RecordedEvent>> {
-    let mut log: Vec<Arc<RecordedEvent>> = Vec::new();
-    loop {
-        let after = log.last().map_or(Position::ZERO, |event| event.position);
-        let page = store.read_all(after, READ_EVENTS_MAX).await.unwrap();
-        if page.is_empty() {
-            return log;
-        }
-        log.extend(page);
-    }
-}
-
-/// What a subscription yields before it has caught up.
-pub(crate) async fn catch_up(subscription: &mut Subscription) -> Vec<Arc<RecordedEvent>> {
-    let mut seen = Vec::new();
-    loop {
-        match subscription.next().await.unwrap() {
-            SubscriptionItem::Events(events) => seen.extend(events),
-            SubscriptionItem::CaughtUp => return seen,
-        }
-    }
 }
 
 /// Waits until `condition` holds.

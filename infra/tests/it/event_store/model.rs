@@ -76,36 +76,41 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 64,
-        rng_seed: RngSeed::Fixed(0x10c),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+macro_rules! model {
+    ($adapter:ident, $subject:expr) => {
+        mod $adapter {
+            use super::*;
 
-    #[test]
-    fn the_embedded_store_answers_as_the_model_does(
-        steps in prop::collection::vec(step(), 1..60)
-    ) {
-        answers_as_the_model_does(async { Subject::sqlite_at(start_of_time()) }, steps);
-    }
+            proptest! {
+                #![proptest_config(ProptestConfig {
+                    cases: 64,
+                    rng_seed: RngSeed::Fixed(0x10c),
+                    failure_persistence: None,
+                    ..ProptestConfig::default()
+                })]
 
-    #[test]
-    fn the_store_on_a_server_answers_as_the_model_does(
-        steps in prop::collection::vec(step(), 1..60)
-    ) {
-        answers_as_the_model_does(Subject::postgres_at(start_of_time()), steps);
-    }
+                #[test]
+                fn the_store_answers_as_the_model_does(
+                    steps in prop::collection::vec(step(), 1..60)
+                ) {
+                    answers_as_the_model_does($subject, steps);
+                }
+            }
+        }
+    };
 }
+
+// Who includes this file says which stores are compared.
+on_each_durable_adapter!(model);
 
 fn start_of_time() -> Clock {
     Clock::fixed(DateTime::from_timestamp_micros(1_700_000_000_000_000).unwrap())
 }
 
 fn answers_as_the_model_does(subject: impl Future<Output = Subject>, steps: Vec<Step>) {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build().unwrap().block_on(async {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
         let mut pair = Pair {
             model: MemoryEventStore::new(start_of_time()),
             subject: subject.await,

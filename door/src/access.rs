@@ -1,0 +1,225 @@
+//! Who may come through the door: a person who is an auditor may read, on the record; who holds the
+//! service token may read and append, and delete where that is allowed at all.
+//!
+//! Both come in the call's `authorization`: a person with `Bearer` and an access token, or with `Basic`
+//! and handle or address and password; a service with `Bearer` and its token, or with `Basic`, the user
+//! `service` and its token.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::UserId;
+use domain::user::SystemRole;
+use infra::auth::{Guard, NotLetIn, TokenRefused};
+use infra::failure::Failure;
+use moka::future::Cache;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use crate::limits::{LOGIN_REMEMBERED, LOGINS_MAX};
+use crate::statuses::{access_denied, failure, unauthenticated};
+
+/// The user name with which a service sends its token by `Basic`.
+pub const SERVICE_USER: &str = "service";
+
+/// The shortest service token, in bytes.
+pub const SERVICE_TOKEN_BYTES_MIN: usize = 32;
+
+/// Checks handle or address and password, wherever people are known.
+#[async_trait]
+pub trait Logins: Send + Sync + 'static {
+    /// Whose they are; `None` where they are wrong. Takes as long for an unknown name.
+    async fn user(&self, login: &str, password: &str) -> Result<Option<UserId>, Failure>;
+}
+
+/// The secret of services, as its hash.
+#[derive(Clone)]
+pub struct ServiceToken([u8; 32]);
+
+impl ServiceToken {
+    /// Takes a token; `None` where it has less than [`SERVICE_TOKEN_BYTES_MIN`] bytes.
+    pub fn new(token: &str) -> Option<Self> {
+        (token.len() >= SERVICE_TOKEN_BYTES_MIN).then(|| Self(Sha256::digest(token).into()))
+    }
+
+    /// Whether it is `token`; takes the same time for every other one.
+    fn is(&self, token: &str) -> bool {
+        let other: [u8; 32] = Sha256::digest(token).into();
+        self.0.ct_eq(&other).into()
+    }
+}
+
+impl fmt::Debug for ServiceToken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ServiceToken(…)")
+    }
+}
+
+/// Whether services may delete streams, which hides their events from readers of the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletes {
+    /// No.
+    Refused,
+    /// Yes, but for Verbatim's own streams.
+    Allowed,
+}
+
+/// Who came.
+#[derive(Clone, Debug)]
+pub(crate) enum Visitor {
+    /// Holds the service token.
+    Service,
+    /// An auditor.
+    Auditor {
+        user: UserId,
+        /// What they came with, unless it was a password.
+        token: Option<Arc<str>>,
+    },
+}
+
+/// Knows who may come.
+pub(crate) struct Doorkeeper {
+    guard: Arc<Guard>,
+    logins: Arc<dyn Logins>,
+    service: Option<ServiceToken>,
+    /// Passwords that were right, by the hash of what was sent.
+    remembered: Cache<[u8; 32], UserId>,
+}
+
+enum Credentials<'a> {
+    Bearer(&'a str),
+    Basic(String, String),
+}
+
+impl Doorkeeper {
+    pub(crate) fn new(
+        guard: Arc<Guard>,
+        logins: Arc<dyn Logins>,
+        service: Option<ServiceToken>,
+    ) -> Self {
+        Self {
+            guard,
+            logins,
+            service,
+            remembered: Cache::builder()
+                .max_capacity(LOGINS_MAX)
+                .time_to_live(LOGIN_REMEMBERED)
+                .build(),
+        }
+    }
+
+    /// Who made a call and may read.
+    pub(crate) async fn reader(&self, call: &MetadataMap) -> Result<Visitor, Status> {
+        let visitor = match credentials(call)? {
+            Credentials::Bearer(token) if self.is_service(token) => Visitor::Service,
+            Credentials::Bearer(token) => {
+                let token: Arc<str> = token.into();
+                let user = self.holder(&token).await?;
+                let token = Some(token);
+                Visitor::Auditor { user, token }
+            }
+            Credentials::Basic(name, token) if name == SERVICE_USER => {
+                if !self.is_service(&token) {
+                    return Err(unauthenticated("the service token is wrong"));
+                }
+                Visitor::Service
+            }
+            Credentials::Basic(login, password) => {
+                let user = self.login(&login, &password).await?;
+                let token = None;
+                Visitor::Auditor { user, token }
+            }
+        };
+        self.still(&visitor).await?;
+        Ok(visitor)
+    }
+
+    /// Checks that who made a call may append.
+    pub(crate) async fn writer(&self, call: &MetadataMap) -> Result<(), Status> {
+        match self.reader(call).await? {
+            Visitor::Service => Ok(()),
+            Visitor::Auditor { .. } => Err(access_denied("only services append")),
+        }
+    }
+
+    /// Checks that `visitor` may still read.
+    pub(crate) async fn still(&self, visitor: &Visitor) -> Result<(), Status> {
+        let Visitor::Auditor { user, token } = visitor else {
+            return Ok(());
+        };
+        if let Some(token) = token {
+            self.holder(token).await?;
+        }
+        let account = self.guard.account(*user).await;
+        let account = account.map_err(|error| failure(&error))?;
+        let is_auditor =
+            account.is_some_and(|account| account.system_roles.contains(&SystemRole::Auditor));
+        if is_auditor {
+            Ok(())
+        } else {
+            Err(access_denied("only auditors read the log"))
+        }
+    }
+
+    fn is_service(&self, token: &str) -> bool {
+        let service = self.service.as_ref();
+        service.is_some_and(|service| service.is(token))
+    }
+
+    /// Whose access token it is.
+    async fn holder(&self, token: &str) -> Result<UserId, Status> {
+        match self.guard.caller(token).await {
+            Ok(caller) => Ok(caller.user),
+            Err(NotLetIn::Token(refused)) => Err(unauthenticated(match refused {
+                TokenRefused::Expired => "the token has expired; log in again",
+                TokenRefused::Invalid => "the token is not valid",
+                TokenRefused::SessionEnded => "the session has ended; log in again",
+            })),
+            Err(NotLetIn::Failure(error)) => Err(failure(&error)),
+        }
+    }
+
+    async fn login(&self, login: &str, password: &str) -> Result<UserId, Status> {
+        let mut sent = Sha256::new();
+        sent.update((login.len() as u64).to_be_bytes());
+        sent.update(login);
+        sent.update(password);
+        let sent: [u8; 32] = sent.finalize().into();
+        if let Some(user) = self.remembered.get(&sent).await {
+            return Ok(user);
+        }
+        let found = self.logins.user(login, password).await;
+        let user = found
+            .map_err(|error| failure(&error))?
+            .ok_or_else(|| unauthenticated("login or password is wrong"))?;
+        self.remembered.insert(sent, user).await;
+        Ok(user)
+    }
+}
+
+fn credentials(call: &MetadataMap) -> Result<Credentials<'_>, Status> {
+    let header = call
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .ok_or_else(|| unauthenticated("send credentials: Bearer or Basic"))?;
+    let (scheme, value) = (header.0, header.1.trim());
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Credentials::Bearer(value));
+    }
+    let decoded = scheme
+        .eq_ignore_ascii_case("basic")
+        .then(|| STANDARD.decode(value).ok())
+        .flatten()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    decoded
+        .as_deref()
+        .and_then(|decoded| decoded.split_once(':'))
+        .map(|(login, password)| Credentials::Basic(login.to_owned(), password.to_owned()))
+        .ok_or_else(|| unauthenticated("send credentials: Bearer or Basic"))
+}
