@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::Response;
 use door::Deletes;
+use eventstore::{Error, SubscribeToAllOptions, SubscribeToStreamOptions, SubscriptionEvent};
 use infra::clock::Clock;
 use infra::event_store::{
     AppendError, EventStore, Expected, KurrentEventStore, MemoryEventStore, version_of,
@@ -66,6 +67,34 @@ async fn a_server_that_comes_back_is_found_again() {
     }
     assert_eq!(version_of(&*log, &name).await.unwrap().0, 5);
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_that_closes_tells_its_followers_and_does_not_wait_for_them() {
+    let clock = Clock::system();
+    let log: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(clock.clone()));
+    let door = Opened::on(log, clock, Deletes::Refused).await;
+    let client = door.client();
+    let mut of_all = client
+        .subscribe_to_all(&SubscribeToAllOptions::default())
+        .await;
+    let options = SubscribeToStreamOptions::default();
+    let mut of_one = client.subscribe_to_stream("orders-1", &options).await;
+    for follower in [&mut of_all, &mut of_one] {
+        loop {
+            if let SubscriptionEvent::CaughtUp(_) =
+                follower.next_subscription_event().await.unwrap()
+            {
+                break;
+            }
+        }
+    }
+    let closed = tokio::time::timeout(PATIENCE, door.close());
+    let (closed, all, one) = tokio::join!(closed, of_all.next(), of_one.next());
+    closed.unwrap();
+    for told in [all, one] {
+        assert!(matches!(told, Err(Error::ServerError(_))), "{told:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

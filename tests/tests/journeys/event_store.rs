@@ -160,7 +160,7 @@ async fn the_node_client_reads_follows_appends_and_resumes() {
 }
 
 #[tokio::test]
-async fn a_stopping_server_ends_subscriptions_and_stops() {
+async fn a_server_with_a_door_stops_well_and_starts_again() {
     let mut doored = Doored::start().await;
     doored.server.stop().await;
     doored.server.start_again().await;
