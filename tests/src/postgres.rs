@@ -51,25 +51,45 @@ impl PostgresServer {
         server
     }
 
-    /// Starts it again on the same port.
+    /// Starts it again on the same port, and again if it ends: right after a crash it refuses to start
+    /// while the last of its processes is dying.
     pub async fn start_again(&mut self) {
         assert!(self.process.is_none(), "it is running");
+        let said = self.folder.path().join("said");
+        let started = async {
+            loop {
+                let mut process = self.spawn(&said).await;
+                tokio::select! {
+                    _ = process.wait() => tokio::time::sleep(TRY_EVERY).await,
+                    () = self.answers() => break process,
+                }
+            }
+        };
+        let started = tokio::time::timeout(START_MAX, started).await;
+        self.process = Some(started.unwrap_or_else(|_| {
+            let said = std::fs::read_to_string(&said).unwrap_or_default();
+            panic!("postgres is not ready; it said:\n{said}")
+        }));
+    }
+
+    async fn spawn(&self, said: &Path) -> Child {
         let mut postgres = self.command("postgres").await;
         let port = self.port.to_string();
         postgres.arg("-D").arg(self.data());
         postgres.arg("-k").arg(self.folder.path());
         postgres.args(["-h", "127.0.0.1", "-p", &port, "-c", "max_connections=300"]);
-        self.process = Some(postgres.spawn().expect("postgres starts"));
+        let mut options = std::fs::OpenOptions::new();
+        let said = options.create(true).append(true).open(said);
+        postgres.stderr(said.expect("a file for what it says"));
+        postgres.spawn().expect("postgres starts")
+    }
+
+    async fn answers(&self) {
         let mut ready = self.command("pg_isready").await;
-        ready.args(["-q", "-h", "127.0.0.1", "-p", &port]);
-        let answers = async {
-            while !ready.status().await.is_ok_and(|status| status.success()) {
-                tokio::time::sleep(TRY_EVERY).await;
-            }
-        };
-        tokio::time::timeout(START_MAX, answers)
-            .await
-            .expect("postgres is ready");
+        ready.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        while !ready.status().await.is_ok_and(|status| status.success()) {
+            tokio::time::sleep(TRY_EVERY).await;
+        }
     }
 
     /// Its database `postgres`.

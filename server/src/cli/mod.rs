@@ -131,7 +131,8 @@ pub enum Role {
 /// A role and a user.
 #[derive(Args, Debug)]
 pub struct RoleOfUser {
-    /// Which role
+    /// Which role; `role` is the id of the setting
+    #[arg(id = "system_role", value_name = "ROLE")]
     pub role: RoleName,
     /// The user's handle or id
     pub user: String,

@@ -57,8 +57,8 @@ async fn live() -> StatusCode {
 
 /// The server can be used
 ///
-/// Asks every part it depends on. NATS is told and does not make it 503. Also 503 while the server is stopping, so that a balancer sends
-/// nothing new.
+/// Asks every part it depends on. NATS is told and does not make it 503. Also 503 while the server is
+/// stopping, so that a balancer sends nothing new.
 #[utoipa::path(get, path = "/health/ready", tag = "operations",
     responses(
         (status = 200, description = "Everything answers", body = Readiness),
@@ -67,10 +67,10 @@ async fn live() -> StatusCode {
 async fn ready(State(server): State<Server>) -> impl IntoResponse {
     let of = |answers| if answers { Health::Ok } else { Health::Failing };
     // Commands need no read model.
-    let reads = server.node.role != Role::CommandApi;
+    let has_read_models = server.node.role != Role::CommandApi;
     let readiness = Readiness {
         event_store: of(server.node.event_store_answers().await),
-        read_database: of(!reads || server.node.read_database_answers().await),
+        read_database: of(!has_read_models || server.node.read_database_answers().await),
         bus: server
             .node
             .engines

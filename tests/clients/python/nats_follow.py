@@ -7,6 +7,7 @@ position, so that what comes again after a failure is passed over.
 import argparse
 import asyncio
 import json
+from urllib.parse import unquote
 
 import nats
 from nats.js.api import ConsumerConfig, DeliverPolicy
@@ -28,15 +29,15 @@ async def follow(url: str, prefix: str, after: int, count: int) -> None:
         if position <= after:
             continue
         after = position
-        omitted = "ce-dataomitted" in headers
+        is_json = headers["ce-datacontenttype"] == "application/json" and "ce-dataomitted" not in headers
         print(
             json.dumps(
                 {
                     "position": position,
-                    "stream": headers["ce-subject"],
+                    "stream": unquote(headers["ce-subject"]),
                     "version": int(headers["ce-streamversion"]),
-                    "type": headers["ce-type"],
-                    "data": None if omitted else json.loads(message.data),
+                    "type": unquote(headers["ce-type"]),
+                    "data": json.loads(message.data) if is_json else None,
                 }
             ),
             flush=True,

@@ -1,5 +1,5 @@
 //! An event as a message: `CloudEvents` 1.0 in binary mode (the headers `ce-…` of its NATS protocol
-//! binding), with what makes it one of ours as extension attributes.
+//! binding, with their values percent-encoded), with what makes it one of ours as extension attributes.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{EventId, Metadata, Position, StreamName, Version};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use uuid::Uuid;
 
-use crate::event_store::RecordedEvent;
+use crate::event_store::{FOREIGN_BYTES, RecordedEvent};
 
 /// Position in the log; messages are in its order.
 pub(super) const POSITION: &str = "ce-position";
@@ -26,21 +27,30 @@ const METADATA: &str = "ce-metadata";
 /// Set where the fact was too large for a message: read it from the log.
 const OMITTED: &str = "ce-dataomitted";
 
-/// What names and headers may take, beyond the fact and the metadata.
-const HEADERS_BYTES_MAX: usize = 4 * 1024;
+/// What the subject and the headers may take, beyond the fact and the metadata.
+const HEADERS_BYTES_MAX: usize = 8 * 1024;
 
-/// The message of `event`: headers and payload. Larger than `bytes_max` it goes without the payload.
+/// What a value may not have as it is; what is not ASCII neither.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
+
+/// The message of `event`: headers and payload. Larger than `bytes_max` it goes without the payload,
+/// and if that is not enough without the metadata.
 pub(super) fn encode(event: &RecordedEvent, bytes_max: usize) -> (HeaderMap, Bytes) {
     let mut headers = HeaderMap::new();
     headers.insert("ce-specversion", "1.0");
     headers.insert("ce-source", "/verbatim");
     headers.insert(ID, event.id.0.to_string());
-    headers.insert(SUBJECT, event.stream.as_str());
-    headers.insert(TYPE, &*event.event_type);
+    headers.insert(SUBJECT, value(event.stream.as_str()));
+    headers.insert(TYPE, value(&*event.event_type));
     headers.insert(POSITION, event.position.to_string());
     headers.insert(VERSION, event.version.to_string());
     headers.insert(SCHEMA, event.schema.to_string());
-    headers.insert("content-type", "application/json");
+    let content_type = match event.schema {
+        FOREIGN_BYTES => "application/octet-stream",
+        _ => "application/json",
+    };
+    headers.insert("ce-datacontenttype", content_type);
+    headers.insert("content-type", content_type);
     let recorded_at = time(event.recorded_at);
     let metadata = serde_json::from_slice::<Metadata>(&event.metadata).ok();
     let occurred_at = metadata.as_ref().and_then(|metadata| metadata.occurred_at);
@@ -49,23 +59,21 @@ pub(super) fn encode(event: &RecordedEvent, bytes_max: usize) -> (HeaderMap, Byt
         occurred_at.map_or_else(|| recorded_at.clone(), time),
     );
     headers.insert(RECORDED_AT, recorded_at);
-    if let Some(metadata) = metadata {
-        headers.insert("ce-actor", metadata.actor.to_string());
-        if let Some(traceparent) = metadata.traceparent {
-            headers.insert("ce-traceparent", traceparent);
-        }
-    }
-    // What we write has no line breaks; what was written otherwise is in the log.
-    if let Ok(text) = std::str::from_utf8(&event.metadata)
-        && !text.contains(char::is_control)
-    {
-        headers.insert(METADATA, text);
-    }
-    if event.data.len() + event.metadata.len() + HEADERS_BYTES_MAX > bytes_max {
+    let encoded = value(&event.metadata);
+    if encoded.len() + HEADERS_BYTES_MAX > bytes_max {
         headers.insert(OMITTED, event.data.len().to_string());
-        if event.metadata.len() + HEADERS_BYTES_MAX > bytes_max {
-            headers.insert(METADATA, "");
+        return (headers, Bytes::new());
+    }
+    let size = event.data.len() + encoded.len() + HEADERS_BYTES_MAX;
+    headers.insert(METADATA, encoded);
+    if let Some(metadata) = metadata {
+        headers.insert("ce-actor", value(metadata.actor.to_string()));
+        if let Some(traceparent) = metadata.traceparent {
+            headers.insert("ce-traceparent", value(traceparent));
         }
+    }
+    if size > bytes_max {
+        headers.insert(OMITTED, event.data.len().to_string());
         return (headers, Bytes::new());
     }
     (headers, event.data.clone())
@@ -77,27 +85,35 @@ pub(super) fn decode(message: Message) -> Option<RecordedEvent> {
     if headers.get(OMITTED).is_some() {
         return None;
     }
-    let text = |name| headers.get(name).map(async_nats::HeaderValue::as_str);
-    let recorded_at = text(RECORDED_AT)?.parse::<DateTime<Utc>>().ok()?;
+    let bytes = |name| -> Option<Vec<u8>> {
+        let value = headers.get(name)?.as_str();
+        Some(percent_decode_str(value).collect())
+    };
+    let text = |name| String::from_utf8(bytes(name)?).ok();
     Some(RecordedEvent {
-        position: Position(number(&headers, POSITION)?),
-        stream: StreamName::parse(text(SUBJECT)?).ok()?,
-        version: Version(number(&headers, VERSION)?),
-        id: EventId(Uuid::parse_str(text(ID)?).ok()?),
+        position: Position(parsed(&headers, POSITION)?),
+        stream: StreamName::parse(&text(SUBJECT)?).ok()?,
+        version: Version(parsed(&headers, VERSION)?),
+        id: EventId(Uuid::parse_str(&text(ID)?).ok()?),
         event_type: Arc::from(text(TYPE)?),
-        schema: number(&headers, SCHEMA)?,
-        metadata: Bytes::copy_from_slice(text(METADATA)?.as_bytes()),
+        schema: parsed(&headers, SCHEMA)?,
+        metadata: bytes(METADATA)?.into(),
         data: message.payload,
-        recorded_at,
+        recorded_at: parsed(&headers, RECORDED_AT)?,
     })
+}
+
+/// `bytes` as the value of a header: without line breaks, and ASCII whatever they are.
+fn value(bytes: impl AsRef<[u8]>) -> String {
+    percent_encode(bytes.as_ref(), ENCODED).to_string()
 }
 
 /// The position in `headers`.
 pub(super) fn position(headers: &HeaderMap) -> Option<Position> {
-    number(headers, POSITION).map(Position)
+    parsed(headers, POSITION).map(Position)
 }
 
-fn number<T: FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
+fn parsed<T: FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
     headers.get(name)?.as_str().parse().ok()
 }
 
@@ -147,6 +163,23 @@ mod tests {
     }
 
     #[test]
+    fn names_and_metadata_of_others_stay_one_value_each() {
+        let mut event = event("\u{0}\r\n");
+        event.stream = StreamName::parse("orders of \"ä\" 100%-1").unwrap();
+        event.event_type = "placed\r\nNats-Rollup: all".into();
+        event.schema = FOREIGN_BYTES;
+        event.metadata = Bytes::from_static(&[0, b'\r', b'\n', 0xff]);
+        let message = sent(&event, 1024 * 1024);
+        for (_, values) in message.headers.as_ref().unwrap().iter() {
+            let is_clean = |value: &async_nats::HeaderValue| {
+                value.as_str().bytes().all(|byte| byte.is_ascii_graphic())
+            };
+            assert!(values.iter().all(is_clean), "{values:?}");
+        }
+        assert_eq!(decode(message), Some(event));
+    }
+
+    #[test]
     fn what_is_too_large_is_read_from_the_log() {
         let message = sent(&event(&"x".repeat(100_000)), 64 * 1024);
         assert!(message.payload.is_empty());
@@ -154,6 +187,12 @@ mod tests {
             position(message.headers.as_ref().unwrap()),
             Some(Position(7))
         );
+        assert_eq!(decode(message), None);
+
+        let mut event = event("{}");
+        event.metadata = vec![0; 100_000].into();
+        let message = sent(&event, 64 * 1024);
+        assert!(message.headers.as_ref().unwrap().get(METADATA).is_none());
         assert_eq!(decode(message), None);
     }
 }

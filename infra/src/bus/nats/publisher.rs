@@ -8,6 +8,7 @@ use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Stream};
 use async_nats::jetstream::{self, Context};
+use bytes::Bytes;
 use domain::Position;
 
 use super::index::Index;
@@ -15,13 +16,15 @@ use super::{NatsBus, away, message};
 use crate::event_store::RecordedEvent;
 use crate::failure::Failure;
 
+const WHAT: &str = "publish events";
+
 /// How long an acknowledgement may take.
 const ACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// For so long the server knows ids of messages again.
 const DUPLICATES_KNOWN_FOR: Duration = Duration::from_mins(2);
 
-/// Most events that are published together: their index has to fit into one message.
+/// Most events that are published together.
 pub(super) const BATCH_EVENTS_MAX: usize = 1_000;
 
 /// Why a batch was not published.
@@ -93,14 +96,37 @@ impl EventStream {
     /// point, and then tells of them those who follow parts of the log. Returns when the server has
     /// them. After an error the stream has to be opened again, as some may have come through.
     pub async fn publish(&mut self, events: &[Arc<RecordedEvent>]) -> Result<(), PublishError> {
-        for batch in events.chunks(BATCH_EVENTS_MAX) {
-            self.publish_batch(batch).await?;
+        let mut rest = events;
+        while !rest.is_empty() {
+            let (index, encoded) = self.index(rest)?;
+            let (batch, after) = rest.split_at(index.events.len());
+            self.publish_batch(batch, encoded).await?;
+            self.position = index.up_to;
+            rest = after;
         }
         Ok(())
     }
 
-    async fn publish_batch(&mut self, events: &[Arc<RecordedEvent>]) -> Result<(), PublishError> {
-        const WHAT: &str = "publish events";
+    /// The index of as many of `events` as fit into one message, of one at least.
+    fn index(&self, events: &[Arc<RecordedEvent>]) -> Result<(Index, Bytes), Failure> {
+        let mut count = events.len().min(BATCH_EVENTS_MAX);
+        loop {
+            let index = Index::of(self.position, &events[..count]);
+            let encoded = index
+                .encode()
+                .map_err(|error| Failure::internal(WHAT, error))?;
+            if count == 1 || encoded.len() <= self.bus.client.max_payload() {
+                return Ok((index, encoded));
+            }
+            count /= 2;
+        }
+    }
+
+    async fn publish_batch(
+        &mut self,
+        events: &[Arc<RecordedEvent>],
+        index: Bytes,
+    ) -> Result<(), PublishError> {
         let bytes_max = self.bus.client.max_payload();
         let mut acks = Vec::with_capacity(events.len());
         for (expected, event) in (self.last_sequence..).zip(events) {
@@ -114,16 +140,10 @@ impl EventStream {
             let sent = self.jetstream.send_publish(subject, publish).await;
             acks.push(sent.map_err(|error| away(WHAT, error))?);
         }
-        let index = Index::of(self.position, events);
-        let encoded = index
-            .encode()
-            .map_err(|error| Failure::internal(WHAT, error))?;
         // Not waiting for the server's disk: what is announced is on the log's.
-        let announced = self.bus.client.publish(self.bus.subjects.index(), encoded);
+        let announced = self.bus.client.publish(self.bus.subjects.index(), index);
         announced.await.map_err(|error| away(WHAT, error))?;
-        self.acknowledged(acks).await?;
-        self.position = index.up_to;
-        Ok(())
+        self.acknowledged(acks).await
     }
 
     async fn acknowledged(&mut self, acks: Vec<PublishAckFuture>) -> Result<(), PublishError> {
@@ -136,7 +156,7 @@ impl EventStream {
                 | PublishErrorKind::BrokenPipe
                 | PublishErrorKind::MaxAckPending
                 | PublishErrorKind::MaxPayloadExceeded
-                | PublishErrorKind::Other => away("publish events", error).into(),
+                | PublishErrorKind::Other => away(WHAT, error).into(),
             })?;
             if ack.duplicate || ack.sequence != self.last_sequence + 1 {
                 return Err(PublishError::NotTheLast);

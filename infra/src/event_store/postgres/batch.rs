@@ -118,7 +118,7 @@ impl Batch {
     ) -> Result<Answers, Error> {
         let names = self.stream_names.iter().map(StreamName::as_str);
         let expected = self.requests.iter().map(|r| expected(r.expected));
-        let types = self.events().map(|event| event.event_type);
+        let types = self.events().map(|event| &*event.event_type);
         let row = sqlx::query(APPEND)
             .bind(names.bind_iter())
             .bind(&self.request_streams)

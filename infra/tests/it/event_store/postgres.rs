@@ -131,7 +131,7 @@ async fn any_bytes_are_kept_and_what_the_server_cannot_take_harms_no_neighbour()
     assert_eq!(recorded.stream, name);
 
     let mut unfit = event(2);
-    unfit.event_type = "a\0b";
+    unfit.event_type = "a\0b".into();
     let (refused, neighbour) = tokio::join!(
         store.append(&name, Expected::Any, vec![unfit]),
         store.append(&name, Expected::Any, events([3])),
