@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_expression_that_takes_too_long_ends_the_call() {
-        let filter = on_types(r"^(?=(a+)+$)(a|aa)+\1$", &[]).unwrap();
+        let filter = on_types(r"^(?:(a|aa)\1?)+$", &[]).unwrap();
         let name = format!("{}b", "a".repeat(200));
         let refused = filter.takes(&event("s", &name)).unwrap_err();
         assert_eq!(refused.code(), tonic::Code::InvalidArgument);

@@ -80,12 +80,16 @@ impl Person {
         &self.server
     }
 
-    /// Starts a group with these others; gives its id.
+    /// Starts a group with these others, and waits until everybody's list has it; gives its id.
     pub async fn starts_group(&self, title: &str, others: &[&Self]) -> String {
         let members: Vec<&str> = others.iter().map(|person| person.id.as_str()).collect();
         let body = json!({ "kind": "group", "title": title, "members": members });
         let started = self.post("/v1/conversations", body).await.ok();
-        started["id"].as_str().expect("an id").to_owned()
+        let id = started["id"].as_str().expect("an id").to_owned();
+        let position = &started["position"];
+        let path = format!("/v1/conversations/{id}?min_position={position}");
+        self.get(&path).await.ok();
+        id
     }
 
     /// Sends a message; gives its seq.

@@ -4,6 +4,7 @@ mod operations;
 mod rebuild;
 mod request;
 mod status;
+mod unread;
 
 use std::sync::Arc;
 
@@ -65,6 +66,7 @@ pub(crate) fn router(server: &Server) -> CliResult<Router> {
         .method_not_allowed_fallback(request::no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(request::panicked))
+        .layer(middleware::from_fn(unread::drain))
         .layer(middleware::from_fn(request::observe));
     Ok(router)
 }

@@ -17,12 +17,14 @@ async fn a_python_script_follows_the_events_over_nats() {
     }
     let all = log(&site, 0).await;
     assert_eq!(follow(&site, 0, all.len()).await, all);
-    // Resumes, and hears what is said meanwhile.
+    // Resumes, and hears what is said meanwhile; before it the replay, which is an event too.
     let after = all.last().and_then(|event| event["position"].as_u64());
     let after = after.expect("a position");
-    let (heard, _) = tokio::join!(follow(&site, after, 1), bob.says(&conversation, "Noodles?"));
-    assert_eq!(heard[0]["data"]["body"]["value"], "Noodles?");
-    assert_eq!(heard[0]["stream"], format!("conversation-{conversation}"));
+    let (heard, _) = tokio::join!(follow(&site, after, 2), bob.says(&conversation, "Noodles?"));
+    assert_eq!(heard[0]["type"], "log-replayed");
+    assert_eq!(heard[1]["type"], "message-sent");
+    assert_eq!(heard[1]["data"]["body"]["value"], "Noodles?");
+    assert_eq!(heard[1]["stream"], format!("conversation-{conversation}"));
 }
 
 /// What the script of the documents prints: `count` events after a position.
