@@ -1,4 +1,4 @@
-//! The protocol's messages, generated from `proto/`.
+//! The protocol's messages, generated from `proto/` by `cargo xtask generate`.
 
 #[expect(
     unreachable_pub,
@@ -9,14 +9,14 @@
 )]
 pub(crate) mod event_store {
     pub(crate) mod client {
-        tonic::include_proto!("event_store.client");
+        include!("generated/event_store.client.rs");
 
         pub(crate) mod streams {
-            tonic::include_proto!("event_store.client.streams");
+            include!("generated/event_store.client.streams.rs");
         }
 
         pub(crate) mod server_features {
-            tonic::include_proto!("event_store.client.server_features");
+            include!("generated/event_store.client.server_features.rs");
         }
     }
 }
@@ -24,7 +24,7 @@ pub(crate) mod event_store {
 #[expect(unreachable_pub, reason = "generated")]
 pub(crate) mod google {
     pub(crate) mod rpc {
-        tonic::include_proto!("google.rpc");
+        include!("generated/google.rpc.rs");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What people and CI run: `cargo xtask test`, `lint`, `tidy`, `openapi`. Has no dependencies on the
+//! What people and CI run: `cargo xtask test`, `lint`, `tidy`, `generate`. Has no dependencies on the
 //! rest of the workspace, so that it builds in seconds.
 
 mod clients;
@@ -24,7 +24,8 @@ cargo xtask TASK
                  and Node clients of the journeys
   lint           formatting, clippy without a warning, licences and banned crates
   tidy           the repository's own rules (dependency edges, module docs, paths in documents)
-  openapi        writes docs/openapi.json from the routes
+  generate       writes what is generated and committed: docs/openapi.json from the routes, and
+                 door/src/generated from door/proto
   postgres       starts a private PostgreSQL, prints its URL, stops it on Enter
 ";
 
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         Some(("test", rest)) => test(rest),
         Some(("lint", [])) => lint(),
         Some(("tidy", [])) => tidy::check(&root()),
-        Some(("openapi", [])) => openapi(),
+        Some(("generate", [])) => generate(),
         Some(("postgres", [])) => postgres::interactive(),
         _ => Err(HELP.to_owned()),
     };
@@ -110,9 +111,11 @@ fn lint() -> Outcome {
     })
 }
 
-fn openapi() -> Outcome {
-    let test = ["test", "-p", "server", "the_committed_description"];
-    run(cargo().args(test).env("VERBATIM_TEST_WRITE_OPENAPI", "1"))
+fn generate() -> Outcome {
+    let tests = ["test", "-p", "server", "-p", "door", "the_committed_"];
+    run(cargo()
+        .args(tests)
+        .env("VERBATIM_TEST_WRITE_GENERATED", "1"))
 }
 
 /// Says what begins and how long it took.

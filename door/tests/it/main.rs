@@ -8,6 +8,7 @@
 
 mod access;
 mod event_store;
+mod generated;
 mod harness;
 mod official;
 mod resilience;

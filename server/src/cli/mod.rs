@@ -159,9 +159,15 @@ impl From<RoleName> for SystemRole {
     }
 }
 
-/// The whole program: reads the command line, does what was asked, says what went wrong.
-pub async fn main() -> ExitCode {
-    match Cli::parse().run().await {
+/// The whole program: reads the command line, does what was asked, says what went wrong. Not async, so
+/// that it is compiled here once and not again in every binary.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(cli.run()),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("verbatim: {error}");

@@ -103,8 +103,8 @@ mod tests {
     use crate::serve::Server;
     use crate::settings::{Given, Settings};
 
-    /// Set by `cargo xtask openapi`: write the description instead of comparing with it.
-    const WRITE: &str = "VERBATIM_TEST_WRITE_OPENAPI";
+    /// Set by `cargo xtask generate`: write the description instead of comparing with it.
+    const WRITE: &str = "VERBATIM_TEST_WRITE_GENERATED";
 
     #[tokio::test]
     async fn the_committed_description_is_the_served_one() {
@@ -128,7 +128,7 @@ mod tests {
         let committed = std::fs::read_to_string(&path).unwrap();
         assert!(
             committed == described,
-            "docs/openapi.json is old: run `cargo xtask openapi`"
+            "docs/openapi.json is old: run `cargo xtask generate`"
         );
     }
 }
