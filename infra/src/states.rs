@@ -1,11 +1,14 @@
 //! Reading the state of a stream without deciding on it: who a session belongs to, what a user may
 //! do. Straight from the log, so that it works while read models are rebuilt.
 
+use std::any::Any;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{Decider, StreamName, Version};
+use futures::future::BoxFuture;
 use moka::future::Cache;
 
 use crate::clock::Clock;
@@ -17,33 +20,19 @@ use crate::failure::Failure;
 pub struct States<D: Decider> {
     store: Arc<dyn EventStore>,
     clock: Clock,
-    cache: Cache<StreamName, Kept<D>>,
+    cache: KeptStates,
+    kind: PhantomData<fn() -> D>,
 }
 
-struct Kept<D: Decider> {
-    state: Arc<D::State>,
+/// What is kept, without the type of the states: the cache's code is large, and so it is compiled once
+/// and not for each kind of stream in each crate.
+struct KeptStates(Cache<StreamName, Kept>);
+
+#[derive(Clone)]
+struct Kept {
+    state: Arc<dyn Any + Send + Sync>,
     version: Version,
     read_at: DateTime<Utc>,
-}
-
-impl<D: Decider> Default for Kept<D> {
-    fn default() -> Self {
-        Self {
-            state: Arc::default(),
-            version: Version::ZERO,
-            read_at: DateTime::UNIX_EPOCH,
-        }
-    }
-}
-
-impl<D: Decider> Clone for Kept<D> {
-    fn clone(&self) -> Self {
-        Self {
-            state: Arc::clone(&self.state),
-            version: self.version,
-            read_at: self.read_at,
-        }
-    }
 }
 
 /// Events read at once.
@@ -52,20 +41,48 @@ const PAGE: usize = 1_000;
 /// States kept at most; the least used go first and are read again when needed.
 const KEPT_MAX: u64 = 100_000;
 
+impl KeptStates {
+    fn new() -> Self {
+        let cache = Cache::builder()
+            .max_capacity(KEPT_MAX)
+            .time_to_idle(Duration::from_mins(10))
+            .build();
+        Self(cache)
+    }
+
+    /// What is kept of `stream`; where that is nothing, what `read` gives. Of many who ask at once one
+    /// reads, as it may be long, and the others wait.
+    fn get_or<'a>(
+        &'a self,
+        stream: &'a StreamName,
+        read: BoxFuture<'a, Result<Kept, Failure>>,
+    ) -> BoxFuture<'a, Result<Kept, Failure>> {
+        Box::pin(async move {
+            let kept = self.0.try_get_with_by_ref(stream, read).await;
+            kept.map_err(Arc::unwrap_or_clone)
+        })
+    }
+
+    fn insert(&self, stream: StreamName, kept: Kept) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.insert(stream, kept))
+    }
+
+    fn forget<'a>(&'a self, stream: &'a StreamName) -> BoxFuture<'a, ()> {
+        Box::pin(self.0.invalidate(stream))
+    }
+}
+
 impl<D: Decider> States<D> {
     /// How old a state may be before the log is asked whether there is more.
     pub const AGE_MAX: TimeDelta = TimeDelta::milliseconds(500);
 
     /// States of streams in `store`.
     pub fn new(store: Arc<dyn EventStore>, clock: Clock) -> Self {
-        let cache = Cache::builder()
-            .max_capacity(KEPT_MAX)
-            .time_to_idle(Duration::from_mins(10))
-            .build();
         Self {
             store,
             clock,
-            cache,
+            cache: KeptStates::new(),
+            kind: PhantomData,
         }
     }
 
@@ -73,7 +90,7 @@ impl<D: Decider> States<D> {
     pub async fn recent(&self, stream: &StreamName) -> Result<Arc<D::State>, Failure> {
         let (kept, is_fresh) = self.kept(stream).await?;
         if is_fresh || self.clock.now() - kept.read_at < Self::AGE_MAX {
-            return Ok(kept.state);
+            return Self::state(&kept);
         }
         self.read_on(stream, kept).await
     }
@@ -82,44 +99,51 @@ impl<D: Decider> States<D> {
     pub async fn current(&self, stream: &StreamName) -> Result<Arc<D::State>, Failure> {
         let (kept, is_fresh) = self.kept(stream).await?;
         if is_fresh {
-            return Ok(kept.state);
+            return Self::state(&kept);
         }
         self.read_on(stream, kept).await
     }
 
     /// Drops what is kept of `stream`, so that the next call reads the log.
     pub async fn forget(&self, stream: &StreamName) {
-        self.cache.invalidate(stream).await;
+        self.cache.forget(stream).await;
     }
 
-    /// What is kept of `stream`, and whether this call has read it just now. Of many who ask for a
-    /// stream of which nothing is kept one reads it, as it may be long, and the others wait.
-    async fn kept(&self, stream: &StreamName) -> Result<(Kept<D>, bool), Failure> {
+    /// What is kept of `stream`, and whether this call has read it just now.
+    async fn kept(&self, stream: &StreamName) -> Result<(Kept, bool), Failure> {
         let mut is_fresh = false;
-        let read = async {
+        let read = Box::pin(async {
             is_fresh = true;
-            self.read(stream, Kept::default()).await
-        };
-        let kept = self.cache.try_get_with_by_ref(stream, read).await;
-        let kept = kept.map_err(Arc::unwrap_or_clone)?;
+            self.read(stream, Arc::default(), Version::ZERO).await
+        });
+        let kept = self.cache.get_or(stream, read).await?;
         Ok((kept, is_fresh))
     }
 
-    async fn read_on(&self, stream: &StreamName, kept: Kept<D>) -> Result<Arc<D::State>, Failure> {
-        let kept = self.read(stream, kept).await?;
-        let state = Arc::clone(&kept.state);
+    async fn read_on(&self, stream: &StreamName, kept: Kept) -> Result<Arc<D::State>, Failure> {
+        let (state, version) = (Self::state(&kept)?, kept.version);
+        drop(kept);
+        let kept = self.read(stream, state, version).await?;
+        let state = Self::state(&kept)?;
         self.cache.insert(stream.clone(), kept).await;
         Ok(state)
     }
 
-    /// `kept` with what was appended since.
-    async fn read(&self, stream: &StreamName, kept: Kept<D>) -> Result<Kept<D>, Failure> {
+    /// The state in `kept`, which is of this kind because nobody else has this cache.
+    fn state(kept: &Kept) -> Result<Arc<D::State>, Failure> {
+        Arc::clone(&kept.state)
+            .downcast()
+            .map_err(|_| Failure::internal("read a stream", "a state of another kind is kept"))
+    }
+
+    /// The state of `stream`, which at `version` was `state`.
+    async fn read(
+        &self,
+        stream: &StreamName,
+        mut state: Arc<D::State>,
+        mut version: Version,
+    ) -> Result<Kept, Failure> {
         let read_at = self.clock.now();
-        let Kept {
-            mut state,
-            mut version,
-            ..
-        } = kept;
         loop {
             let events = self
                 .store

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, header};
 use domain::session::{self, Session};
 use domain::user::User;
 use domain::{SessionId, StreamName, UserId};
+use futures::future::BoxFuture;
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 
@@ -78,8 +79,12 @@ impl Guard {
         }
     }
 
-    /// Who holds `token`.
-    pub async fn caller(&self, token: &str) -> Result<Caller, NotLetIn> {
+    /// Who holds `token`. Boxed, so that every door does not compile all of it again.
+    pub fn caller<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Caller, NotLetIn>> {
+        Box::pin(self.check(token))
+    }
+
+    async fn check(&self, token: &str) -> Result<Caller, NotLetIn> {
         let claims = self.claims(token).await?;
         let stream = StreamName::session(claims.sid);
         let mut session = self.sessions.recent(&stream).await?;

@@ -56,12 +56,14 @@ const WHOLE_API: &str = include_str!("../../../docs/openapi.json");
 /// The routes of the process's role, the description of the API at `/openapi.json` and a page about it
 /// at `/docs`.
 pub(crate) fn router(server: &Server) -> CliResult<Router> {
-    let (router, mut description) = described(server).split_for_parts();
-    if server.node.role != Role::All {
-        description = serde_json::from_str(WHOLE_API)?;
-    }
+    let (router, description) = described(server).split_for_parts();
+    let description = match server.node.role {
+        Role::All => serde_json::to_value(description)?,
+        _ => serde_json::from_str(WHOLE_API)?,
+    };
+    let page = SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", description);
     let router = router
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
+        .merge(page)
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
