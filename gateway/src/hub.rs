@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use domain::user::{SystemRole, UserEvent};
 use domain::{ConversationId, Event, Position, SessionId, UserId};
-use infra::bus::{Announced, LiveEvents, NodeId, Signal, SignalKind, Signals};
+use infra::bus::{Announced, Interest, LiveEvents, NodeId, Signal, SignalKind, Signals};
 use infra::clock::fresh_id;
 use infra::event_store::RecordedEvent;
 use infra::failure::Failure;
@@ -264,18 +264,24 @@ impl Hub {
     }
 
     /// Whether anybody here has a use for an event. Says yes also where that changes meanwhile.
-    fn wants(&self, announced: Announced<'_>) -> bool {
+    fn interest(&self, announced: Announced<'_>) -> Interest {
         let Announced { stream, event_type } = announced;
-        match stream.category() {
+        let is_wanted = match stream.category() {
             "conversation" | "receipts" => {
+                let followed = stream.conversation_id();
+                if followed.is_some_and(|id| self.is_followed(id)) {
+                    return Interest::Lasting;
+                }
                 takes_in(event_type)
-                    || stream
-                        .conversation_id()
-                        .is_some_and(|id| self.is_followed(id))
             }
             "session" => event_type == SESSION_REVOKED,
             "user" => event_type == ROLE_REVOKED,
             _ => false,
+        };
+        if is_wanted {
+            Interest::Once
+        } else {
+            Interest::None
         }
     }
 
@@ -287,7 +293,7 @@ impl Hub {
         kept: &mut Kept,
     ) -> Result<(), Failure> {
         self.seen.store(up_to.0, Ordering::SeqCst);
-        let events = live.take(&|announced| self.wants(announced)).await?;
+        let events = live.take(&|announced| self.interest(announced)).await?;
         self.work(&events, up_to, kept);
         Ok(())
     }
@@ -468,13 +474,6 @@ fn takes_in(event_type: &str) -> bool {
     matches!(event_type, "conversation-started" | "member-added")
 }
 
-/// What the hub waits for.
-enum News {
-    Events(Result<Position, Failure>),
-    Signal(Result<Signal, broadcast::error::RecvError>),
-    Tick,
-}
-
 /// Hears of events and signals for as long as there is a hub.
 async fn follow(
     hub: std::sync::Weak<Hub>,
@@ -485,26 +484,29 @@ async fn follow(
     let mut tick = tokio::time::interval(Presences::LOOKED_AT_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let news = tokio::select! {
-            up_to = live.next() => News::Events(up_to),
-            signal = heard.recv() => News::Signal(signal),
-            _ = tick.tick() => News::Tick,
-        };
-        let Some(hub) = hub.upgrade() else { return };
-        let failed = match news {
-            News::Tick => {
-                hub.look_after_presences(hub.limits.offline_after);
-                None
-            }
-            News::Signal(signal) => {
-                // Those that were missed are made up for by what the nodes say later.
-                if let Ok(signal) = signal {
-                    hub.hear(signal);
+        // One future over many ticks and signals: each would make the reading of a page begin anew.
+        let mut next = live.next();
+        let up_to = loop {
+            tokio::select! {
+                up_to = &mut next => break up_to,
+                signal = heard.recv() => {
+                    let Some(hub) = hub.upgrade() else { return };
+                    // Those that were missed are made up for by what the nodes say later.
+                    if let Ok(signal) = signal {
+                        hub.hear(signal);
+                    }
                 }
-                None
+                _ = tick.tick() => {
+                    let Some(hub) = hub.upgrade() else { return };
+                    hub.look_after_presences(hub.limits.offline_after);
+                }
             }
-            News::Events(Ok(up_to)) => hub.take(up_to, &mut *live, &mut kept).await.err(),
-            News::Events(Err(failure)) => Some(failure),
+        };
+        drop(next);
+        let Some(hub) = hub.upgrade() else { return };
+        let failed = match up_to {
+            Ok(up_to) => hub.take(up_to, &mut *live, &mut kept).await.err(),
+            Err(failure) => Some(failure),
         };
         if let Some(failure) = failed {
             tracing::warn!(%failure, "the gateway cannot follow the log; trying again");

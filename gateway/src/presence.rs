@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use domain::{ConversationId, UserId};
-use infra::bus::{NodeId, SignalKind};
+use infra::bus::{Here, NodeId, SignalKind};
 use parking_lot::Mutex;
 
 use crate::frames::PresenceState;
@@ -26,6 +26,12 @@ const ONLINE_MAX: usize = 100;
 /// How often a node says that it lives.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
 
+/// A node is not called upon again before it had so long to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(6);
+
+/// Users and conversations in one part of an answer, at most: less than 100 KiB.
+const PART_MAX: usize = 2_000;
+
 /// A node that was silent for so long is dead.
 const SILENT_MAX: Duration = Duration::from_secs(7);
 
@@ -35,7 +41,7 @@ pub(crate) struct Presences(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    here: HashMap<UserId, Here>,
+    here: HashMap<UserId, Connected>,
     /// As many as lose their last connection within the time that others are kept waiting.
     absences: HashMap<UserId, Absence>,
     elsewhere: HashMap<NodeId, Node>,
@@ -45,7 +51,7 @@ struct Known {
 }
 
 /// A user with connections to this node.
-struct Here {
+struct Connected {
     connections: usize,
     conversations: Vec<ConversationId>,
 }
@@ -61,6 +67,8 @@ struct Node {
     heard: Instant,
     /// How often it was called upon to say whom it has.
     calls: u64,
+    /// When it was called upon last.
+    called: Option<Instant>,
     users: HashMap<UserId, There>,
 }
 
@@ -93,6 +101,7 @@ impl Known {
         let entry = self.elsewhere.entry(node).or_insert_with(|| Node {
             heard: Instant::now(),
             calls: 0,
+            called: None,
             users: HashMap::new(),
         });
         let there = There {
@@ -151,11 +160,35 @@ impl Known {
         if known.users.len() == users {
             return (Vec::new(), false);
         }
+        let now = Instant::now();
+        let answers = |called| now.duration_since(called) < ANSWER_WITHIN;
+        if known.called.is_some_and(answers) {
+            return (Vec::new(), false);
+        }
+        known.called = Some(now);
         let calls = known.calls;
         known.calls += 1;
         let gone = self.remove_where(node, |there| there.said_after < calls);
         (gone, true)
     }
+}
+
+/// `all` in parts that fit into a message each.
+fn in_parts(all: Vec<Here>) -> Vec<Vec<Here>> {
+    let mut parts = Vec::new();
+    let (mut part, mut size) = (Vec::new(), 0);
+    for here in all {
+        size += 1 + here.conversations.len();
+        if size > PART_MAX && !part.is_empty() {
+            size = 1 + here.conversations.len();
+            parts.push(std::mem::take(&mut part));
+        }
+        part.push(here);
+    }
+    if !part.is_empty() {
+        parts.push(part);
+    }
+    parts
 }
 
 impl Presences {
@@ -170,7 +203,7 @@ impl Hub {
         let told: Vec<ConversationId> = told.collect();
         let mut known = self.presences.0.lock();
         let was_away_briefly = known.absences.remove(&user).is_some();
-        let here = known.here.entry(user).or_insert_with(|| Here {
+        let here = known.here.entry(user).or_insert_with(|| Connected {
             connections: 0,
             conversations: told.clone(),
         });
@@ -180,10 +213,11 @@ impl Hub {
         drop(known);
         if is_first {
             let conversations = told.clone();
-            self.say(SignalKind::Here {
+            let users = vec![Here {
                 user,
                 conversations,
-            });
+            }];
+            self.say(SignalKind::Here { users });
         }
         if is_news {
             self.tell_presence(user, PresenceState::Online, &told);
@@ -259,15 +293,14 @@ impl Hub {
             node.heard = Instant::now();
         }
         match kind {
-            SignalKind::Here {
-                user,
-                mut conversations,
-            } => {
-                conversations.truncate(CONVERSATIONS_MAX);
-                let is_news = known.add(node, user, &conversations);
+            SignalKind::Here { mut users } => {
+                users.retain_mut(|here| {
+                    here.conversations.truncate(CONVERSATIONS_MAX);
+                    known.add(node, here.user, &here.conversations)
+                });
                 drop(known);
-                if is_news {
-                    self.tell_presence(user, PresenceState::Online, &conversations);
+                for here in users {
+                    self.tell_presence(here.user, PresenceState::Online, &here.conversations);
                 }
             }
             SignalKind::Gone { user } => {
@@ -290,16 +323,17 @@ impl Hub {
             }
             SignalKind::RollCall { of } if of.is_none_or(|of| of == self.node) => {
                 let here = known.here.iter();
-                let here = here.map(|(user, here)| (*user, here.conversations.clone()));
+                let here = here.map(|(user, here)| (user, &here.conversations));
                 let away = known.absences.iter();
-                let away = away.map(|(user, absence)| (*user, absence.conversations.clone()));
-                let here: Vec<_> = here.chain(away).collect();
+                let away = away.map(|(user, absence)| (user, &absence.conversations));
+                let all = here.chain(away).map(|(user, conversations)| Here {
+                    user: *user,
+                    conversations: conversations.clone(),
+                });
+                let all: Vec<Here> = all.collect();
                 drop(known);
-                for (user, conversations) in here {
-                    self.say(SignalKind::Here {
-                        user,
-                        conversations,
-                    });
+                for users in in_parts(all) {
+                    self.say(SignalKind::Here { users });
                 }
             }
             SignalKind::RollCall { .. } | SignalKind::Typing { .. } => {}

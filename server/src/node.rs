@@ -34,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) guard: Arc<Guard>,
     pub(crate) command_api: CommandApi,
     pub(crate) projector: Projector,
+    /// Whether this process keeps the read models; in a cluster one of several does.
+    pub(crate) projects: Arc<AtomicBool>,
     relay_window: RelayWindow,
     started: Instant,
     stopping: AtomicBool,
@@ -115,6 +117,7 @@ impl Node {
             guard,
             command_api,
             projector,
+            projects: Arc::default(),
             relay_window: RelayWindow {
                 bytes_max: u64::from(settings.nats_window_mib) * 1024 * 1024,
                 replicas: settings.nats_replicas,
@@ -131,10 +134,15 @@ impl Node {
 
     /// Keeps the read models up to date until it is stopped.
     pub(crate) fn start_projecting(&self) -> Work {
-        let projector = self.projector.clone();
+        let (projector, projects) = (self.projector.clone(), Arc::clone(&self.projects));
         Work::start(self.engines.election("projecting"), move |stop| {
-            let projector = projector.clone();
-            async move { projector.run(stop).await }
+            let (projector, projects) = (projector.clone(), Arc::clone(&projects));
+            async move {
+                projects.store(true, Ordering::SeqCst);
+                let ended = projector.run(stop).await;
+                projects.store(false, Ordering::SeqCst);
+                ended
+            }
         })
     }
 

@@ -20,6 +20,17 @@ pub struct Announced<'a> {
     pub event_type: &'a str,
 }
 
+/// How much somebody wants an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Not at all.
+    None,
+    /// This one, and not those that come after it in its stream.
+    Once,
+    /// This one, and for now all that come in its stream.
+    Lasting,
+}
+
 /// A follower of the log that gets what it wants of each batch. Batches are in the order of the log
 /// and leave nothing out; a failed call may be made again and goes on where it was.
 #[async_trait]
@@ -31,10 +42,10 @@ pub trait LiveEvents: Send + 'static {
     /// [`LiveEvents::take`], it says the same or more.
     async fn next(&mut self) -> Result<Position, Failure>;
 
-    /// Takes the batch: its events for which `wanted` says yes, in order; others may be among them.
+    /// Takes the batch: its events that are of `interest`, in order; others may be among them.
     async fn take(
         &mut self,
-        wanted: &(dyn for<'a> Fn(Announced<'a>) -> bool + Send + Sync),
+        interest: &(dyn for<'a> Fn(Announced<'a>) -> Interest + Send + Sync),
     ) -> Result<Vec<Arc<RecordedEvent>>, Failure>;
 }
 
@@ -73,7 +84,7 @@ impl LiveEvents for LogEvents {
 
     async fn take(
         &mut self,
-        _wanted: &(dyn for<'a> Fn(Announced<'a>) -> bool + Send + Sync),
+        _interest: &(dyn for<'a> Fn(Announced<'a>) -> Interest + Send + Sync),
     ) -> Result<Vec<Arc<RecordedEvent>>, Failure> {
         self.at = self.subscription.position();
         Ok(std::mem::take(&mut self.batch))

@@ -9,6 +9,6 @@ mod live;
 mod nats;
 mod signals;
 
-pub use live::{Announced, LiveEvents, LogEvents};
+pub use live::{Announced, Interest, LiveEvents, LogEvents};
 pub use nats::{EventStream, NatsBus, NatsEvents, NatsSignals, NatsUrlInvalid, PublishError};
-pub use signals::{LocalSignals, NodeId, SIGNALS_WAITING_MAX, Signal, SignalKind, Signals};
+pub use signals::{Here, LocalSignals, NodeId, SIGNALS_WAITING_MAX, Signal, SignalKind, Signals};

@@ -34,12 +34,10 @@ pub enum SignalKind {
         /// Who.
         user: UserId,
     },
-    /// Somebody is connected to the node. Also the answer to a roll call.
+    /// These are connected to the node: one that has just come, or a part of the answer to a roll call.
     Here {
         /// Who.
-        user: UserId,
-        /// Who of is told: conversations that they are in.
-        conversations: Vec<ConversationId>,
+        users: Vec<Here>,
     },
     /// Somebody is no longer connected to the node.
     Gone {
@@ -59,6 +57,15 @@ pub enum SignalKind {
     },
     /// The node ends; nobody is there any more.
     Ends,
+}
+
+/// Somebody who is connected to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Here {
+    /// Who.
+    pub user: UserId,
+    /// Where it is told: conversations that they are in.
+    pub conversations: Vec<ConversationId>,
 }
 
 /// Passes signals between nodes. At most once, in no promised order.

@@ -1,11 +1,12 @@
 //! `POST /v1/read-models/{name}/rebuild`: a read model anew from the log, with progress.
 
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream::unfold;
 use infra::http::{Authenticated, InPath};
@@ -59,6 +60,8 @@ pub(crate) enum Line {
             `session_ended`", body = Problem),
         (status = 403, description = "`forbidden`: not an admin", body = Problem),
         (status = 404, description = "`read_model_not_found`", body = Problem),
+        (status = 503, description = "`standing_by`: in a cluster, another process keeps the read \
+            models; ask that one", body = Problem),
     ))]
 async fn rebuild(
     State(server): State<Server>,
@@ -66,6 +69,13 @@ async fn rebuild(
     InPath(name): InPath<String>,
 ) -> Result<Response, Problem> {
     admins_only(&caller)?;
+    if !server.node.projects.load(Ordering::SeqCst) {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "standing_by",
+            "Another process keeps the read models",
+        ));
+    }
     let rebuild = server
         .node
         .projector

@@ -3,7 +3,8 @@
 //! made when it is first wanted. What did not come (a new subscription, a dropped message, a lost
 //! connection) is read from the log, as is everything while no index comes at all.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,13 @@ use async_nats::Subscriber;
 use async_trait::async_trait;
 use domain::{Position, StreamName};
 use futures::{FutureExt as _, StreamExt as _};
+use lru::LruCache;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::index::{Index, Indexed};
 use super::{NatsBus, away, message};
-use crate::bus::live::{Announced, LiveEvents};
+use crate::bus::live::{Announced, Interest, LiveEvents};
 use crate::event_store::{Direction, EventStore, RecordedEvent};
 use crate::failure::Failure;
 
@@ -30,6 +32,10 @@ const PAGE: usize = 2_000;
 /// otherwise each by itself.
 const MISSING_READ_ALONE_MAX: usize = 16;
 
+/// Conversations with a subscription of their own; of more the quietest are read from the log when they
+/// speak again.
+const FOLLOWED_MAX: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();
+
 /// [`LiveEvents`] through NATS, with the log behind it.
 pub struct NatsEvents {
     bus: NatsBus,
@@ -37,11 +43,11 @@ pub struct NatsEvents {
     head: watch::Receiver<Position>,
     indexes: Subscriber,
     /// By key of their streams.
-    followed: HashMap<String, Subscriber>,
+    followed: LruCache<String, Subscriber>,
     /// Everything up to here was taken.
     at: Position,
-    /// Since when the log is known to be ahead.
-    behind_since: Option<Instant>,
+    /// Since when the log is known to be ahead, and up to where it went then.
+    behind: Option<(Instant, Position)>,
     /// Read from the log up to here, whatever the indexes say.
     read_up_to: Position,
     batch: Option<Batch>,
@@ -62,19 +68,15 @@ impl NatsEvents {
         store: &Arc<dyn EventStore>,
         after: Position,
     ) -> Result<Self, Failure> {
-        let indexes = bus
-            .client
-            .subscribe(bus.subjects.index())
-            .await
-            .map_err(|error| away("follow what is published", error))?;
+        let indexes = bus.subscribe(bus.subjects.index()).await?;
         Ok(Self {
             bus: bus.clone(),
             store: Arc::clone(store),
             head: store.head(),
             indexes,
-            followed: HashMap::new(),
+            followed: LruCache::new(FOLLOWED_MAX),
             at: after,
-            behind_since: None,
+            behind: None,
             read_up_to: after,
             batch: None,
         })
@@ -84,13 +86,13 @@ impl NatsEvents {
     async fn hear(&mut self) -> Result<(), Failure> {
         let head = *self.head.borrow_and_update();
         if head > self.at {
-            self.behind_since.get_or_insert_with(Instant::now);
+            self.behind.get_or_insert_with(|| (Instant::now(), head));
         } else {
-            self.behind_since = None;
+            self.behind = None;
         }
         let too_long = async {
-            match self.behind_since {
-                Some(since) => tokio::time::sleep_until(since + BEHIND_MAX).await,
+            match self.behind {
+                Some((since, _)) => tokio::time::sleep_until(since + BEHIND_MAX).await,
                 None => std::future::pending().await,
             }
         };
@@ -124,19 +126,16 @@ impl NatsEvents {
         }
     }
 
-    /// The events of `wanted`, from messages where they came and from the log where not.
+    /// The events of `wanted`, from messages where they came and from the log where not. Those of
+    /// `lasting` interest will come as messages from now on.
     async fn gather(
         &mut self,
         index: &Index,
         wanted: &[&Indexed],
+        lasting: &HashMap<&str, bool>,
     ) -> Result<Vec<Arc<RecordedEvent>>, Failure> {
         let mut arrived = BTreeMap::new();
-        let keys: HashSet<&str> = wanted
-            .iter()
-            .filter(|event| has_subscription(&event.1))
-            .map(|event| event.1.key())
-            .collect();
-        for key in keys {
+        for (&key, _) in lasting.iter().filter(|(_, lasting)| **lasting) {
             if let Some(subscriber) = self.followed.get_mut(key) {
                 // Messages come before the index that tells of them, on the same connection.
                 while let Some(Some(message)) = subscriber.next().now_or_never() {
@@ -146,13 +145,9 @@ impl NatsEvents {
                 }
             } else {
                 let subject = self.bus.subjects.events_of_key(key);
-                let subscriber = self
-                    .bus
-                    .client
-                    .subscribe(subject)
-                    .await
-                    .map_err(|error| away("follow a conversation", error))?;
-                self.followed.insert(key.to_owned(), subscriber);
+                let subscriber = self.bus.subscribe(subject).await?;
+                // Dropping a subscriber, here that of the quietest, ends its subscription.
+                self.followed.put(key.to_owned(), subscriber);
             }
         }
         let missing = wanted
@@ -234,29 +229,35 @@ impl LiveEvents for NatsEvents {
 
     async fn take(
         &mut self,
-        wanted: &(dyn for<'a> Fn(Announced<'a>) -> bool + Send + Sync),
+        interest: &(dyn for<'a> Fn(Announced<'a>) -> Interest + Send + Sync),
     ) -> Result<Vec<Arc<RecordedEvent>>, Failure> {
         let Some(up_to) = self.up_to() else {
             return Ok(Vec::new());
         };
         let events = match self.batch.take() {
             Some(Batch::Indexed(index)) => {
-                let is_wanted = |Indexed(_, stream, _, event_type): &Indexed| {
-                    wanted(Announced { stream, event_type })
-                };
-                let (ours, others): (Vec<&Indexed>, Vec<&Indexed>) =
-                    index.events.iter().partition(|event| is_wanted(event));
-                let gathered = self.gather(&index, &ours).await;
+                let mut wanted = Vec::new();
+                // By key of a conversation: whether anybody follows it.
+                let mut lasting = HashMap::new();
+                for event in &index.events {
+                    let Indexed(_, stream, _, event_type) = event;
+                    let interest = interest(Announced { stream, event_type });
+                    if interest != Interest::None {
+                        wanted.push(event);
+                    }
+                    if has_subscription(stream) {
+                        *lasting.entry(stream.key()).or_default() |= interest == Interest::Lasting;
+                    }
+                }
+                let gathered = self.gather(&index, &wanted, &lasting).await;
+                for (key, lasting) in lasting {
+                    if !lasting {
+                        self.followed.pop(key);
+                    }
+                }
                 if gathered.is_err() {
                     self.batch = Some(Batch::Indexed(index));
                     return gathered;
-                }
-                for Indexed(_, stream, ..) in others {
-                    let others_of_key = ours.iter().any(|event| event.1.key() == stream.key());
-                    if has_subscription(stream) && !others_of_key {
-                        // Dropping the subscriber ends the subscription.
-                        self.followed.remove(stream.key());
-                    }
                 }
                 gathered?
             }
@@ -264,7 +265,7 @@ impl LiveEvents for NatsEvents {
             None => Vec::new(),
         };
         self.at = up_to;
-        self.behind_since = None;
+        self.behind.take_if(|(_, head)| *head <= up_to);
         Ok(events)
     }
 }

@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber};
 use domain::StreamName;
+use percent_encoding::percent_decode_str;
 
 use crate::failure::Failure;
 
@@ -30,6 +31,10 @@ const RECONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// How often a quiet connection is tried.
 const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the connection may take to accept what it is asked. It accepts nothing more while the server
+/// is away and its queue is full.
+const ACCEPT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Messages that one subscription may hold; more are dropped, and read from the log.
 const SUBSCRIPTION_MESSAGES_MAX: usize = 8_192;
@@ -96,7 +101,8 @@ fn token(text: &str) -> String {
 }
 
 impl NatsBus {
-    /// A connection to one of `addresses` (`nats://[user:password@]host:port`, several with commas).
+    /// A connection to one of `addresses` (`nats://[user:password@]host:port` or
+    /// `nats://[token@]host:port`, several with commas; the first that has a login names it for all).
     /// Returns at once; until the connection is there, what is asked of it fails or waits. `name`
     /// names the process in the server's lists.
     pub async fn connect(
@@ -112,11 +118,11 @@ impl NatsBus {
         }
         let servers = addresses
             .split(',')
-            .map(|address| address.trim().parse::<async_nats::ServerAddr>())
+            .map(|address| address.trim().parse::<ServerAddr>())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| NatsUrlInvalid(format!("not an address of NATS: {error}")))?;
         let was_away = Arc::new(AtomicBool::new(false));
-        let client = ConnectOptions::new()
+        let client = login(&servers)?
             .name(name)
             .retry_on_initial_connect()
             .max_reconnects(None)
@@ -148,10 +154,40 @@ impl NatsBus {
 
     /// Sends what was said so far, and ends the connection.
     pub async fn close(&self) {
-        if let Err(error) = self.client.drain().await {
-            tracing::debug!(%error, "the connection to NATS was closed already");
+        match tokio::time::timeout(ACCEPT_WITHIN, self.client.drain()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the connection to NATS was closed already"),
+            Err(_) => tracing::debug!("NATS is away; what was to be said is lost"),
         }
     }
+
+    async fn subscribe(&self, subject: String) -> Result<Subscriber, Failure> {
+        const WHAT: &str = "subscribe";
+        match tokio::time::timeout(ACCEPT_WITHIN, self.client.subscribe(subject)).await {
+            Ok(subscribed) => subscribed.map_err(|error| away(WHAT, error)),
+            Err(late) => Err(away(WHAT, late)),
+        }
+    }
+}
+
+/// Options with the login that the first of `servers` has: the client ignores what is in addresses.
+fn login(servers: &[ServerAddr]) -> Result<ConnectOptions, NatsUrlInvalid> {
+    let decoded = |text: &str| {
+        let text = percent_decode_str(text).decode_utf8();
+        let text = text.map_err(|_| NatsUrlInvalid("a login of NATS is not UTF-8".to_owned()));
+        text.map(std::borrow::Cow::into_owned)
+    };
+    for server in servers {
+        match (server.username(), server.password()) {
+            (Some(user), Some(password)) => {
+                let (user, password) = (decoded(user)?, decoded(password)?);
+                return Ok(ConnectOptions::with_user_and_password(user, password));
+            }
+            (Some(token), None) => return Ok(ConnectOptions::with_token(decoded(token)?)),
+            (None, _) => {}
+        }
+    }
+    Ok(ConnectOptions::new())
 }
 
 /// Logs what happens to the connection, once each time it goes and comes back.

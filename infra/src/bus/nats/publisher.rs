@@ -134,7 +134,8 @@ impl EventStream {
             let publish = PublishMessage::build()
                 .headers(headers)
                 .payload(payload)
-                .message_id(event.id.0.to_string())
+                // The id alone may be that of an older event of another stream.
+                .message_id(format!("{}-{}", event.position, event.id.0))
                 .expected_last_sequence(expected);
             let subject = self.bus.subjects.event(&event.stream);
             let sent = self.jetstream.send_publish(subject, publish).await;

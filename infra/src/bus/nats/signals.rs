@@ -4,12 +4,13 @@ use futures::StreamExt as _;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{NatsBus, away};
+use super::NatsBus;
 use crate::bus::signals::{SIGNALS_WAITING_MAX, Signal, SignalKind, Signals};
 use crate::failure::Failure;
 
 /// [`Signals`] between processes.
 pub struct NatsSignals {
+    bus: NatsBus,
     outgoing: mpsc::Sender<Signal>,
     heard: broadcast::Sender<Signal>,
     _ends: DropGuard,
@@ -19,11 +20,7 @@ impl NatsSignals {
     /// Begins to pass signals; stops when dropped.
     pub async fn start(bus: &NatsBus) -> Result<Self, Failure> {
         let all = format!("{}.>", bus.subjects.signals());
-        let mut incoming = bus
-            .client
-            .subscribe(all)
-            .await
-            .map_err(|error| away("listen to signals", error))?;
+        let mut incoming = bus.subscribe(all).await?;
         let (outgoing, mut waiting) = mpsc::channel::<Signal>(SIGNALS_WAITING_MAX);
         let heard = broadcast::Sender::new(SIGNALS_WAITING_MAX);
         let stop = CancellationToken::new();
@@ -39,13 +36,14 @@ impl NatsSignals {
             }
         }));
 
-        let (bus, stopped) = (bus.clone(), stop.clone());
+        let (to, stopped) = (bus.clone(), stop.clone());
         tokio::spawn(stopped.run_until_cancelled_owned(async move {
             while let Some(signal) = waiting.recv().await {
-                say(&bus, &signal).await;
+                say(&to, &signal).await;
             }
         }));
         Ok(Self {
+            bus: bus.clone(),
             outgoing,
             heard,
             _ends: stop.drop_guard(),
@@ -55,7 +53,8 @@ impl NatsSignals {
 
 impl Signals for NatsSignals {
     fn send(&self, signal: &Signal) {
-        if self.outgoing.try_send(signal.clone()).is_err() {
+        // What is said while nobody listens is not said later, when it is no longer true.
+        if !self.bus.is_connected() || self.outgoing.try_send(signal.clone()).is_err() {
             metrics::counter!("verbatim_signals_dropped_total").increment(1);
         }
     }
@@ -69,12 +68,11 @@ async fn say(bus: &NatsBus, signal: &Signal) {
     let subjects = bus.subjects.signals();
     let subject = match &signal.kind {
         SignalKind::Typing { conversation, .. } => format!("{subjects}.typing.{conversation}"),
-        SignalKind::Here { user, .. } | SignalKind::Gone { user } => {
-            format!("{subjects}.presence.{user}")
-        }
-        SignalKind::Alive { .. } | SignalKind::RollCall { .. } | SignalKind::Ends => {
-            format!("{subjects}.node.{}", signal.node.0)
-        }
+        SignalKind::Gone { user } => format!("{subjects}.presence.{user}"),
+        SignalKind::Here { .. }
+        | SignalKind::Alive { .. }
+        | SignalKind::RollCall { .. }
+        | SignalKind::Ends => format!("{subjects}.node.{}", signal.node.0),
     };
     match serde_json::to_vec(signal) {
         Ok(payload) => {

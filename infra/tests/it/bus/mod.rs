@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::{ConversationId, Position, StreamName, UserId, Version};
 use infra::bus::{
-    Announced, EventStream, LiveEvents, NatsBus, NatsEvents, NatsSignals, NodeId, PublishError,
-    Signal, SignalKind, Signals,
+    Announced, EventStream, Interest, LiveEvents, NatsBus, NatsEvents, NatsSignals, NodeId,
+    PublishError, Signal, SignalKind, Signals,
 };
 use infra::clock::Clock;
 use infra::event_store::{
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::event_store::event;
-use crate::nats::NatsServer;
+use crate::nats::{NatsServer, free_port};
 
 /// Longer than anything here takes; only a broken build waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -120,8 +120,14 @@ async fn take(
     let taking = async {
         while live.position() < end {
             live.next().await.unwrap();
-            let is_wanted = |announced: Announced<'_>| wanted.contains(announced.stream);
-            let batch = live.take(&is_wanted).await.unwrap().into_iter();
+            let interest = |announced: Announced<'_>| {
+                if wanted.contains(announced.stream) {
+                    Interest::Lasting
+                } else {
+                    Interest::None
+                }
+            };
+            let batch = live.take(&interest).await.unwrap().into_iter();
             taken.extend(batch.filter(|event| wanted.contains(&event.stream)));
         }
     };
@@ -195,6 +201,60 @@ async fn without_nats_the_log_is_read_and_later_published_whole() {
         expected(&log, &streams, first.last().unwrap().position).await
     );
     assert_eq!(open(&bus).await.position(), end);
+}
+
+#[tokio::test]
+async fn a_slow_relay_is_not_waited_for() {
+    let server = NatsServer::start().await;
+    let (bus, log) = (bus(&server).await, log());
+    let streams: Vec<StreamName> = (0..40).map(conversation).collect();
+    let mut to = open(&bus).await;
+    let mut live = NatsEvents::start(&bus, &log, Position::ZERO).await.unwrap();
+    let end = append(&log, &streams).await;
+    // It always has something new to say, and would take four seconds for all of it.
+    let relay = async {
+        for event in log.read_all(Position::ZERO, 100).await.unwrap() {
+            to.publish(&[event]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let begun = std::time::Instant::now();
+    tokio::select! {
+        () = relay => panic!("the log was not read"),
+        taken = take(&mut live, &streams, end) => {
+            assert_eq!(taken, expected(&log, &streams, Position::ZERO).await);
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn an_id_that_another_stream_has_too_is_published_too() {
+    let server = NatsServer::start().await;
+    let (bus, log) = (bus(&server).await, log());
+    for number in 0..3 {
+        let stream = conversation(number);
+        let appended = log.append(&stream, Expected::Any, vec![event(1)]);
+        appended.await.unwrap();
+    }
+    let mut to = open(&bus).await;
+    publish(&log, &mut to).await.unwrap();
+    assert_eq!(to.position(), *log.head().borrow());
+    assert_eq!(log.read_all(Position::ZERO, 10).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn the_address_may_have_a_login() {
+    let arguments = ["--user=olga", "--pass=p@ss word"].map(str::to_owned);
+    let server = NatsServer::start_with(free_port(), &arguments).await;
+    let url = format!("nats://olga:p%40ss%20word@{}", server.address());
+    let bus = NatsBus::connect(&url, "test", "a test").await.unwrap();
+    let log = log();
+    append(&log, &[conversation(1)]).await;
+    publish(&log, &mut open(&bus).await).await.unwrap();
+
+    let stranger = self::bus(&server).await;
+    assert!(EventStream::open(&stranger, BYTES_MAX, 1).await.is_err());
 }
 
 #[tokio::test]
