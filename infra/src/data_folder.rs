@@ -25,7 +25,7 @@ impl DataFolder {
     /// # Errors
     /// Another process holds it (`Unavailable`); it cannot be made or written to.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        make(path).map_err(|error| failed(path, &error))?;
+        make_folder(path).map_err(|error| failed(path, &error))?;
         let path = path.canonicalize().map_err(|error| failed(path, &error))?;
         let mut lock = OpenOptions::new()
             .read(true)
@@ -70,8 +70,9 @@ impl DataFolder {
     }
 }
 
-/// Makes the folder and those above it, and sees that their names survive a power cut.
-fn make(path: &Path) -> std::io::Result<()> {
+/// Makes the folder and those above it where there are none, readable by nobody else, and sees that
+/// their names survive a power cut. One that is there is left as it is.
+pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
     let path = std::path::absolute(path)?;
     let missing: Vec<_> = path.ancestors().take_while(|it| !it.is_dir()).collect();
     for folder in missing.into_iter().rev() {

@@ -10,7 +10,11 @@ use std::path::Path;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use crate::data_folder::make_folder;
 use crate::failure::Failure;
+
+/// What failed.
+const WRITE: &str = "write the server's secret";
 
 /// 32 secret bytes from which keys for single purposes are derived.
 #[derive(Clone)]
@@ -28,14 +32,18 @@ impl Secret {
         Self(bytes)
     }
 
-    /// Reads the secret in `path`; makes it, readable by nobody else, where there is none. For a log
-    /// that has no events yet: with another secret nobody would find the accounts of an old one.
+    /// Reads the secret in `path`; makes it where there is none, in a folder that is for secrets only:
+    /// neither is readable by anybody else. For a log that has no events yet: with another secret nobody
+    /// would find the accounts of an old one.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         if path.exists() {
-            Self::read(path)
-        } else {
-            Self::create(path)
+            return Self::read(path);
         }
+        let folder = folder_of(path);
+        make_folder(folder)
+            .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o700)))
+            .map_err(|error| Failure::internal(WRITE, error))?;
+        Self::create(path)
     }
 
     /// Reads the secret in `path`, which must be there.
@@ -58,14 +66,13 @@ impl Secret {
             .map_err(|_| failed("the file does not hold 32 bytes".to_owned()))
     }
 
-    /// Makes a new secret in `path`, readable by nobody else, in place of what is there.
+    /// Makes a new secret in `path`, readable by nobody else, in place of what is there. So is its
+    /// folder where there was none; the permissions of one that is there are its owner's business.
     pub fn create(path: &Path) -> Result<Self, Failure> {
-        let failed = |error| Failure::internal("write the server's secret", error);
+        let failed = |error| Failure::internal(WRITE, error);
         let secret: [u8; 32] = rand::random();
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-        }
+        let folder = folder_of(path);
+        make_folder(folder).map_err(failed)?;
         let draft = path.with_extension("new");
         let mut options = fs::OpenOptions::new();
         let mut file = options
@@ -80,7 +87,7 @@ impl Secret {
             .map_err(failed)?;
         fs::rename(&draft, path).map_err(failed)?;
         // Its name and its folder's survive a power cut, as what is made with it does.
-        let folders = path.ancestors().skip(1).take(2);
+        let folders = folder.ancestors().take(2);
         for folder in folders.filter(|folder| !folder.as_os_str().is_empty()) {
             fs::File::open(folder)
                 .and_then(|folder| folder.sync_all())
@@ -95,6 +102,13 @@ impl Secret {
     }
 }
 
+/// The folder of the file `path`; the current one for a bare name.
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
 /// HMAC-SHA-256 of `data` under `key`.
 pub fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
     // A key shorter than a block of the hash counts as filled up with zeros (RFC 2104).
@@ -107,7 +121,19 @@ pub fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use super::Secret;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::{Secret, folder_of};
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
 
     #[test]
     fn a_secret_is_made_once_and_never_in_place_of_a_lost_one() {
@@ -122,5 +148,34 @@ mod tests {
         }
         std::fs::write(&path, "short").unwrap();
         assert!(Secret::open(&path).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_is_there_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        set_mode(folder.path(), 0o755);
+        let path = folder.path().join("secret");
+        Secret::create(&path).unwrap();
+        assert_eq!((mode(folder.path()), mode(&path)), (0o755, 0o600));
+        let made = folder.path().join("deep").join("keys");
+        Secret::create(&made.join("secret")).unwrap();
+        assert_eq!((mode(folder.path()), mode(&made)), (0o755, 0o700));
+    }
+
+    #[test]
+    fn the_folder_of_a_data_folders_keys_is_made_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        fs::create_dir(&keys).unwrap();
+        set_mode(&keys, 0o755);
+        Secret::open(&keys.join("secret")).unwrap();
+        assert_eq!(mode(&keys), 0o700);
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_current_folder() {
+        assert_eq!(folder_of(Path::new("secret")), Path::new("."));
+        assert_eq!(folder_of(Path::new("a/secret")), Path::new("a"));
+        assert_eq!(folder_of(Path::new("/secret")), Path::new("/"));
     }
 }

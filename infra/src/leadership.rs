@@ -107,7 +107,8 @@ impl Drop for Leadership {
     }
 }
 
-/// A server that no longer hears of a leader must not keep its lock for hours.
+/// A server that no longer hears of a leader must not keep its lock for hours. With these it gives the
+/// connection up after 11 seconds of silence: 5, and three times 2.
 fn options(url: &str) -> Result<PgConnectOptions, Failure> {
     let mut options: PgConnectOptions = url
         .parse()

@@ -223,8 +223,8 @@ pub struct Settings {
     /// Address of the event store; `None` is SQLite in the data folder. May hold a password.
     #[serde(serialize_with = "without_password")]
     pub event_store: Option<String>,
-    /// Addresses of NATS; `None` is within the process. May hold a password.
-    #[serde(serialize_with = "without_password")]
+    /// Addresses of NATS; `None` is within the process. May hold passwords.
+    #[serde(serialize_with = "without_credentials")]
     pub nats_url: Option<String>,
     /// First token of every NATS subject.
     pub nats_prefix: String,
@@ -544,6 +544,17 @@ fn without_password<S: serde::Serializer>(
     url.as_deref().map(hide_password).serialize(serializer)
 }
 
+#[expect(
+    clippy::ref_option,
+    reason = "serde calls it with a reference to the field"
+)]
+fn without_credentials<S: serde::Serializer>(
+    urls: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    urls.as_deref().map(hide_credentials).serialize(serializer)
+}
+
 /// Says of a secret no more than that there is one.
 #[expect(
     clippy::ref_option,
@@ -555,21 +566,44 @@ fn hidden<S: serde::Serializer>(secret: &Option<String>, serializer: S) -> Resul
 
 /// A database URL that may be shown: the password is left out.
 fn hide_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let Some((credentials, place)) = rest.split_once('@') else {
-        return url.to_owned();
-    };
-    match credentials.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:…@{place}"),
-        None => url.to_owned(),
+    hide(url, |credentials| match credentials.split_once(':') {
+        Some((user, _)) => format!("{user}:…"),
+        None => credentials.to_owned(),
+    })
+}
+
+/// Addresses of NATS, with commas, that may be shown. Who stands there alone may be a token, so that
+/// all of the credentials is left out.
+fn hide_credentials(urls: &str) -> String {
+    let shown: Vec<String> = urls
+        .split(',')
+        .map(|url| hide(url.trim(), |_| "…".to_owned()))
+        .collect();
+    shown.join(",")
+}
+
+/// An address with what `show` leaves of its credentials. A password may hold letters that should have
+/// been escaped, and may stand behind the `?`: where that is in doubt, more is left out.
+fn hide(url: &str, show: impl FnOnce(&str) -> String) -> String {
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + "://".len()));
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if query.contains('@') {
+        // The `?` may be one of the password.
+        return format!("{scheme}…");
+    }
+    let query = if query.is_empty() { "" } else { "?…" };
+    match place.rsplit_once('@') {
+        Some((credentials, place)) => format!("{scheme}{}@{place}{query}", show(credentials)),
+        None => format!("{scheme}{place}{query}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Given, Role, Settings, SettingsError, hide_password, refuse_unknown_variables};
+    use super::{
+        Given, Role, Settings, SettingsError, hide_credentials, hide_password,
+        refuse_unknown_variables,
+    };
 
     fn file(text: &str) -> Result<Given, toml::de::Error> {
         toml::from_str(text)
@@ -647,5 +681,46 @@ mod tests {
     fn a_password_is_not_shown() {
         let shown = hide_password("postgres://verbatim:secret@db:5432/read");
         assert_eq!(shown, "postgres://verbatim:…@db:5432/read");
+        let plain = "postgres://verbatim@db:5432/read";
+        assert_eq!(hide_password(plain), plain);
+        let several = hide_password("esdb://admin:secret@one:2113,two:2113");
+        assert_eq!(several, "esdb://admin:…@one:2113,two:2113");
+    }
+
+    #[test]
+    fn a_password_that_is_not_escaped_is_not_shown() {
+        let shown = hide_password("postgres://verbatim:se@cr:e/t@db:5432/read");
+        assert_eq!(shown, "postgres://verbatim:…@db:5432/read");
+        for url in [
+            "postgres://u:sec?ret@db/read",
+            "postgres://u:s@c?ret@db/read",
+        ] {
+            assert_eq!(hide_password(url), "postgres://…", "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_behind_the_question_mark_is_not_shown() {
+        let shown = hide_password("postgres://db/read?user=verbatim&password=secret");
+        assert_eq!(shown, "postgres://db/read?…");
+        let shown = hide_password("postgres://u@db/read?password=sec@ret");
+        assert_eq!(shown, "postgres://…");
+    }
+
+    #[test]
+    fn no_credentials_of_nats_are_shown() {
+        let shown = hide_credentials("nats://u:secret@one:4222, nats://u:other@two:4222,three");
+        assert_eq!(shown, "nats://…@one:4222,nats://…@two:4222,three");
+        for url in ["nats://TOKEN@one", "nats://u:sec@ret@one"] {
+            assert_eq!(hide_credentials(url), "nats://…@one", "{url}");
+        }
+        assert_eq!(hide_credentials("TOKEN@one:4222"), "…@one:4222");
+        let text = "nats_url = 'nats://TOKEN@one,nats://u:secret@two'";
+        let settings = Settings::merge(Given::default(), file(text).unwrap()).unwrap();
+        let shown = toml::to_string(&settings).unwrap();
+        assert!(
+            !shown.contains("TOKEN") && !shown.contains("secret@"),
+            "{shown}"
+        );
     }
 }

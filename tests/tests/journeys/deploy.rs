@@ -33,6 +33,17 @@ fn kubernetes_takes_its_manifests() {
     );
 }
 
+/// Variables that Kubernetes makes of Services called `verbatim…` would keep the server from starting.
+#[test]
+fn no_pod_is_given_variables_that_are_named_like_settings() {
+    let manifests = std::fs::read_to_string(deploy("kubernetes/verbatim.yaml"));
+    let manifests = manifests.expect("the manifests");
+    let lines = |text: &str| manifests.lines().filter(|line| line.trim() == text).count();
+    let pods = lines("containers:");
+    assert!(pods > 0);
+    assert_eq!(lines("enableServiceLinks: false"), pods);
+}
+
 #[test]
 fn compose_takes_its_file() {
     let file = deploy("compose/compose.yaml");

@@ -1,5 +1,7 @@
 //! What the one who runs the server sees.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{Listener, Person, ServerProcess, run_on_folder};
@@ -105,6 +107,23 @@ async fn a_log_without_its_secret_is_not_opened() {
     assert!(said.contains("keys/secret: it is missing"), "{said}");
     std::fs::write(&secret, kept).expect("it can be put back");
     server.start_again().await;
+}
+
+#[test]
+fn a_secret_is_made_beside_other_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open_to_all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open_to_all).expect("a mode");
+    let made = std::process::Command::new(PROGRAM)
+        .args(["new-secret", "secret"])
+        .current_dir(folder.path())
+        .status()
+        .expect("the program runs");
+    assert!(made.success());
+    let secret = std::fs::read(folder.path().join("secret")).expect("a secret");
+    assert_eq!(secret.len(), 32);
+    let folder = std::fs::metadata(folder.path()).expect("the folder");
+    assert_eq!(folder.permissions().mode() & 0o777, 0o755);
 }
 
 #[tokio::test]

@@ -8,6 +8,15 @@ use tests::Listener;
 
 use crate::site::Site;
 
+pub(crate) async fn anybody_reads_the_public_keys(site: &Site) {
+    let mut nobody = site.owner.clone();
+    nobody.token.clear();
+    let answer = nobody.get("/.well-known/jwks.json").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let keys = answer.body["keys"].as_array().expect("keys");
+    assert!(!keys.is_empty(), "{}", answer.body);
+}
+
 pub(crate) async fn a_stranger_gets_404_everywhere(site: &Site) {
     let olga = &site.owner;
     let eve = site.person("eve").await;

@@ -31,6 +31,7 @@ macro_rules! journeys {
 journeys! {
     tour::two_people_talk_and_an_auditor_replays_it,
     tour::the_same_command_twice_gives_the_first_answer,
+    outsiders::anybody_reads_the_public_keys,
     outsiders::a_stranger_gets_404_everywhere,
     outsiders::who_was_removed_keeps_what_they_had_and_gets_nothing_more,
     outsiders::bad_bodies_are_pointed_at,
