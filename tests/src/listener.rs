@@ -69,6 +69,17 @@ impl Listener {
         (listener, ready)
     }
 
+    /// Connects as `person` to a server that may be gone, live from now.
+    pub async fn try_live(person: &Person) -> Option<Self> {
+        let mut listener = Self::try_connect(person.server()).await?;
+        let identify = json!({ "op": "identify", "token": person.token });
+        if !listener.try_send(identify).await {
+            return None;
+        }
+        while listener.try_next().await?["op"] != "ready" {}
+        Some(listener)
+    }
+
     /// Connects as `person` and goes on after `cursor`.
     pub async fn resumed(person: &Person, cursor: &str) -> Self {
         let mut listener = Self::connect(person.server()).await;

@@ -1,7 +1,12 @@
 //! A person with an account, using the server over HTTP.
 
+use std::time::Duration;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+
+/// Before somebody whom the server did not serve tries again.
+pub(crate) const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// What the server answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +85,15 @@ impl Person {
         &self.server
     }
 
+    /// The same person, going to the server at `server`.
+    #[must_use]
+    pub fn at(&self, server: &str) -> Self {
+        Self {
+            server: server.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// Starts a group with these others, and waits until everybody's list has it; gives its id.
     pub async fn starts_group(&self, title: &str, others: &[&Self]) -> String {
         let members: Vec<&str> = others.iter().map(|person| person.id.as_str()).collect();
@@ -150,6 +164,36 @@ impl Person {
         })
     }
 
+    /// Posts a body until the server, which may be away, takes it; gives what it answers.
+    pub async fn insists(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Value {
+        loop {
+            let sent = self
+                .try_ask(Method::POST, path, Some(body.clone()), headers)
+                .await;
+            match sent {
+                Ok(answer) if answer.status.is_success() => return answer.body,
+                Ok(answer) => assert!(may_pass(answer.status), "{answer:?}"),
+                Err(_) => {}
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// The events of an auditor's replay, as soon as the server, which may be away, gives all of it.
+    pub async fn replays(&self, path: &str) -> Vec<Value> {
+        let text = loop {
+            match self.try_text(path).await {
+                Ok((status, text)) if status.is_success() => break text,
+                Ok((status, text)) => assert!(may_pass(status), "{status}: {text}"),
+                Err(_) => {}
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        };
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
+    }
+
     /// Reads a path as text.
     pub async fn text(&self, path: &str) -> String {
         let (status, text) = self.try_text(path).await.expect("the server answers");
@@ -166,6 +210,13 @@ impl Person {
         let response = request.send().await?;
         Ok((response.status(), response.text().await?))
     }
+}
+
+/// Whether a client tries again after such an answer.
+fn may_pass(status: StatusCode) -> bool {
+    status.is_server_error()
+        || status == StatusCode::CONFLICT
+        || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 fn password(handle: &str) -> String {

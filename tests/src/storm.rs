@@ -7,28 +7,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::listener::Listener;
-use crate::person::Person;
+use crate::person::{AGAIN_AFTER, Person};
 
 /// Between two messages of one sender.
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// Before a client that was cut tries again.
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
-
 /// How long a client without news waits before it says that it is there.
 const QUIET_MAX: Duration = Duration::from_secs(5);
+
+/// For so long after the last message nothing may come again.
+const AFTER_LAST: Duration = Duration::from_millis(300);
 
 /// How long the clients may take to come to rest once nothing goes wrong any more.
 const REST_MAX: Duration = Duration::from_mins(2);
 
-/// By seq, what was said.
-type Said = BTreeMap<u64, String>;
+/// Seqs, and what was said.
+type Said = Vec<(u64, String)>;
 
 /// Senders and listeners in one conversation.
 pub struct Storm {
@@ -36,7 +36,7 @@ pub struct Storm {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicUsize>,
     senders: Vec<JoinHandle<Said>>,
-    listeners: Vec<JoinHandle<Vec<(u64, String)>>>,
+    listeners: Vec<JoinHandle<Said>>,
     last: watch::Sender<Option<u64>>,
 }
 
@@ -102,14 +102,21 @@ impl Storm {
             let sent = sent.expect("every message is acknowledged in the end");
             acknowledged.extend(sent.expect("a sender does not fail"));
         }
-        let log = log_of(auditor, &self.conversation).await;
-        for (seq, body) in &acknowledged {
-            assert_eq!(log.get(seq), Some(body), "acknowledged and lost");
+        acknowledged.sort_unstable();
+        for pair in acknowledged.windows(2) {
+            assert_ne!(pair[0].0, pair[1].0, "one seq for two messages: {pair:?}");
         }
-        let bodies: BTreeSet<_> = log.values().collect();
+        let newest = acknowledged.last().map_or(0, |(seq, _)| *seq);
+        let log = log_of(auditor, &self.conversation, newest).await;
+        let ascends = log.is_sorted_by(|(seq, _), (next, _)| seq < next);
+        assert!(ascends, "a seq is there twice, or not in order");
+        let by_seq: BTreeMap<u64, &String> = log.iter().map(|(seq, body)| (*seq, body)).collect();
+        for (seq, body) in &acknowledged {
+            assert_eq!(by_seq.get(seq), Some(&body), "acknowledged and lost");
+        }
+        let bodies: BTreeSet<&String> = by_seq.into_values().collect();
         assert_eq!(bodies.len(), log.len(), "nothing is there twice");
-        self.last.send_replace(log.keys().last().copied());
-        let log: Vec<(u64, String)> = log.into_iter().collect();
+        self.last.send_replace(log.last().map(|(seq, _)| *seq));
         for listener in self.listeners {
             let heard = tokio::time::timeout(REST_MAX, listener).await;
             let heard = heard.expect("every listener hears the end");
@@ -138,57 +145,44 @@ async fn sends(
             break;
         }
         let body = format!("{index} says {number}");
+        let message = json!({ "body": body });
         let key = [("Idempotency-Key", body.as_str())];
-        loop {
-            let sent = person
-                .try_ask(Method::POST, &path, Some(json!({ "body": body })), &key)
-                .await;
-            match sent {
-                Ok(answer) if answer.status.is_success() => {
-                    let seq = answer.body["seq"].as_u64().expect("a seq");
-                    acknowledged.insert(seq, body.clone());
-                    count.fetch_add(1, Ordering::SeqCst);
-                    break;
-                }
-                Ok(answer) => assert!(may_pass(answer.status), "{answer:?}"),
-                Err(_) => {}
-            }
-            tokio::time::sleep(AGAIN_AFTER).await;
-        }
+        let answer = person.insists(&path, &message, &key).await;
+        acknowledged.push((answer["seq"].as_u64().expect("a seq"), body));
+        count.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(PAUSE).await;
     }
     acknowledged
 }
 
-/// Whether a client tries again after such an answer.
-fn may_pass(status: StatusCode) -> bool {
-    status.is_server_error()
-        || status == StatusCode::CONFLICT
-        || status == StatusCode::TOO_MANY_REQUESTS
-}
-
-/// Listens, comes back after each cut, and ends when it has heard the last.
+/// Listens, comes back after each cut, and ends a moment after it has heard the last.
 async fn listens(
     person: Person,
     listener: Listener,
     mut cursor: String,
     last: watch::Receiver<Option<u64>>,
-) -> Vec<(u64, String)> {
-    let mut heard: Vec<(u64, String)> = Vec::new();
+) -> Said {
+    let mut heard = Said::new();
     let mut connected = Some(listener);
+    let mut ends_at: Option<Instant> = None;
     loop {
-        let is_last = last
+        let has_last = last
             .borrow()
-            .is_some_and(|last| heard.last().is_some_and(|(seq, _)| *seq >= last));
-        if is_last {
-            return heard;
+            .is_some_and(|last| heard.iter().any(|(seq, _)| *seq >= last));
+        if has_last {
+            let ends_at = *ends_at.get_or_insert_with(|| Instant::now() + AFTER_LAST);
+            if Instant::now() >= ends_at {
+                return heard;
+            }
         }
         let Some(listener) = &mut connected else {
             tokio::time::sleep(AGAIN_AFTER).await;
             connected = Listener::try_resume(&person, &cursor).await;
             continue;
         };
-        match tokio::time::timeout(QUIET_MAX, listener.try_next()).await {
+        let quiet_max =
+            ends_at.map_or(QUIET_MAX, |at| at.saturating_duration_since(Instant::now()));
+        match tokio::time::timeout(quiet_max, listener.try_next()).await {
             Ok(Some(frame)) => {
                 if frame["op"] == "event" && frame["type"] == "message-sent" {
                     let body = frame["data"]["body"].as_str().expect("a body").to_owned();
@@ -208,31 +202,27 @@ async fn listens(
     }
 }
 
-/// The messages of a conversation, by an auditor's replay, as soon as there is one.
-async fn log_of(auditor: &Person, conversation: &str) -> Said {
+/// The messages of a conversation, by an auditor's replay, as soon as it goes up to `newest`: the
+/// process that is asked may be a moment behind the one that acknowledged.
+async fn log_of(auditor: &Person, conversation: &str, newest: u64) -> Said {
     let path = format!("/v1/audit/conversations/{conversation}/events?type=message-sent");
     let replayed = async {
         loop {
-            match auditor.try_text(&path).await {
-                Ok((status, text)) if status.is_success() => return text,
-                Ok((status, text)) => assert!(may_pass(status), "{status}: {text}"),
-                Err(_) => {}
+            let events = auditor.replays(&path).await;
+            let log: Said = events.iter().map(said).collect();
+            if log.last().map_or(0, |(seq, _)| *seq) >= newest {
+                return log;
             }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     };
-    let text = tokio::time::timeout(REST_MAX, replayed).await;
-    let text = text.expect("the log can be replayed");
-    let events = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    events
-        .map(|event| {
-            let body = event["data"]["body"]["value"].as_str().expect("a body");
-            (
-                event["version"].as_u64().expect("a version"),
-                body.to_owned(),
-            )
-        })
-        .collect()
+    let log = tokio::time::timeout(REST_MAX, replayed).await;
+    log.expect("the log goes as far as what was acknowledged")
+}
+
+/// What a stored message says.
+fn said(event: &Value) -> (u64, String) {
+    let body = event["data"]["body"]["value"].as_str().expect("a body");
+    let version = event["version"].as_u64().expect("a version");
+    (version, body.to_owned())
 }

@@ -63,8 +63,9 @@ const EDGES: &[(&str, &[&str])] = &[
 /// Crates of engines, which only `infra` may name.
 const ENGINES: &[&str] = &["sqlx", "rusqlite", "async-nats", "kurrentdb", "eventstore"];
 
-/// Engines that a crate's tests may name: the door is tested with the client that it is there for.
-const ENGINES_OF_TESTS: &[(&str, &str)] = &[("door", "kurrentdb")];
+/// Engines that a crate's tests may name: the door is tested with the client that it is there for, and
+/// what the relay left in NATS is read as others read it.
+const ENGINES_OF_TESTS: &[(&str, &str)] = &[("door", "kurrentdb"), ("tests", "async-nats")];
 
 /// What the one permitted reason for `#[ignore]` says: a test that kills runs it.
 const ANOTHER_RUNS_IT: &str = "as a process of its own";

@@ -1,13 +1,14 @@
 //! A cluster on a bad day: whatever is killed, stopped, wiped or cut while clients send and listen,
-//! nothing acknowledged is lost or doubled, and every client hears exactly the log.
+//! nothing acknowledged is lost or doubled, and every client hears exactly the log. Afterwards NATS has
+//! the log, too, and passes it on.
 
 use std::time::Duration;
 
 use tests::{Link, Person, Plan, PostgresServer, ROLES, Storm};
 
-use crate::PROGRAM;
 use crate::profiles::on_the_door;
 use crate::site::Site;
+use crate::{PROGRAM, jetstream};
 
 /// Faults of each sort.
 const ROUNDS: usize = 10;
@@ -27,6 +28,13 @@ async fn storm(site: &Site) -> Storm {
     Storm::begin(&site.owner, &people).await
 }
 
+/// Ends the storm. Listeners would get everything from the log alone, so NATS is looked at as well.
+async fn ends(site: &Site, storm: Storm) -> usize {
+    let messages = storm.end(&site.owner).await;
+    jetstream::is_well(site).await;
+    messages
+}
+
 #[tokio::test]
 async fn every_role_may_be_killed() {
     let mut site = Site::cluster().await;
@@ -41,7 +49,7 @@ async fn every_role_may_be_killed() {
             victim.start_again().await;
         }
         storm.goes_on(MESSAGES).await;
-        let messages = storm.end(&site.owner).await;
+        let messages = ends(&site, storm).await;
         eprintln!("{role} killed {ROUNDS} times: {messages} messages");
     }
 }
@@ -66,7 +74,7 @@ async fn nats_may_go_and_lose_everything() {
         cluster.nats[0].start_again().await;
     }
     storm.goes_on(MESSAGES).await;
-    storm.end(&site.owner).await;
+    ends(&site, storm).await;
 }
 
 #[tokio::test]
@@ -84,7 +92,7 @@ async fn postgres_may_be_restarted_and_killed() {
         cluster.postgres.start_again().await;
     }
     storm.goes_on(MESSAGES).await;
-    storm.end(&site.owner).await;
+    ends(&site, storm).await;
 }
 
 #[tokio::test]
@@ -104,7 +112,7 @@ async fn a_cluster_of_nats_may_lose_its_leader() {
         cluster.nats[leader].start_again().await;
     }
     storm.goes_on(MESSAGES).await;
-    storm.end(&site.owner).await;
+    ends(&site, storm).await;
 }
 
 #[tokio::test]
@@ -117,7 +125,7 @@ async fn the_event_store_behind_the_door_may_be_killed() {
         cluster.restart_event_store().await;
     }
     storm.goes_on(MESSAGES).await;
-    storm.end(&site.owner).await;
+    ends(&site, storm).await;
 }
 
 #[tokio::test]
@@ -135,11 +143,15 @@ async fn two_relays_may_publish_at_once() {
         rival.kill().await;
         storm.goes_on(MESSAGES).await;
     }
-    storm.end(&site.owner).await;
+    ends(&site, storm).await;
 }
 
 /// How long a link is cut; in every other round its connections are dead afterwards.
 const CUT: Duration = Duration::from_millis(500);
+
+/// How long a link is silent once: a leader finds that it leads no longer, and NATS that it was not
+/// answered for three pings, which takes 15 seconds at most.
+const SILENCE: Duration = Duration::from_secs(18);
 
 #[tokio::test]
 async fn each_role_may_be_cut_off_from_each_engine() {
@@ -160,11 +172,21 @@ async fn each_role_may_be_cut_off_from_each_engine() {
             node.set_arguments(&arguments);
             node.start_again().await;
         }
-        links.extend([postgres, nats]);
+        links.push([postgres, nats]);
     }
     let storm = storm(&site).await;
+    // Each link once for long, of two roles at a time.
+    for (number, [postgres, _]) in links.iter().enumerate() {
+        let [_, nats] = &links[(number + 1) % links.len()];
+        storm.goes_on(MESSAGES).await;
+        postgres.cut();
+        nats.cut();
+        tokio::time::sleep(SILENCE).await;
+        postgres.heal();
+        nats.heal();
+    }
     for round in 0..ROUNDS {
-        for link in &links {
+        for link in links.iter().flatten() {
             storm.goes_on(1).await;
             link.cut();
             tokio::time::sleep(CUT).await;
@@ -176,5 +198,5 @@ async fn each_role_may_be_cut_off_from_each_engine() {
         }
     }
     storm.goes_on(MESSAGES).await;
-    storm.end(&site.owner).await;
+    ends(&site, storm).await;
 }
