@@ -65,9 +65,7 @@ impl Door {
             .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
             .http2_keepalive_timeout(Some(KEEPALIVE_WITHIN));
         if let Some(tls) = tls {
-            // There are two of them in this program, of which neither is taken by itself. An error says
-            // that somebody chose before.
-            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+            infra::tls::choose_provider();
             let identity = Identity::from_pem(tls.certificates, tls.key);
             server = server
                 .tls_config(ServerTlsConfig::new().identity(identity))

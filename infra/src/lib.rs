@@ -17,4 +17,5 @@ pub mod problem;
 pub mod read_models;
 pub mod snapshots;
 pub mod states;
+pub mod tls;
 pub mod trace;

@@ -47,6 +47,7 @@ impl Engines {
     /// Another process holds the data folder; a file cannot be opened; a server does not answer, or
     /// has the tables of another version.
     pub(crate) async fn open(settings: &Settings, clock: &Clock) -> Result<Self, Failure> {
+        infra::tls::choose_provider();
         let in_folder = settings.event_store.is_none() || settings.database_url.is_none();
         let path = settings.data_dir.clone();
         let folder = if in_folder {

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{Listener, Person, ServerProcess, run_on_folder};
 
+use crate::site::Site;
 use crate::{PROGRAM, owned_server};
 
 #[tokio::test]
@@ -36,9 +37,8 @@ async fn health_metrics_status_and_documents_are_served() {
     bob.get("/v1/status").await.problem(403, "forbidden");
 }
 
-#[tokio::test]
-async fn a_read_model_is_rebuilt_on_demand_while_it_is_read() {
-    let (_server, olga) = owned_server().await;
+pub(crate) async fn a_read_model_is_rebuilt_on_demand_while_it_is_read(site: &Site) {
+    let olga = &site.owner;
     let conversation = olga.starts_group("Team", &[]).await;
     for number in 0..50 {
         olga.says(&conversation, &format!("{number}")).await;
@@ -47,10 +47,13 @@ async fn a_read_model_is_rebuilt_on_demand_while_it_is_read() {
         .ask(Method::POST, "/v1/read-models/nonsense/rebuild", None, &[])
         .await;
     progress.problem(404, "read_model_not_found");
-    let done = olga
-        .ask(Method::POST, "/v1/read-models/messages/rebuild", None, &[])
-        .await;
-    assert_eq!(done.status, 200);
+    // Several times: in a cluster it meets the one that does it and the one that stands by.
+    for _ in 0..3 {
+        let done = olga
+            .ask(Method::POST, "/v1/read-models/messages/rebuild", None, &[])
+            .await;
+        assert_eq!(done.status, 200, "{}", done.body);
+    }
     let page = olga
         .get(&format!(
             "/v1/conversations/{conversation}/messages?limit=100"

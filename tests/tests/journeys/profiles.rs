@@ -3,7 +3,7 @@
 use tests::Plan;
 
 use crate::site::Site;
-use crate::{outsiders, tour};
+use crate::{operations, outsiders, tour};
 
 /// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
 macro_rules! journeys {
@@ -37,6 +37,7 @@ journeys! {
     outsiders::bad_bodies_are_pointed_at,
     outsiders::bad_frames_are_answered_and_the_connection_lives,
     outsiders::without_a_good_token_there_is_no_way_in,
+    operations::a_read_model_is_rebuilt_on_demand_while_it_is_read,
 }
 
 #[tokio::test]
