@@ -108,6 +108,7 @@ impl Node {
             session_lifetime: TimeDelta::hours(settings.session_hours.into()),
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
+        command_api.check_secret().await?;
         let projector = Projector::new(store, engines.database.clone(), clock.clone());
         Ok(Self {
             engines,

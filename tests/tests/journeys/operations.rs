@@ -92,7 +92,7 @@ async fn a_data_folder_is_used_by_one_process() {
 }
 
 #[tokio::test]
-async fn a_log_without_its_secret_is_not_opened() {
+async fn a_log_is_opened_with_its_secret_only() {
     let mut server = ServerProcess::start(PROGRAM).await;
     Person::register(&server.url(), "bob").await;
     server.stop().await;
@@ -108,6 +108,21 @@ async fn a_log_without_its_secret_is_not_opened() {
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("keys/secret: it is missing"), "{said}");
+
+    let another: Vec<u8> = kept.iter().rev().copied().collect();
+    std::fs::write(&secret, another).expect("it can be replaced");
+    let refused = tokio::process::Command::new(PROGRAM)
+        .arg("--data-dir")
+        .arg(server.data_dir())
+        .output()
+        .await
+        .expect("it runs");
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        said.contains("not the one that the log was written with"),
+        "{said}"
+    );
     std::fs::write(&secret, kept).expect("it can be put back");
     server.start_again().await;
 }
