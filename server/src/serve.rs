@@ -313,7 +313,7 @@ async fn announce(
         writeln!(out, "  owner code   {code}   (for POST /v1/owner{also})")?;
     }
     writeln!(out, "  address      {url}\n")?;
-    if role.does(Role::CommandApi) {
+    if role == Role::All {
         writeln!(out, "Try it (the README has a five-minute tour):\n")?;
         writeln!(
             out,
