@@ -1,10 +1,12 @@
 //! What every route shares: reading bodies, queries and paths with problems that point at what is
 //! wrong, and knowing the caller.
 
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -134,6 +136,19 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
             .await
             .map(|Path(path)| Self(path))
             .map_err(|rejection| Problem::not_found("not_found", rejection.body_text()))
+    }
+}
+
+/// Where the client is; `None` where the request came over no network, as in tests.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub Option<IpAddr>);
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Ok(Self(connection.map(|ConnectInfo(address)| address.ip())))
     }
 }
 

@@ -1,27 +1,22 @@
-//! Logging in: a session, and a token for it.
+//! Logging in with a password.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
-use axum::extract::{ConnectInfo, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::{Extension, Json};
-use chrono::{DateTime, Utc};
-use domain::session::{Command, Opened, State as SessionState};
-use domain::{Actor, CommandId, Personal, Position, SessionId, StreamName, UserId};
-use infra::auth::TokenRefused;
-use infra::http::Body;
+use domain::{Actor, CommandId, UserId};
+use infra::http::{Body, ClientAddress};
 use infra::problem::Problem;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::CommandApi;
 use crate::asking::Key;
 use crate::execute::Envelope;
+use crate::identity::open_session::{LoggedIn, WayIn, check_device, open_session};
 use crate::passwords::PASSWORD_BYTES_MAX;
 use crate::problems::OpenProblems;
-
-/// Longest name of a device, in characters.
-const DEVICE_CHARACTERS_MAX: usize = 100;
 
 /// Who wants in.
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -36,38 +31,12 @@ pub(crate) struct OpenSession {
     device: Option<String>,
 }
 
-/// A login that succeeded.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct LoggedIn {
-    /// For the header `Authorization: Bearer …`, and for `identify` on the stream.
-    token: String,
-    /// Always `Bearer`.
-    token_type: &'static str,
-    /// After this moment the token is worth nothing.
-    expires_at: DateTime<Utc>,
-    /// The session, to be revoked by its id.
-    session: SessionId,
-    /// Whose.
-    user: UserId,
-    /// Position in the log of the login.
-    position: Position,
-}
-
 fn wrong_login() -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "wrong_login",
         "Login or password is wrong",
     )
-}
-
-fn check_device(device: &str) -> Result<(), Problem> {
-    let fits = (1..=DEVICE_CHARACTERS_MAX).contains(&device.chars().count());
-    if fits && !device.chars().any(char::is_control) {
-        return Ok(());
-    }
-    let rule = "a device has 1 to 100 characters and no control characters";
-    Err(Problem::invalid_field("/device", "invalid_device", rule))
 }
 
 impl CommandApi {
@@ -97,7 +66,7 @@ async fn login(
     api: &CommandApi,
     request: OpenSession,
     key: &Key,
-    address: Option<SocketAddr>,
+    address: Option<IpAddr>,
 ) -> Result<LoggedIn, Problem> {
     if let Some(device) = &request.device {
         check_device(device)?;
@@ -105,37 +74,15 @@ async fn login(
     let user = api.check_login(&request.login, request.password).await?;
     let user = user.ok_or_else(wrong_login)?;
     let command = key.command(|key| CommandId::of(user, key));
-    let session = SessionId(command.derive("session").0);
     let body = ("login", &request.login, &request.device);
-    let envelope = Envelope::new(Actor::User(user), command, &body)?;
-    let opened = Opened {
+    let way_in = WayIn {
         user,
-        expires_at: api.clock().now() + api.session_lifetime(),
-        device: request.device.map(|device| Personal::new(user, device)),
-        address: address.map(|address| Personal::new(user, address.ip().to_string())),
+        command,
+        envelope: Envelope::new(Actor::User(user), command, &body)?,
+        device: request.device,
+        address,
     };
-    let stream = StreamName::session(session);
-    let done = api
-        .sessions()
-        .execute(&stream, envelope, Command::Open(opened))
-        .await?;
-    // A retry gets a token for the session that the first try opened.
-    let expires_at = match *api.session(session).await? {
-        SessionState::Open { expires_at, .. } => expires_at,
-        SessionState::Revoked { .. } | SessionState::Absent => {
-            let ended = infra::auth::NotLetIn::Token(TokenRefused::SessionEnded);
-            return Err(ended.into());
-        }
-    };
-    let now = api.clock().now();
-    Ok(LoggedIn {
-        token: api.guard().tokens().sign(user, session, now, expires_at)?,
-        token_type: "Bearer",
-        expires_at,
-        session,
-        user,
-        position: done.position,
-    })
+    open_session(api, way_in).await
 }
 
 /// Log in
@@ -155,10 +102,9 @@ async fn login(
 pub(crate) async fn post(
     State(api): State<CommandApi>,
     key: Key,
-    address: Option<Extension<ConnectInfo<SocketAddr>>>,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<OpenSession>,
 ) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
-    let address = address.map(|Extension(ConnectInfo(address))| address);
     let logged_in = login(&api, request, &key, address).await?;
     Ok((StatusCode::CREATED, Json(logged_in)))
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod open_session;
 pub(crate) mod profile;
 pub(crate) mod register;
 pub(crate) mod system_roles;
