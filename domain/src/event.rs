@@ -170,7 +170,7 @@ categories! {
     User(UserEvent),
     /// A login.
     Session(SessionEvent),
-    /// A handle or an address that only one may hold.
+    /// A handle, an address or an identity that only one may hold.
     Reservation(ReservationEvent),
     /// What auditors did.
     Audit(AuditEvent),

@@ -22,9 +22,10 @@ use crate::session::{Opened, Revoked, RevokedBecause, SessionEvent};
 use crate::testing::conversation::{body, emoji, members, title};
 use crate::testing::{ALICE, BOB, moment};
 use crate::user::{
-    PasswordSet, ProfileChanged, Registered, SystemRole, SystemRoleChanged, UserEvent,
+    ExternalIdentityLinked, ExternalIdentityUnlinked, ExternalIdentityUpdated, PasswordSet,
+    ProfileChanged, Registered, SystemRole, SystemRoleChanged, UnlinkedBecause, UserEvent,
 };
-use crate::values::{DisplayName, Email, Handle, Reason};
+use crate::values::{DisplayName, Email, Handle, IssuerName, Reason, Subject};
 
 /// One event of each type, every optional field given.
 fn samples() -> Vec<Event> {
@@ -42,8 +43,10 @@ fn samples() -> Vec<Event> {
         expires_at: moment(60),
         device: Some(Personal::new(ALICE, "phone".to_owned())),
         address: Some(Personal::new(ALICE, "192.0.2.1".to_owned())),
+        issuer: None,
     };
     samples.push(SessionEvent::Opened(opened).into());
+    samples.extend(identity_samples().into_iter().map(Event::from));
     let because = RevokedBecause::LoggedOut;
     samples.push(SessionEvent::Revoked(Revoked { because }).into());
     samples.push(ReservationEvent::Claimed(Held { user: ALICE }).into());
@@ -141,6 +144,35 @@ fn user_samples() -> Vec<UserEvent> {
         }),
         UserEvent::SystemRoleGranted(SystemRoleChanged { role }),
         UserEvent::SystemRoleRevoked(SystemRoleChanged { role }),
+    ]
+}
+
+fn identity_samples() -> Vec<UserEvent> {
+    let issuer = IssuerName::parse("google").expect("a good name");
+    let subject = Subject::parse("110169484474386276334").expect("a good subject");
+    let subject = Personal::new(ALICE, subject);
+    let email = Email::parse("alice@example.org").expect("a good address");
+    let email = Some(Personal::new(ALICE, email));
+    let name = DisplayName::parse("Alice").expect("a good name");
+    vec![
+        UserEvent::ExternalIdentityLinked(ExternalIdentityLinked {
+            issuer: issuer.clone(),
+            subject: subject.clone(),
+            email: email.clone(),
+            as_of: Some(moment(0)),
+        }),
+        UserEvent::ExternalIdentityUpdated(ExternalIdentityUpdated {
+            issuer: issuer.clone(),
+            as_of: moment(1),
+            display_name: Some(Personal::new(ALICE, name)),
+            email,
+        }),
+        UserEvent::ExternalIdentityUnlinked(ExternalIdentityUnlinked {
+            issuer,
+            subject,
+            because: UnlinkedBecause::DeletedByIssuer,
+            as_of: Some(moment(2)),
+        }),
     ]
 }
 

@@ -65,6 +65,12 @@ impl StreamName {
         Self::of("email", digest)
     }
 
+    /// Whose account an identity of an issuer is; `digest` is the HMAC of the issuer and its subject in
+    /// lower-case hex.
+    pub fn identity(digest: &str) -> Self {
+        Self::of("identity", digest)
+    }
+
     /// Who claimed to own the server: a reservation that is made once.
     pub fn owner() -> Self {
         Self("owner".into())
@@ -103,7 +109,7 @@ impl StreamName {
             "conversation" | "receipts" => key.parse::<ConversationId>().is_ok(),
             "user" => key.parse::<UserId>().is_ok(),
             "session" => key.parse::<SessionId>().is_ok(),
-            "handle" | "email" => {
+            "handle" | "email" | "identity" => {
                 !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_hexdigit())
             }
             "owner" | "audit" => key.is_empty(),
@@ -165,6 +171,7 @@ mod tests {
             StreamName::session(SessionId(id)),
             StreamName::handle("00ff"),
             StreamName::email("00ff"),
+            StreamName::identity("00ff"),
             StreamName::owner(),
             StreamName::audit(),
         ] {

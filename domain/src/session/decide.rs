@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::decider::{Decider, Refusal, RefusalKind};
 use crate::ids::{UserId, Version};
 use crate::session::event::{Opened, Revoked, RevokedBecause, SessionEvent};
+use crate::values::IssuerName;
 
 /// Decides for streams `session-{id}`.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +66,8 @@ pub enum State {
         user: UserId,
         /// Until when.
         expires_at: DateTime<Utc>,
+        /// On which issuer's word.
+        issuer: Option<IssuerName>,
     },
     /// Its tokens are worth nothing.
     Revoked {
@@ -86,8 +89,15 @@ impl Decider for Session {
             (State::Absent, Command::Open(opened)) => {
                 Ok(vec![SessionEvent::Opened(opened.clone())])
             }
-            (State::Open { user, expires_at }, Command::Open(opened))
-                if (*user, *expires_at) == (opened.user, opened.expires_at) =>
+            (
+                State::Open {
+                    user,
+                    expires_at,
+                    issuer,
+                },
+                Command::Open(opened),
+            ) if (user, expires_at, issuer)
+                == (&opened.user, &opened.expires_at, &opened.issuer) =>
             {
                 Ok(vec![])
             }
@@ -110,6 +120,7 @@ impl Decider for Session {
             (SessionEvent::Opened(opened), State::Absent) => State::Open {
                 user: opened.user,
                 expires_at: opened.expires_at,
+                issuer: opened.issuer.clone(),
             },
             (SessionEvent::Revoked(_), State::Open { user, .. }) => State::Revoked { user },
             (SessionEvent::Opened(_) | SessionEvent::Revoked(_), state) => state,
@@ -132,6 +143,7 @@ mod tests {
             expires_at: moment(expires_in_s),
             device: None,
             address: None,
+            issuer: None,
         }
     }
 
@@ -168,7 +180,11 @@ mod tests {
 
     #[test]
     fn a_session_is_opened_once() {
-        for other in [login(BOB, 60), login(ALICE, 61)] {
+        let through_an_issuer = Opened {
+            issuer: IssuerName::parse("google").ok(),
+            ..login(ALICE, 60)
+        };
+        for other in [login(BOB, 60), login(ALICE, 61), through_an_issuer] {
             given([opened()])
                 .when(Command::Open(other))
                 .then_refused(Refused::AlreadyOpen);

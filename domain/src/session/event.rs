@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::event::{FromCategory as _, events};
 use crate::ids::UserId;
 use crate::personal::Personal;
+use crate::values::IssuerName;
 
 /// `session-opened`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,10 @@ pub struct Opened {
     /// Where it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Personal<String>>,
+    /// On which issuer's word it was opened; `None` for one by means of our own. It is worth nothing
+    /// once its user has no identity of that issuer any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<IssuerName>,
 }
 
 /// Why a session ended.

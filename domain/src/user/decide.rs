@@ -1,6 +1,6 @@
 //! The rules of an account.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use crate::personal::Personal;
 use crate::user::event::{
     PasswordSet, ProfileChanged, Registered, SystemRole, SystemRoleChanged, UserEvent,
 };
+use crate::user::identity::{self, Identities, IdentityCommand, Vouched};
 use crate::values::{DisplayName, Email, Handle};
 
 /// Decides for streams `user-{id}`.
@@ -33,6 +34,20 @@ pub enum Command {
         /// Of the password, in PHC format.
         password_hash: String,
     },
+    /// Begin the account of somebody for whom an issuer vouches. That handle, address and identity are
+    /// the user's is known when this is asked.
+    RegisterVouched {
+        /// Whose account.
+        user: UserId,
+        /// The address, where there is one that nobody else has.
+        email: Option<Email>,
+        /// The unique name.
+        handle: Handle,
+        /// What to be called.
+        display_name: DisplayName,
+        /// The way in.
+        vouched: Vouched,
+    },
     /// Begin the account of somebody from another system, who cannot log in yet.
     Import {
         /// Whose account.
@@ -53,6 +68,13 @@ pub enum Command {
         /// What to be called.
         display_name: DisplayName,
     },
+    /// Change by which issuers' word the user comes in.
+    Identity {
+        /// Whose account.
+        user: UserId,
+        /// What about it.
+        command: IdentityCommand,
+    },
     /// Let the user do more.
     GrantSystemRole(SystemRole),
     /// Let the user do less.
@@ -68,6 +90,15 @@ pub enum Refused {
     /// There is one already.
     #[error("this account is registered already")]
     AlreadyRegistered,
+    /// Without it nobody could log in.
+    #[error("this is the last way into the account; set a password or link another identity first")]
+    LastWayIn,
+    /// The account has another identity of the same issuer.
+    #[error("the account has another identity of this issuer; unlink that first")]
+    IssuerAlreadyLinked,
+    /// The issuer deleted it.
+    #[error("the issuer has deleted this identity")]
+    IdentityClosed,
 }
 
 impl Refusal for Refused {
@@ -75,13 +106,19 @@ impl Refusal for Refused {
         match self {
             Self::NotFound => "user_not_found",
             Self::AlreadyRegistered => "already_registered",
+            Self::LastWayIn => "last_way_in",
+            Self::IssuerAlreadyLinked => "issuer_already_linked",
+            Self::IdentityClosed => "identity_closed",
         }
     }
 
     fn kind(&self) -> RefusalKind {
         match self {
             Self::NotFound => RefusalKind::NotFound,
-            Self::AlreadyRegistered => RefusalKind::Conflict,
+            Self::AlreadyRegistered | Self::LastWayIn | Self::IssuerAlreadyLinked => {
+                RefusalKind::Conflict
+            }
+            Self::IdentityClosed => RefusalKind::Forbidden,
         }
     }
 }
@@ -106,6 +143,8 @@ pub struct Account {
     pub password_hash: Option<String>,
     /// What they may do on the whole server.
     pub system_roles: BTreeSet<SystemRole>,
+    /// By which issuers' word they come in.
+    pub identities: Identities,
 }
 
 impl Decider for User {
@@ -140,6 +179,26 @@ impl Decider for User {
                     }),
                 ])
             }
+            Command::RegisterVouched {
+                user,
+                email,
+                handle,
+                display_name,
+                vouched,
+            } => {
+                if let Some(account) = &state.account {
+                    return account.vouched_again(vouched);
+                }
+                Ok(vec![
+                    UserEvent::Registered(Registered {
+                        email: email.clone().map(|email| Personal::new(*user, email)),
+                        display_name: Personal::new(*user, display_name.clone()),
+                        handle: handle.clone(),
+                        imported_from: None,
+                    }),
+                    identity::linked(*user, vouched),
+                ])
+            }
             Command::Import {
                 user,
                 email,
@@ -166,6 +225,10 @@ impl Decider for User {
                 Ok(vec![UserEvent::ProfileChanged(ProfileChanged {
                     display_name,
                 })])
+            }
+            Command::Identity { user, command } => {
+                let account = state.account.as_ref().ok_or(Refused::NotFound)?;
+                identity::decide(account, *user, command)
             }
             Command::GrantSystemRole(role) => {
                 let account = state.account.as_ref().ok_or(Refused::NotFound)?;
@@ -197,6 +260,7 @@ impl Decider for User {
                     display_name: registered.display_name.value.clone(),
                     password_hash: None,
                     system_roles: BTreeSet::new(),
+                    identities: BTreeMap::new(),
                 });
             }
             UserEvent::ProfileChanged(changed) => {
@@ -211,6 +275,13 @@ impl Decider for User {
             UserEvent::SystemRoleRevoked(changed) => state.change(|account| {
                 account.system_roles.remove(&changed.role);
             }),
+            UserEvent::ExternalIdentityLinked(event) => state.change(|account| account.link(event)),
+            UserEvent::ExternalIdentityUpdated(event) => {
+                state.change(|account| account.update(event));
+            }
+            UserEvent::ExternalIdentityUnlinked(event) => {
+                state.change(|account| account.unlink(event));
+            }
         }
         state
     }
@@ -229,6 +300,18 @@ impl Account {
             && self.email.as_ref() == Some(email)
             && self.password_hash.as_ref() == Some(password_hash);
         if same {
+            Ok(vec![])
+        } else {
+            Err(Refused::AlreadyRegistered)
+        }
+    }
+}
+
+impl Account {
+    /// What a registration on an issuer's word is told that finds the account there: the same that it is
+    /// done, any other that it is too late.
+    fn vouched_again(&self, vouched: &Vouched) -> Result<Vec<UserEvent>, Refused> {
+        if self.is_linked(&vouched.issuer, &vouched.subject) {
             Ok(vec![])
         } else {
             Err(Refused::AlreadyRegistered)

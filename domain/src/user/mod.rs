@@ -2,6 +2,8 @@
 
 mod decide;
 mod event;
+mod identity;
 
 pub use decide::{Account, Command, Refused, State, User};
 pub use event::*;
+pub use identity::{Identities, Identity, IdentityCommand, Vouched};
