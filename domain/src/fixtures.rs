@@ -43,7 +43,7 @@ fn samples() -> Vec<Event> {
         expires_at: moment(60),
         device: Some(Personal::new(ALICE, "phone".to_owned())),
         address: Some(Personal::new(ALICE, "192.0.2.1".to_owned())),
-        issuer: None,
+        vouched_by: None,
     };
     samples.push(SessionEvent::Opened(opened).into());
     samples.extend(identity_samples().into_iter().map(Event::from));

@@ -6,8 +6,7 @@ use utoipa::ToSchema;
 
 use crate::decider::{Decider, Refusal, RefusalKind};
 use crate::ids::{UserId, Version};
-use crate::session::event::{Opened, Revoked, RevokedBecause, SessionEvent};
-use crate::values::IssuerName;
+use crate::session::event::{Opened, Revoked, RevokedBecause, SessionEvent, VouchedBy};
 
 /// Decides for streams `session-{id}`.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +65,8 @@ pub enum State {
         user: UserId,
         /// Until when.
         expires_at: DateTime<Utc>,
-        /// On which issuer's word.
-        issuer: Option<IssuerName>,
+        /// On whose word.
+        vouched_by: Option<VouchedBy>,
     },
     /// Its tokens are worth nothing.
     Revoked {
@@ -93,11 +92,11 @@ impl Decider for Session {
                 State::Open {
                     user,
                     expires_at,
-                    issuer,
+                    vouched_by,
                 },
                 Command::Open(opened),
-            ) if (user, expires_at, issuer)
-                == (&opened.user, &opened.expires_at, &opened.issuer) =>
+            ) if (user, expires_at, vouched_by)
+                == (&opened.user, &opened.expires_at, &opened.vouched_by) =>
             {
                 Ok(vec![])
             }
@@ -120,7 +119,7 @@ impl Decider for Session {
             (SessionEvent::Opened(opened), State::Absent) => State::Open {
                 user: opened.user,
                 expires_at: opened.expires_at,
-                issuer: opened.issuer.clone(),
+                vouched_by: opened.vouched_by.clone(),
             },
             (SessionEvent::Revoked(_), State::Open { user, .. }) => State::Revoked { user },
             (SessionEvent::Opened(_) | SessionEvent::Revoked(_), state) => state,
@@ -132,6 +131,7 @@ impl Decider for Session {
 mod tests {
     use super::*;
     use crate::testing::{ALICE, BOB, Given, moment};
+    use crate::values::IssuerName;
 
     fn given(history: impl IntoIterator<Item = SessionEvent>) -> Given<Session> {
         Given::history(history)
@@ -143,7 +143,7 @@ mod tests {
             expires_at: moment(expires_in_s),
             device: None,
             address: None,
-            issuer: None,
+            vouched_by: None,
         }
     }
 
@@ -181,7 +181,10 @@ mod tests {
     #[test]
     fn a_session_is_opened_once() {
         let through_an_issuer = Opened {
-            issuer: IssuerName::parse("google").ok(),
+            vouched_by: Some(VouchedBy {
+                issuer: IssuerName::parse("google").expect("a good name"),
+                since: Version(2),
+            }),
             ..login(ALICE, 60)
         };
         for other in [login(BOB, 60), login(ALICE, 61), through_an_issuer] {

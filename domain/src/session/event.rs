@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::event::{FromCategory as _, events};
-use crate::ids::UserId;
+use crate::ids::{UserId, Version};
 use crate::personal::Personal;
 use crate::values::IssuerName;
 
@@ -22,10 +22,19 @@ pub struct Opened {
     /// Where it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Personal<String>>,
-    /// On which issuer's word it was opened; `None` for one by means of our own. It is worth nothing
-    /// once its user has no identity of that issuer any more.
+    /// On whose word it was opened; `None` for one by means of our own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issuer: Option<IssuerName>,
+    pub vouched_by: Option<VouchedBy>,
+}
+
+/// The identity on whose word a session was opened. Once that is no way in any more, nor is the session,
+/// also where another of the same issuer is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VouchedBy {
+    /// The name under which the issuer is configured.
+    pub issuer: IssuerName,
+    /// Where in the user's stream the identity was linked.
+    pub since: Version,
 }
 
 /// Why a session ended.

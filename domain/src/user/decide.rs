@@ -251,7 +251,7 @@ impl Decider for User {
         }
     }
 
-    fn evolve(mut state: State, _version: Version, event: &UserEvent) -> State {
+    fn evolve(mut state: State, version: Version, event: &UserEvent) -> State {
         match event {
             UserEvent::Registered(registered) => {
                 state.account.get_or_insert_with(|| Account {
@@ -275,7 +275,9 @@ impl Decider for User {
             UserEvent::SystemRoleRevoked(changed) => state.change(|account| {
                 account.system_roles.remove(&changed.role);
             }),
-            UserEvent::ExternalIdentityLinked(event) => state.change(|account| account.link(event)),
+            UserEvent::ExternalIdentityLinked(event) => {
+                state.change(|account| account.link(version, event))
+            }
             UserEvent::ExternalIdentityUpdated(event) => {
                 state.change(|account| account.update(event));
             }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::ids::UserId;
+use crate::ids::{UserId, Version};
 use crate::personal::Personal;
 use crate::user::decide::{Account, Refused};
 use crate::user::event::{
@@ -72,6 +72,8 @@ pub enum Identity {
         email: Option<Email>,
         /// Of when the issuer's record is, where that is known.
         as_of: Option<DateTime<Utc>>,
+        /// Where in the user's stream it was linked: tells it from one that was linked before.
+        since: Version,
     },
     /// The issuer deleted it. It stays with the account: what the issuer said before must not make
     /// another.
@@ -208,12 +210,17 @@ impl Account {
             })
     }
 
+    /// Since when the identity of `issuer` is a way in; `None` where there is none.
+    pub fn linked_since(&self, issuer: &IssuerName) -> Option<Version> {
+        match self.identities.get(issuer) {
+            Some(Identity::Linked { since, .. }) => Some(*since),
+            Some(Identity::Deleted { .. }) | None => None,
+        }
+    }
+
     /// Whether any identity of `issuer` is a way in.
     pub fn is_linked_to(&self, issuer: &IssuerName) -> bool {
-        matches!(
-            self.identities.get(issuer),
-            Some(Identity::Linked { .. })
-        )
+        self.linked_since(issuer).is_some()
     }
 
     /// Whether `email` is the account's and known to be its user's, so that nobody else can have put it
@@ -243,11 +250,12 @@ impl Account {
             || others.any(|(_, identity)| matches!(identity, Identity::Linked { .. }))
     }
 
-    pub(super) fn link(&mut self, event: &ExternalIdentityLinked) {
+    pub(super) fn link(&mut self, version: Version, event: &ExternalIdentityLinked) {
         let identity = Identity::Linked {
             subject: event.subject.value.clone(),
             email: event.email.as_ref().map(|email| email.value.clone()),
             as_of: event.as_of,
+            since: version,
         };
         self.identities.insert(event.issuer.clone(), identity);
     }
@@ -516,7 +524,11 @@ mod tests {
         };
         assert!(proven(vec![registered()]));
         assert!(!proven(vec![registered(), password()]));
-        assert!(proven(vec![registered(), password(), is_linked(&vouched("1"))]));
+        assert!(proven(vec![
+            registered(),
+            password(),
+            is_linked(&vouched("1"))
+        ]));
         let without = Vouched {
             email: None,
             ..vouched("1")
@@ -554,9 +566,8 @@ mod tests {
         let command = prop_oneof![
             Just(register()),
             ("[12]", 0..9_i64).prop_map(|(of, at)| link(vouched_at(&of, at))),
-            (0..9_i64, "[a-c]").prop_map(|(at, text)| {
-                update(at, &text, &format!("{text}@example.org"))
-            }),
+            (0..9_i64, "[a-c]")
+                .prop_map(|(at, text)| { update(at, &text, &format!("{text}@example.org")) }),
             Just(unlink("google")),
             (0..9_i64).prop_map(delete),
         ];
