@@ -168,6 +168,8 @@ pub(crate) async fn admit(
     let not_let_in = |why: NotLetIn| {
         let close = match why {
             NotLetIn::Token(_) => Close::Unauthenticated,
+            NotLetIn::Problem(problem) if problem.status().is_server_error() => Close::TryAgain,
+            NotLetIn::Problem(_) => Close::Unauthenticated,
             NotLetIn::Failure(_) => Close::TryAgain,
         };
         Refused::Close(close, Box::new(why.into()))
@@ -177,6 +179,9 @@ pub(crate) async fn admit(
     let registration = gateway.hub.register(mailbox);
     // From here on the hub tells of a revocation. One that came before shows in the log.
     gateway.guard.forget_session(caller.session).await;
+    if caller.issuer.is_some() {
+        gateway.guard.forget_user(caller.user).await;
+    }
     let caller = gateway.guard.caller(token).await.map_err(not_let_in)?;
     let (feed, first) = Feed::begin(gateway, registration, &caller, cursor).await?;
     Ok((feed, first, caller))

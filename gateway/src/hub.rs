@@ -39,6 +39,9 @@ const SESSION_REVOKED: &str = "session-revoked";
 /// Type of the event that takes a role of the whole server away.
 const ROLE_REVOKED: &str = "system-role-revoked";
 
+/// Type of the event that takes a way in away, and with it the logins on that issuer's word.
+const IDENTITY_UNLINKED: &str = "external-identity-unlinked";
+
 /// Parts of each map, so that connections seldom wait for each other.
 const SHARDS: usize = 64;
 
@@ -275,7 +278,7 @@ impl Hub {
                 takes_in(event_type)
             }
             "session" => event_type == SESSION_REVOKED,
-            "user" => event_type == ROLE_REVOKED,
+            "user" => [ROLE_REVOKED, IDENTITY_UNLINKED].contains(&event_type),
             _ => false,
         };
         if is_wanted {
@@ -304,7 +307,10 @@ impl Hub {
             match recorded.stream.category() {
                 "conversation" | "receipts" => self.publish(recorded, kept, &mut touched),
                 "session" => self.note_revocation(recorded),
-                "user" => self.note_roles(recorded),
+                "user" => {
+                    self.note_roles(recorded);
+                    self.note_identities(recorded);
+                }
                 _ => {}
             }
         }
@@ -409,6 +415,21 @@ impl Hub {
         let connections = self.logins.part(&session).get(&session).cloned();
         for mailbox in connections.unwrap_or_default() {
             mailbox.close(Close::Unauthenticated);
+        }
+    }
+
+    /// Which of the user's logins were on that issuer's word is in the log: all of their connections end,
+    /// and those whose logins are still good come back.
+    fn note_identities(&self, recorded: &RecordedEvent) {
+        if &*recorded.event_type != IDENTITY_UNLINKED {
+            return;
+        }
+        let Ok(user) = recorded.stream.key().parse::<UserId>() else {
+            return;
+        };
+        let connections = self.users.part(&user).get(&user).cloned();
+        for mailbox in connections.unwrap_or_default() {
+            mailbox.close(Close::TryAgain);
         }
     }
 
@@ -689,6 +710,7 @@ mod tests {
             expires_at: until,
             device: None,
             address: None,
+            vouched_by: None,
         });
         // The hub follows `store`; what comes later is handed to it from `later`, step by step.
         let store = Arc::new(MemoryEventStore::new(clock.clone()));

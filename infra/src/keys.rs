@@ -109,6 +109,18 @@ fn folder_of(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
 /// HMAC-SHA-256 of `data` under `key`.
 pub fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
     // A key shorter than a block of the hash counts as filled up with zeros (RFC 2104).

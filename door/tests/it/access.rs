@@ -67,6 +67,7 @@ impl World {
             expires_at: until,
             device: None,
             address: None,
+            vouched_by: None,
         };
         self.append(StreamName::session(session), SessionEvent::Opened(opened))
             .await;

@@ -12,8 +12,10 @@ use domain::conversation::{
 };
 use domain::receipts::{MarkedUpTo, ReceiptsEvent};
 use domain::session::{Opened, Revoked, RevokedBecause, SessionEvent};
-use domain::user::{Registered, SystemRole, SystemRoleChanged, UserEvent};
-use domain::values::{DisplayName, Handle, MessageBody, Title};
+use domain::user::{
+    ExternalIdentityUnlinked, Registered, SystemRole, SystemRoleChanged, UnlinkedBecause, UserEvent,
+};
+use domain::values::{DisplayName, Handle, IssuerName, MessageBody, Subject, Title};
 use domain::{
     Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, SessionId,
     StreamName, UserId, Version,
@@ -159,6 +161,7 @@ impl World {
             expires_at: now + good_for,
             device: None,
             address: None,
+            vouched_by: None,
         });
         self.append(&StreamName::session(login), Actor::User(id), opened.into())
             .await;
@@ -173,6 +176,19 @@ impl World {
         let revoked = SessionEvent::Revoked(Revoked { because });
         let stream = StreamName::session(user.login);
         self.append(&stream, Actor::User(user.id), revoked.into())
+            .await;
+    }
+
+    /// An identity is no way into somebody's account any more.
+    pub(crate) async fn unlink(&self, user: &User) {
+        let unlinked = UserEvent::ExternalIdentityUnlinked(ExternalIdentityUnlinked {
+            issuer: IssuerName::parse("google").unwrap(),
+            subject: Personal::new(user.id, Subject::parse("7").unwrap()),
+            because: UnlinkedBecause::Asked,
+            as_of: None,
+        });
+        let stream = StreamName::user(user.id);
+        self.append(&stream, Actor::User(user.id), unlinked.into())
             .await;
     }
 

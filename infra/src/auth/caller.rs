@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use domain::user::SystemRole;
+use domain::values::IssuerName;
 use domain::{SessionId, UserId};
 
 /// A user whose token was checked, as of that moment.
@@ -11,8 +12,11 @@ use domain::{SessionId, UserId};
 pub struct Caller {
     /// Who.
     pub user: UserId,
-    /// Through which login.
+    /// Through which login. With an issuer's own access token it is the login there: revoking it here
+    /// ends what its tokens are worth here.
     pub session: SessionId,
+    /// On which issuer's word; `None` for a login by means of our own.
+    pub issuer: Option<IssuerName>,
     /// What they may do on the whole server.
     pub system_roles: BTreeSet<SystemRole>,
     /// When the token or the login ends by itself, whichever comes first.

@@ -1,20 +1,22 @@
 //! From a token to a [`Caller`]: the one check behind every door.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
-use domain::session::{self, Session};
+use domain::session::{self, Session, VouchedBy};
 use domain::user::User;
 use domain::{SessionId, StreamName, UserId};
 use futures::future::BoxFuture;
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::theirs::{FirstSight, Theirs};
 use crate::auth::{Caller, Claims, TokenRefused, Tokens};
 use crate::clock::Clock;
 use crate::event_store::EventStore;
 use crate::failure::Failure;
+use crate::issuers::{AccessToken, Issuer, Issuers};
 use crate::problem::Problem;
 use crate::states::States;
 
@@ -32,6 +34,8 @@ pub struct Guard {
     signed: Cache<[u8; 32], Claims>,
     sessions: States<Session>,
     users: States<User>,
+    /// Access tokens of issuers.
+    theirs: Theirs,
     clock: Clock,
 }
 
@@ -41,9 +45,18 @@ pub enum NotLetIn {
     /// The token is worth nothing.
     #[error(transparent)]
     Token(#[from] TokenRefused),
+    /// Their issuer is away, or their account is not let in or cannot be made.
+    #[error("{0}")]
+    Problem(Box<Problem>),
     /// The log could not be asked.
     #[error(transparent)]
     Failure(#[from] Failure),
+}
+
+impl From<Problem> for NotLetIn {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(Box::new(problem))
+    }
 }
 
 impl From<NotLetIn> for Problem {
@@ -55,10 +68,12 @@ impl From<NotLetIn> for Problem {
                     TokenRefused::Expired => "token_expired",
                     TokenRefused::Invalid => "token_invalid",
                     TokenRefused::SessionEnded => "session_ended",
+                    TokenRefused::AccountNotReady => "account_not_ready",
                 };
                 code.clone_into(&mut problem.code);
                 problem
             }
+            NotLetIn::Problem(problem) => *problem,
             NotLetIn::Failure(failure) => failure.into(),
         }
     }
@@ -75,8 +90,23 @@ impl Guard {
                 .build(),
             sessions: States::new(Arc::clone(store), clock.clone()),
             users: States::new(Arc::clone(store), clock.clone()),
+            theirs: Theirs::new(store, clock),
             clock: clock.clone(),
         }
+    }
+
+    /// The same, which also takes access tokens of `issuers`.
+    #[must_use]
+    pub fn with_issuers(mut self, issuers: Arc<Issuers>) -> Self {
+        self.theirs.take_from(issuers);
+        self
+    }
+
+    /// From now on `first_sight` makes accounts and sessions of those who come with an issuer's access
+    /// token for the first time. Without it, and once it is gone, they are
+    /// [`TokenRefused::AccountNotReady`]. Only the first call counts.
+    pub fn set_first_sight(&self, first_sight: Weak<dyn FirstSight>) {
+        self.theirs.set_first_sight(first_sight);
     }
 
     /// Who holds `token`. Boxed, so that every door does not compile all of it again.
@@ -85,16 +115,21 @@ impl Guard {
     }
 
     async fn check(&self, token: &str) -> Result<Caller, NotLetIn> {
+        if let Some(issuer) = self.theirs.issuer_of(token) {
+            return self.check_theirs(issuer, token).await;
+        }
         let claims = self.claims(token).await?;
         let stream = StreamName::session(claims.sid);
         let mut session = self.sessions.recent(&stream).await?;
         if matches!(*session, session::State::Absent) {
             session = self.sessions.current(&stream).await?;
         }
-        let expires_at = match *session {
-            session::State::Open { user, expires_at } if user == claims.sub => {
-                expires_at.min(claims.expires_at())
-            }
+        let (expires_at, vouched_by) = match &*session {
+            session::State::Open {
+                user,
+                expires_at,
+                vouched_by,
+            } if *user == claims.sub => (*expires_at.min(&claims.expires_at()), vouched_by),
             _ => return Err(TokenRefused::SessionEnded.into()),
         };
         if expires_at <= self.clock.now() {
@@ -102,12 +137,91 @@ impl Guard {
         }
         let user = self.users.recent(&StreamName::user(claims.sub)).await?;
         let account = user.account.as_ref().ok_or(TokenRefused::SessionEnded)?;
+        // A login on the word of an issuer ends with the identity.
+        let is_good = |word: &VouchedBy| account.linked_since(&word.issuer) == Some(word.since);
+        if !vouched_by.iter().all(is_good) {
+            return Err(TokenRefused::SessionEnded.into());
+        }
         Ok(Caller {
             user: claims.sub,
             session: claims.sid,
+            issuer: vouched_by.as_ref().map(|word| word.issuer.clone()),
             system_roles: account.system_roles.clone(),
             expires_at,
         })
+    }
+
+    /// Who holds an access token of `issuer`. Whoever is not known yet is made known, if this process
+    /// can do that.
+    async fn check_theirs(&self, issuer: &Issuer, token: &str) -> Result<Caller, NotLetIn> {
+        let token = self.theirs.checked(issuer, token).await?;
+        if token.expires_at <= self.clock.now() {
+            return Err(TokenRefused::Expired.into());
+        }
+        if let Some(caller) = self.known(issuer, &token).await? {
+            return Ok(caller);
+        }
+        // What is kept may be old.
+        self.forget_theirs(issuer, &token).await?;
+        if let Some(caller) = self.known(issuer, &token).await? {
+            return Ok(caller);
+        }
+        let first_sight = self.theirs.first_sight();
+        let first_sight = first_sight.ok_or(TokenRefused::AccountNotReady)?;
+        first_sight.admit(&token).await?;
+        self.forget_theirs(issuer, &token).await?;
+        let caller = self.known(issuer, &token).await?;
+        Ok(caller.ok_or(TokenRefused::AccountNotReady)?)
+    }
+
+    /// The caller that an issuer's token means; `None` where there is no account or no session yet.
+    async fn known(
+        &self,
+        issuer: &Issuer,
+        token: &AccessToken,
+    ) -> Result<Option<Caller>, NotLetIn> {
+        let Some(holder) = self.theirs.holder(issuer, &token.profile.subject).await? else {
+            return Ok(None);
+        };
+        let user = self.users.recent(&StreamName::user(holder)).await?;
+        let Some(account) = &user.account else {
+            return Ok(None);
+        };
+        if !account.is_linked(&token.issuer, &token.profile.subject) {
+            return Ok(None);
+        }
+        let session = StreamName::session(token.session);
+        match &*self.sessions.recent(&session).await? {
+            session::State::Open {
+                user, expires_at, ..
+            } if *user == holder => {
+                let expires_at = *expires_at.min(&token.expires_at);
+                if expires_at <= self.clock.now() {
+                    return Err(TokenRefused::Expired.into());
+                }
+                Ok(Some(Caller {
+                    user: holder,
+                    session: token.session,
+                    issuer: Some(token.issuer.clone()),
+                    system_roles: account.system_roles.clone(),
+                    expires_at,
+                }))
+            }
+            session::State::Absent => Ok(None),
+            session::State::Open { .. } | session::State::Revoked { .. } => {
+                Err(TokenRefused::SessionEnded.into())
+            }
+        }
+    }
+
+    /// Makes the next check of such a token ask the log.
+    async fn forget_theirs(&self, issuer: &Issuer, token: &AccessToken) -> Result<(), NotLetIn> {
+        let subject = &token.profile.subject;
+        if let Some(holder) = self.theirs.forget(issuer, subject).await? {
+            self.forget_user(holder).await;
+        }
+        self.forget_session(token.session).await;
+        Ok(())
     }
 
     /// What `token` says. A signature that was good stays good, so that it is checked once while it
@@ -212,6 +326,7 @@ mod tests {
             expires_at: now + TimeDelta::hours(2),
             device: None,
             address: None,
+            vouched_by: None,
         };
         let opened = SessionEvent::Opened(opened).into();
         append(&store, &StreamName::session(session), opened).await;

@@ -2,8 +2,10 @@
 
 mod caller;
 mod guard;
+mod theirs;
 mod tokens;
 
 pub use caller::Caller;
 pub use guard::{Guard, NotLetIn};
+pub use theirs::FirstSight;
 pub use tokens::{Claims, TokenRefused, Tokens};

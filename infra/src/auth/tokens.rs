@@ -61,6 +61,10 @@ pub enum TokenRefused {
     /// Its session was revoked, or never was.
     #[error("the session has ended; log in again")]
     SessionEnded,
+    /// It is an issuer's, of somebody or of a login that is not known here yet, and this process cannot
+    /// change that.
+    #[error("no account is ready for this token; make one call to the command API with it first")]
+    AccountNotReady,
 }
 
 impl Tokens {

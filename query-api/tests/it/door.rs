@@ -60,6 +60,7 @@ impl Door {
                 expires_at,
                 device: None,
                 address: None,
+                vouched_by: None,
             });
             log.append(StreamName::session(session), opened).await;
             let token = signer.sign(user, session, log.clock.now(), expires_at);
