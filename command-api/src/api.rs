@@ -14,6 +14,7 @@ use infra::auth::Guard;
 use infra::clock::Clock;
 use infra::event_store::{Direction, EventStore};
 use infra::failure::Failure;
+use infra::issuers::Issuers;
 use infra::keys::{Secret, keyed_hash};
 use infra::problem::Problem;
 use infra::snapshots::Snapshots;
@@ -35,6 +36,8 @@ pub struct Parts {
     pub snapshots: Arc<dyn Snapshots>,
     /// Checks and signs tokens.
     pub guard: Arc<Guard>,
+    /// Whose word lets people in besides their passwords.
+    pub issuers: Arc<Issuers>,
     /// The server's secret.
     pub secret: Secret,
     /// The time.
@@ -59,6 +62,7 @@ pub struct CommandApi(Arc<Inner>);
 struct Inner {
     store: Arc<dyn EventStore>,
     guard: Arc<Guard>,
+    issuers: Arc<Issuers>,
     clock: Clock,
     session_lifetime: TimeDelta,
     owner_code: Option<OwnerCode>,
@@ -113,6 +117,7 @@ impl CommandApi {
             store,
             snapshots,
             guard,
+            issuers,
             secret,
             clock,
             limits,
@@ -128,6 +133,7 @@ impl CommandApi {
         };
         Ok(Self(Arc::new(Inner {
             guard,
+            issuers,
             clock,
             session_lifetime,
             owner_code,
@@ -232,6 +238,11 @@ impl CommandApi {
         Ok(account.map(|account| (user, account)))
     }
 
+    /// Who holds what `stream` reserves, as of now.
+    pub(crate) async fn holder(&self, stream: &StreamName) -> Result<Option<UserId>, Failure> {
+        Ok(self.0.seen.reservations.current(stream).await?.holder)
+    }
+
     /// The account of `user`, as of now.
     pub(crate) async fn account(&self, user: UserId) -> Result<Option<Account>, Failure> {
         let state = self.0.seen.users.current(&StreamName::user(user)).await?;
@@ -329,6 +340,10 @@ impl CommandApi {
 
     pub(crate) fn guard(&self) -> &Guard {
         &self.0.guard
+    }
+
+    pub(crate) fn issuers(&self) -> &Issuers {
+        &self.0.issuers
     }
 
     pub(crate) fn clock(&self) -> &Clock {

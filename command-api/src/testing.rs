@@ -13,6 +13,7 @@ use infra::auth::{Caller, Guard, Tokens};
 use infra::clock::Clock;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
 use infra::http::IDEMPOTENCY_KEY;
+use infra::issuers::{IssuerConfig, Issuers};
 use infra::keys::Secret;
 use infra::snapshots::MemorySnapshots;
 use serde_json::{Value, json};
@@ -32,7 +33,8 @@ pub(crate) struct World {
     pub(crate) store: Arc<MemoryEventStore>,
     pub(crate) api: CommandApi,
     pub(crate) clock: Clock,
-    guard: Arc<Guard>,
+    pub(crate) guard: Arc<Guard>,
+    issuers: Vec<IssuerConfig>,
     router: Router,
     users: HashMap<String, (UserId, String)>,
 }
@@ -40,19 +42,28 @@ pub(crate) struct World {
 impl World {
     /// Nobody there yet. The clock stands at the real time, at which tokens are checked.
     pub(crate) fn new() -> Self {
+        Self::with_issuers(vec![])
+    }
+
+    /// The same, where these issuers' word lets people in.
+    pub(crate) fn with_issuers(issuers: Vec<IssuerConfig>) -> Self {
         let clock = Clock::fixed(Clock::system().now());
-        Self::on(Arc::new(MemoryEventStore::new(clock.clone())), clock)
+        let store = Arc::new(MemoryEventStore::new(clock.clone()));
+        Self::on(store, clock, issuers)
     }
 
     /// The command side, started on `store`.
-    fn on(store: Arc<MemoryEventStore>, clock: Clock) -> Self {
+    fn on(store: Arc<MemoryEventStore>, clock: Clock, issuers: Vec<IssuerConfig>) -> Self {
         let log: Arc<dyn EventStore> = store.clone();
         let secret = Secret::new([7; 32]);
-        let guard = Arc::new(Guard::new(Tokens::new(&secret).unwrap(), &log, &clock));
+        let configured = Arc::new(Issuers::new(issuers.clone(), &secret, &clock).unwrap());
+        let guard = Guard::new(Tokens::new(&secret).unwrap(), &log, &clock);
+        let guard = Arc::new(guard.with_issuers(Arc::clone(&configured)));
         let api = CommandApi::new(Parts {
             store: log,
             snapshots: Arc::new(MemorySnapshots::default()),
             guard: Arc::clone(&guard),
+            issuers: configured,
             secret,
             clock: clock.clone(),
             limits: Limits::default(),
@@ -66,6 +77,7 @@ impl World {
             api,
             clock,
             guard,
+            issuers,
             users: HashMap::new(),
         }
     }
@@ -82,7 +94,7 @@ impl World {
     /// The same log under a server that was started again; logins stay.
     pub(crate) async fn restarted(self) -> Self {
         self.api.close().await;
-        let mut world = Self::on(self.store, self.clock);
+        let mut world = Self::on(self.store, self.clock, self.issuers);
         world.users = self.users;
         world
     }
@@ -186,6 +198,15 @@ impl World {
         self.ask(Some(self.token(who)), Method::DELETE, path)
     }
 
+    pub(crate) fn get_as(&self, who: &str, path: &str) -> Asked<'_> {
+        self.ask(Some(self.token(who)), Method::GET, path)
+    }
+
+    /// Lets `name` act with a token that they came by.
+    pub(crate) fn meet(&mut self, name: &str, user: UserId, token: &str) {
+        self.users.insert(name.to_owned(), (user, token.to_owned()));
+    }
+
     pub(crate) fn get(&self, path: &str) -> Asked<'_> {
         self.ask(None, Method::GET, path)
     }
@@ -213,6 +234,11 @@ pub(crate) struct Asked<'a> {
 impl Asked<'_> {
     pub(crate) fn key(mut self, key: &str) -> Self {
         self.request = self.request.header(IDEMPOTENCY_KEY, key);
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
         self
     }
 

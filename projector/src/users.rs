@@ -85,6 +85,18 @@ fn fold(users: &mut BTreeMap<UserId, User>, fact: &Fact) -> Result<(), Unfit> {
         UserEvent::SystemRoleRevoked(changed) => {
             user.system_roles.remove(&changed.role);
         }
+        UserEvent::ExternalIdentityLinked(_) | UserEvent::ExternalIdentityUnlinked(_) => {}
+        UserEvent::ExternalIdentityUpdated(updated) => {
+            if let Some(display_name) = &updated.display_name {
+                display_name
+                    .value
+                    .as_str()
+                    .clone_into(&mut user.display_name);
+            }
+            if let Some(email) = &updated.email {
+                user.email = Some(email.value.as_str().to_owned());
+            }
+        }
     }
     Ok(())
 }

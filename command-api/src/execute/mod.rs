@@ -36,6 +36,7 @@ pub use envelope::Envelope;
 pub use error::ExecuteError;
 pub use window::COMMANDS_REMEMBERED_MAX;
 
+pub(crate) use infra::keys::hex;
 use task::StreamTask;
 
 /// Commands that may wait for one stream; one more is [`ExecuteError::Busy`].
@@ -333,16 +334,4 @@ impl<D: Decider> Shared<D> {
         }
         true
     }
-}
-
-/// Bytes as lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }

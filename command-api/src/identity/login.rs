@@ -81,6 +81,7 @@ async fn login(
         envelope: Envelope::new(Actor::User(user), command, &body)?,
         device: request.device,
         address,
+        vouched_by: None,
     };
     open_session(api, way_in).await
 }

@@ -1,5 +1,7 @@
 //! Commands on accounts and logins, and the public keys of our tokens.
 
+pub(crate) mod claims;
+pub(crate) mod issuers;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod open_session;
@@ -26,6 +28,7 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
         .routes(routes!(profile::patch))
         .routes(routes!(system_roles::put, system_roles::delete))
         .routes(routes!(jwks))
+        .merge(issuers::routes())
 }
 
 /// A claim or release in the course of `command`. It has an id of its own each time: whoever

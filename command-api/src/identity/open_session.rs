@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use domain::session::{Command, Opened, State as SessionState};
+use domain::session::{Command, Opened, State as SessionState, VouchedBy};
 use domain::{CommandId, Personal, Position, SessionId, StreamName, UserId};
 use infra::auth::TokenRefused;
 use infra::problem::Problem;
@@ -28,6 +28,8 @@ pub(crate) struct WayIn {
     pub(crate) device: Option<String>,
     /// Where the client is.
     pub(crate) address: Option<IpAddr>,
+    /// On whose word, where that is not our own.
+    pub(crate) vouched_by: Option<VouchedBy>,
 }
 
 /// A login that succeeded.
@@ -68,6 +70,7 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
         envelope,
         device,
         address,
+        vouched_by,
     } = way_in;
     let session = SessionId(command.derive("session").0);
     let opened = Opened {
@@ -75,6 +78,7 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
         expires_at: api.clock().now() + api.session_lifetime(),
         device: device.map(|device| Personal::new(user, device)),
         address: address.map(|address| Personal::new(user, address.to_string())),
+        vouched_by,
     };
     let stream = StreamName::session(session);
     let done = api

@@ -18,6 +18,7 @@ use domain::{
 use infra::auth::{Guard, Tokens};
 use infra::clock::Clock;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
+use infra::issuers::Issuers;
 use infra::keys::Secret;
 use infra::snapshots::MemorySnapshots;
 use serde_json::{Value, json};
@@ -48,6 +49,7 @@ impl Server {
             store: Arc::clone(&store),
             snapshots: Arc::new(MemorySnapshots::default()),
             guard: Arc::clone(&guard),
+            issuers: Arc::new(Issuers::new(vec![], &secret, &clock).unwrap()),
             secret,
             clock: clock.clone(),
             limits: Limits::default(),
@@ -163,6 +165,7 @@ impl Server {
             expires_at,
             device: None,
             address: None,
+            vouched_by: None,
         });
         let stream = StreamName::session(session);
         self.command(self.api.sessions(), stream, open).await;
