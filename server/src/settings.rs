@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, ValueEnum};
 use door::SERVICE_TOKEN_BYTES_MIN;
 use serde::{Deserialize, Serialize};
 
+use crate::issuer_settings::{self, IssuerTable, IssuerTableError};
 use crate::role::Role;
 
 /// Variables that the tests use; a server started by a test inherits them.
@@ -199,6 +200,11 @@ pub struct Given {
         global = true
     )]
     pub log_format: Option<LogFormat>,
+
+    /// Whose word lets people in; in the configuration file only.
+    #[arg(skip)]
+    #[serde(default, rename = "issuer", skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<IssuerTable>,
 }
 
 /// How logs are written.
@@ -264,6 +270,9 @@ pub struct Settings {
     pub log: String,
     /// How it is written; `None` decides by the terminal.
     pub log_format: Option<LogFormat>,
+    /// Whose word lets people in.
+    #[serde(rename = "issuer", skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<IssuerTable>,
 }
 
 /// A setting that cannot be used. The text names it and says what would do.
@@ -325,6 +334,9 @@ pub enum SettingsError {
         "eventstore_token is too short: it takes at least {SERVICE_TOKEN_BYTES_MIN} characters"
     )]
     EventstoreToken,
+    /// An issuer that cannot be used.
+    #[error(transparent)]
+    Issuer(#[from] IssuerTableError),
     /// Half of what TLS needs.
     #[error("eventstore_tls_cert and eventstore_tls_key go together")]
     EventstoreTls,
@@ -368,6 +380,7 @@ impl Settings {
             drain_seconds: take!(drain_seconds, 10),
             log: take!(log, "info".to_owned()),
             log_format: first.log_format.or(then.log_format),
+            issuers: then.issuers,
         };
         settings.check()?;
         Ok(settings)
@@ -450,6 +463,7 @@ impl Settings {
             return Err(SettingsError::EventStore);
         }
         self.check_eventstore()?;
+        issuer_settings::configs(&self.issuers)?;
         self.check_role()
     }
 
