@@ -8,6 +8,7 @@
 )]
 
 mod cluster;
+mod issuer;
 mod link;
 mod listener;
 mod nats;
@@ -17,6 +18,7 @@ mod process;
 mod storm;
 
 pub use cluster::{Cluster, ClusterNode, Plan, ROLES};
+pub use issuer::IssuerProcess;
 pub use link::Link;
 pub use listener::Listener;
 pub use nats::{NatsServer, free_port};

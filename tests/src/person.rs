@@ -49,6 +49,16 @@ pub struct Person {
 }
 
 impl Person {
+    /// Somebody who has a token of the server at `server` already.
+    pub fn with_token(server: &str, id: &str, token: &str) -> Self {
+        Self {
+            http: reqwest::Client::new(),
+            server: server.to_owned(),
+            id: id.to_owned(),
+            token: token.to_owned(),
+        }
+    }
+
     /// Registers `handle` on the server at `server` and logs in.
     pub async fn register(server: &str, handle: &str) -> Self {
         let http = reqwest::Client::new();

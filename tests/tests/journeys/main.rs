@@ -10,6 +10,7 @@ mod deploy;
 mod event_store;
 mod faults;
 mod import;
+mod issuers;
 mod jetstream;
 mod operations;
 mod outside;
