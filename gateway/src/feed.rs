@@ -166,10 +166,9 @@ pub(crate) async fn admit(
     cursor: Option<&str>,
 ) -> Result<(Feed, Vec<Outgoing>, Caller), Refused> {
     let not_let_in = |why: NotLetIn| {
-        let close = match why {
-            NotLetIn::Token(_) => Close::Unauthenticated,
+        let close = match &why {
             NotLetIn::Problem(problem) if problem.status().is_server_error() => Close::TryAgain,
-            NotLetIn::Problem(_) => Close::Unauthenticated,
+            NotLetIn::Token(_) | NotLetIn::Problem(_) => Close::Unauthenticated,
             NotLetIn::Failure(_) => Close::TryAgain,
         };
         Refused::Close(close, Box::new(why.into()))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use domain::session::{self, Session, VouchedBy};
-use domain::user::User;
+use domain::user::{self, User};
 use domain::{SessionId, StreamName, UserId};
 use futures::future::BoxFuture;
 use moka::future::Cache;
@@ -135,13 +135,21 @@ impl Guard {
         if expires_at <= self.clock.now() {
             return Err(TokenRefused::Expired.into());
         }
-        let user = self.users.recent(&StreamName::user(claims.sub)).await?;
-        let account = user.account.as_ref().ok_or(TokenRefused::SessionEnded)?;
         // A login on the word of an issuer ends with the identity.
-        let is_good = |word: &VouchedBy| account.linked_since(&word.issuer) == Some(word.since);
-        if !vouched_by.iter().all(is_good) {
-            return Err(TokenRefused::SessionEnded.into());
+        let is_good = |user: &user::State| {
+            let since = |word: &VouchedBy| user.account.as_ref()?.linked_since(&word.issuer);
+            vouched_by
+                .iter()
+                .all(|word| since(word) == Some(word.since))
+        };
+        let stream = StreamName::user(claims.sub);
+        let mut user = self.users.recent(&stream).await?;
+        if !is_good(&user) {
+            // It may have been linked just now, on another node.
+            user = self.users.current(&stream).await?;
         }
+        let account = user.account.as_ref().filter(|_| is_good(&user));
+        let account = account.ok_or(TokenRefused::SessionEnded)?;
         Ok(Caller {
             user: claims.sub,
             session: claims.sid,

@@ -95,9 +95,8 @@ impl Word<'_> {
 /// Whose account it is; made where there is none.
 ///
 /// # Errors
-/// 403 `not_registered` where none may be made,
-/// 503 `unavailable` while another command about the same identity is under way, and what every command
-/// may answer.
+/// 403 `not_registered` where none may be made, 503 `unavailable` while another command about the same
+/// identity is under way, and what every command may answer.
 pub(super) async fn admit(
     api: &CommandApi,
     word: Word<'_>,
