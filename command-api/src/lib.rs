@@ -22,6 +22,7 @@ mod testing;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use api::{CommandApi, Parts};
+pub use frames::ops;
 pub use identity::system_roles::{RoleChange, change_role};
 
 /// Everything that takes commands, described in terms of `OpenAPI`: paths under `/v1`, and the public

@@ -164,6 +164,18 @@ impl Person {
         })
     }
 
+    /// The status of any request, of which the answer may have no end.
+    pub async fn status_of(&self, method: Method, path: &str, body: Option<Value>) -> StatusCode {
+        let mut request = self.http.request(method, format!("{}{path}", self.server));
+        if !self.token.is_empty() {
+            request = request.bearer_auth(&self.token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        request.send().await.expect("the server answers").status()
+    }
+
     /// Posts a body until the server, which may be away, takes it; gives what it answers.
     pub async fn insists(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Value {
         loop {

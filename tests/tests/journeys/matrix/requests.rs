@@ -1,0 +1,131 @@
+//! A request for each route and a frame for each `op`, such as one who may would send it.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::actors::Scene;
+
+/// Frames that are no commands, but signals and subscriptions.
+pub(super) const SIGNALS: [&str; 3] = ["subscribe", "unsubscribe", "typing"];
+
+/// A request with `{…}` where a scene has names.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    path: String,
+    body: Value,
+}
+
+impl Request {
+    /// The request for a route of the OpenAPI document.
+    pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
+        let nothing = Value::Null;
+        let mut query = "";
+        let body = match (method.as_str(), path) {
+            (
+                "GET",
+                "/.well-known/jwks.json"
+                | "/health/live"
+                | "/health/ready"
+                | "/metrics"
+                | "/v1/audit/conversations/{conversation}/events"
+                | "/v1/audit/events"
+                | "/v1/conversations"
+                | "/v1/conversations/{conversation}"
+                | "/v1/conversations/{conversation}/members"
+                | "/v1/conversations/{conversation}/messages"
+                | "/v1/conversations/{conversation}/messages/{seq}"
+                | "/v1/conversations/{conversation}/messages/{seq}/receipts"
+                | "/v1/status"
+                | "/v1/stream"
+                | "/v1/stream/sse"
+                | "/v1/users/me"
+                | "/v1/users/{user}",
+            )
+            | (
+                "PUT",
+                "/v1/conversations/{conversation}/archived"
+                | "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}"
+                | "/v1/users/{user}/system-roles/{role}",
+            )
+            | (
+                "DELETE",
+                "/v1/conversations/{conversation}/archived"
+                | "/v1/conversations/{conversation}/members/{user}"
+                | "/v1/conversations/{conversation}/messages/{seq}"
+                | "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}"
+                | "/v1/sessions/{session}"
+                | "/v1/users/{user}/system-roles/{role}",
+            )
+            | ("POST", "/v1/read-models/{name}/rebuild") => nothing,
+            ("GET", "/v1/users") => {
+                query = "?handle={handle}";
+                nothing
+            }
+            ("POST", "/v1/conversations") => json!({ "kind": "direct", "with": "{user}" }),
+            ("PATCH", "/v1/conversations/{conversation}") => json!({ "title": "Another" }),
+            ("POST", "/v1/conversations/{conversation}/members") => json!({ "user": "{outsider}" }),
+            ("PATCH", "/v1/conversations/{conversation}/members/{user}") => {
+                json!({ "role": "admin" })
+            }
+            ("POST", "/v1/conversations/{conversation}/messages") => json!({ "body": "hello" }),
+            ("PATCH", "/v1/conversations/{conversation}/messages/{seq}") => {
+                json!({ "body": "hello!" })
+            }
+            (
+                "PUT",
+                "/v1/conversations/{conversation}/receipts/delivered"
+                | "/v1/conversations/{conversation}/receipts/seen",
+            ) => json!({ "seq": "{seq}" }),
+            ("POST", "/v1/owner") => json!({ "code": "a guess" }),
+            _ => return None,
+        };
+        Some(Self {
+            method: method.clone(),
+            path: format!("{path}{query}"),
+            body,
+        })
+    }
+
+    /// The path in `scene`.
+    pub(super) fn path(&self, scene: &Scene) -> String {
+        scene.fill(&self.path)
+    }
+
+    /// The body in `scene`; `None` where there is none.
+    pub(super) fn body(&self, scene: &Scene) -> Option<Value> {
+        (!self.body.is_null()).then(|| scene.fill_body(&self.body))
+    }
+}
+
+/// A frame for `op`, without `op` and `id`.
+pub(super) fn frame(op: &str) -> Value {
+    let conversation = || json!({ "conversation": "{conversation}" });
+    let with = |fields: Value| {
+        let mut frame = conversation();
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            frame[name] = value.clone();
+        }
+        frame
+    };
+    match op {
+        "subscribe"
+        | "unsubscribe"
+        | "typing"
+        | "leave_conversation"
+        | "archive_conversation"
+        | "unarchive_conversation" => conversation(),
+        "start_conversation" => json!({ "kind": "direct", "with": "{user}" }),
+        "send_message" => with(json!({ "body": "hello" })),
+        "edit_message" => with(json!({ "message": "{seq}", "body": "hello!" })),
+        "delete_message" => with(json!({ "message": "{seq}" })),
+        "add_reaction" | "remove_reaction" => with(json!({ "message": "{seq}", "emoji": "👍" })),
+        "mark_seen" | "mark_delivered" => with(json!({ "seq": "{seq}" })),
+        "rename_conversation" => with(json!({ "title": "Another" })),
+        "change_settings" => with(json!({ "history_visibility": "start" })),
+        "add_member" => with(json!({ "user": "{outsider}" })),
+        "remove_member" => with(json!({ "user": "{user}" })),
+        "change_role" => with(json!({ "user": "{user}", "role": "admin" })),
+        other => panic!("{other} has no frame in matrix/requests.rs"),
+    }
+}
