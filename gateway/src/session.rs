@@ -79,8 +79,10 @@ const SILENT_PERIODS_MAX: u32 = 2;
     tag = "stream",
     responses(
         (status = 101, description = "The connection is a WebSocket from here on"),
-        (status = 400, description = "Not a WebSocket request, or without our subprotocol", body = Problem),
-        (status = 503, description = "Too many connections, or draining", body = Problem),
+        (status = 400, description = "Not a WebSocket request, or without our subprotocol", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Too many connections, or draining", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn stream(

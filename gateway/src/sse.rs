@@ -50,10 +50,14 @@ const PIECES_WAITING_MAX: usize = 1;
     ),
     responses(
         (status = 200, description = "Frames, as they come", body = ServerFrame, content_type = "text/event-stream"),
-        (status = 401, description = "No token, or one that is worth nothing", body = Problem),
-        (status = 422, description = "The cursor is of another user or another log", body = Problem),
-        (status = 429, description = "More conversations than one connection can follow", body = Problem),
-        (status = 503, description = "Too many connections, draining, or something is away", body = Problem),
+        (status = 401, description = "No token, or one that is worth nothing", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "The cursor is of another user or another log", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 429, description = "More conversations than one connection can follow", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Too many connections, draining, or something is away", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn stream_sse(

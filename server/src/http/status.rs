@@ -25,10 +25,13 @@ pub(super) fn routes(server: Server) -> OpenApiRouter {
     responses(
         (status = 200, description = "How it is doing", body = Status),
         (status = 401, description = "`unauthenticated`, `token_invalid`, `token_expired` or \
-            `session_ended`", body = Problem),
-        (status = 403, description = "`forbidden`: not an admin", body = Problem),
+            `session_ended`", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: not an admin", body = Problem,
+            content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`: the read database does not answer",
-            body = Problem),
+            body = Problem,
+            content_type = "application/problem+json"),
     ))]
 async fn status(
     State(server): State<Server>,

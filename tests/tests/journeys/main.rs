@@ -17,6 +17,7 @@ mod outside;
 mod outsiders;
 mod profiles;
 mod read_database;
+mod schema;
 mod site;
 mod tour;
 
