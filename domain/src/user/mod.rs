@@ -1,7 +1,16 @@
 //! An account: who somebody is and what they may do on this server.
 
+mod blocks;
 mod decide;
 mod event;
+mod preferences;
+mod profile;
+mod standing;
+#[cfg(test)]
+mod testing;
 
 pub use decide::{Account, Command, Refused, State, User};
 pub use event::*;
+pub use preferences::Preferences;
+pub use profile::{Profile, ProfileDraft};
+pub use standing::{Standing, Suspend, Suspension};
