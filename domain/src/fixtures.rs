@@ -19,10 +19,10 @@ use crate::owners::{OwnerChanged, OwnersEvent};
 use crate::personal::Personal;
 use crate::receipts::{MarkedUpTo, ReceiptsEvent};
 use crate::reservation::{Held, ReservationEvent};
+use crate::service::{self, Scope, ServiceEvent, TokenIssued};
 use crate::session::{Opened, Revoked, RevokedBecause, SessionEvent};
 use crate::testing::conversation::{body, emoji, members, title};
 use crate::testing::{ALICE, BOB, moment};
-use crate::service::{self, Scope, ServiceEvent, TokenIssued};
 use crate::user::{
     BlockChanged, Deactivated, PasswordSet, Preferences, PreferencesChanged, ProfileChanged,
     Reactivated, Registered, Reinstated, ServiceAttached, Suspended, SystemRole, SystemRoleChanged,

@@ -10,6 +10,8 @@ mod messages;
 mod min_position;
 mod receipts;
 mod replay;
+mod self_service;
+mod services;
 mod users;
 
 use std::sync::Arc;
@@ -57,7 +59,10 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(members::list))
         .routes(routes!(users::me))
         .routes(routes!(users::one))
-        .routes(routes!(users::by_handle))
+        .routes(routes!(users::list))
+        .routes(routes!(self_service::preferences))
+        .routes(routes!(self_service::blocks))
+        .routes(routes!(services::list))
         .routes(routes!(audit::conversation_events))
         .routes(routes!(audit::events))
         .with_state(state)
