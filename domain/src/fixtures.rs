@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::audit::{AuditEvent, Replayed, Selection};
+use crate::audit::{AuditEvent, Exported, Replayed, Selection};
 use crate::conversation::{
     ArchiveChanged, ConversationEvent, HistoryVisibility, Kind, MemberAdded, MemberLeft,
     MemberRemoved, MemberRoleChanged, MessageDeleted, MessageEdited, MessageSent, Reaction,
@@ -68,6 +68,7 @@ fn samples() -> Vec<Event> {
         types: vec!["message-sent".to_owned()],
     };
     samples.push(AuditEvent::Replayed(Replayed { selection }).into());
+    samples.push(AuditEvent::Exported(Exported { of: ALICE }).into());
     samples
 }
 

@@ -5,6 +5,7 @@ mod access;
 mod answers;
 mod audit;
 mod conversations;
+mod export;
 mod members;
 mod messages;
 mod min_position;
@@ -62,6 +63,7 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(users::list))
         .routes(routes!(self_service::preferences))
         .routes(routes!(self_service::blocks))
+        .routes(routes!(export::export))
         .routes(routes!(services::list))
         .routes(routes!(audit::conversation_events))
         .routes(routes!(audit::events))

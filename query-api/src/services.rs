@@ -106,7 +106,9 @@ pub(crate) async fn list(
     Query(params): Query<ListParams>,
 ) -> Result<Json<ServiceList>, Problem> {
     if !caller.is_admin() {
-        return Err(Problem::forbidden("this is for admins and owners of the server"));
+        return Err(Problem::forbidden(
+            "this is for admins and owners of the server",
+        ));
     }
     let limit = limit(params.limit, PAGE, PAGE_MAX)?;
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;

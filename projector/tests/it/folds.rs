@@ -2,9 +2,7 @@
 
 use domain::conversation::HistoryVisibility::{Joined, Start};
 use domain::{Position, UserId};
-use infra::read_models::{
-    Snapshot, conversations, members, messages, receipts, services, users,
-};
+use infra::read_models::{Snapshot, conversations, members, messages, receipts, services, users};
 
 use crate::harness::{ALL, BOTH, Log, Running, Scratch, user, version};
 

@@ -1,8 +1,9 @@
 //! People as others see them: the directory, standing, preferences, blocks; and services.
 
+use domain::StreamName;
 use domain::conversation::HistoryVisibility::Start;
-use domain::user::SystemRole;
-use serde_json::json;
+use domain::user::{PasswordSet, SystemRole, UserEvent};
+use serde_json::{Value, json};
 
 use crate::door::{Door, each};
 use crate::harness::{BOTH, Kinds, user};
@@ -82,7 +83,10 @@ async fn preferences_and_blocks_are_ones_own() {
     door.log.block(alice, user(3), false).await;
     let page = door.get(alice, "/v1/users/me/blocks?limit=1").await;
     assert_eq!(each(&page["blocks"], "user"), [json!(user(2))]);
-    let path = format!("/v1/users/me/blocks?after={}", page["next"].as_str().unwrap());
+    let path = format!(
+        "/v1/users/me/blocks?after={}",
+        page["next"].as_str().unwrap()
+    );
     let page = door.get(alice, &path).await;
     assert_eq!(each(&page["blocks"], "user"), [json!(user(4))]);
     assert!(page.get("next").is_none());
@@ -105,5 +109,51 @@ async fn services_are_listed_for_those_who_run_the_server() {
     assert_eq!(second["services"].as_array().map(Vec::len), Some(1));
     let forbidden = door.problem(bob, "/v1/services").await;
     assert_eq!(forbidden, (403, "forbidden".to_owned()));
+    door.close().await;
+}
+
+#[tokio::test]
+async fn ones_data_is_ones_own_without_secrets_and_on_the_record() {
+    let door = Door::open(Kinds::Sqlite).await;
+    let (alice, bob) = (user(1), user(2));
+    let hash = domain::Personal::new(alice, "a secret".to_owned());
+    let password = UserEvent::PasswordSet(PasswordSet { hash });
+    door.log.append(StreamName::user(alice), password).await;
+    let room = door.log.group(bob, &[alice], Start).await;
+    let said = room.send(alice, "mine").await;
+    room.send(bob, "not mine").await;
+    room.react(alice, said, "+1").await;
+    room.react(bob, said, "-1").await;
+    room.seen(alice, said).await;
+    room.seen(bob, said).await;
+    door.log.block(bob, alice, true).await;
+    let (status, text) = door.text(alice, "/v1/users/me/export").await;
+    assert_eq!(status, 200);
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let types: Vec<&str> = lines
+        .iter()
+        .map(|it| it["type"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "user-registered",
+        "session-opened",
+        "password-set",
+        "conversation-started",
+        "message-sent",
+        "reaction-added",
+        "seen-up-to",
+    ];
+    assert_eq!(types, expected);
+    assert_eq!(lines[3]["data"]["role"], "member");
+    assert_eq!(lines[4]["data"]["body"]["value"], "mine");
+    for others in ["a secret", "not mine", "-1", &bob.to_string()] {
+        assert!(!text.contains(others), "{others}: {text}");
+    }
+    let (_, again) = door.text(alice, "/v1/users/me/export").await;
+    let last: Value = serde_json::from_str(again.lines().last().unwrap()).unwrap();
+    assert_eq!(last["type"], "data-exported");
     door.close().await;
 }

@@ -225,6 +225,9 @@ fn show_line(id: &str, scopes: &Value, revoked: bool, name: &str) -> CliResult {
     let names: Vec<&str> = names.filter_map(Value::as_str).collect();
     let standing = if revoked { "revoked" } else { "live" };
     let scopes = names.join(",");
-    writeln!(std::io::stdout(), "{id}  {scopes:<18}  {standing:<7}  {name}")?;
+    writeln!(
+        std::io::stdout(),
+        "{id}  {scopes:<18}  {standing:<7}  {name}"
+    )?;
     Ok(())
 }
