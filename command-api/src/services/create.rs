@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use domain::service::{self, Command, Issue, New, Scope};
+use domain::user::NewBot;
 use domain::values::{DisplayName, Handle};
 use domain::{ServiceId, StreamName, UserId, user};
 use infra::auth::hash_of_service_token;
@@ -138,12 +139,12 @@ async fn make_account(
     if api.account(user).await?.is_none() {
         hold(api, by, user, handle).await?;
     }
-    let command = user::Command::RegisterBot {
+    let command = user::Command::RegisterBot(NewBot {
         user,
         handle: handle.clone(),
         display_name: name.clone(),
         service,
-    };
+    });
     let envelope = Envelope::new(
         by.actor,
         by.command.derive("account"),
