@@ -7,22 +7,26 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::audit::{AuditEvent, Replayed, Selection};
+use crate::audit::{AuditEvent, Exported, Replayed, Selection};
 use crate::conversation::{
     ArchiveChanged, ConversationEvent, HistoryVisibility, Kind, MemberAdded, MemberLeft,
     MemberRemoved, MemberRoleChanged, MessageDeleted, MessageEdited, MessageSent, Reaction,
     Renamed, Role, SettingsChanged, Started,
 };
-use crate::event::Event;
-use crate::ids::{ConversationId, Position, Version};
+use crate::event::{Actor, Event};
+use crate::ids::{ConversationId, Position, ServiceId, Version};
+use crate::owners::{OwnerChanged, OwnersEvent};
 use crate::personal::Personal;
 use crate::receipts::{MarkedUpTo, ReceiptsEvent};
 use crate::reservation::{Held, ReservationEvent};
+use crate::service::{self, Scope, ServiceEvent, TokenIssued};
 use crate::session::{Opened, Revoked, RevokedBecause, SessionEvent};
 use crate::testing::conversation::{body, emoji, members, title};
 use crate::testing::{ALICE, BOB, moment};
 use crate::user::{
-    PasswordSet, ProfileChanged, Registered, SystemRole, SystemRoleChanged, UserEvent,
+    BlockChanged, Deactivated, PasswordSet, Preferences, PreferencesChanged, ProfileChanged,
+    Reactivated, Registered, Reinstated, ServiceAttached, Suspended, SystemRole, SystemRoleChanged,
+    UserEvent,
 };
 use crate::values::{DisplayName, Email, Handle, Reason};
 
@@ -31,6 +35,11 @@ fn samples() -> Vec<Event> {
     let mut samples: Vec<Event> = Vec::new();
     samples.extend(conversation_samples().into_iter().map(Event::from));
     samples.extend(user_samples().into_iter().map(Event::from));
+    samples.extend(standing_samples().into_iter().map(Event::from));
+    samples.extend(service_samples().into_iter().map(Event::from));
+    let owner = OwnerChanged { user: ALICE };
+    samples.push(OwnersEvent::Added(owner.clone()).into());
+    samples.push(OwnersEvent::Removed(owner).into());
     let mark = MarkedUpTo {
         member: ALICE,
         seq: Version(7),
@@ -59,6 +68,7 @@ fn samples() -> Vec<Event> {
         types: vec!["message-sent".to_owned()],
     };
     samples.push(AuditEvent::Replayed(Replayed { selection }).into());
+    samples.push(AuditEvent::Exported(Exported { of: ALICE }).into());
     samples
 }
 
@@ -134,13 +144,59 @@ fn user_samples() -> Vec<UserEvent> {
             imported_from: Some("slack:U5213C2A7".to_owned()),
         }),
         UserEvent::ProfileChanged(ProfileChanged {
-            display_name: Personal::new(ALICE, name),
+            display_name: Some(Personal::new(ALICE, name)),
+            ..ProfileChanged::default()
         }),
         UserEvent::PasswordSet(PasswordSet {
             hash: Personal::new(ALICE, "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA".to_owned()),
         }),
         UserEvent::SystemRoleGranted(SystemRoleChanged { role }),
         UserEvent::SystemRoleRevoked(SystemRoleChanged { role }),
+    ]
+}
+
+fn standing_samples() -> Vec<UserEvent> {
+    let object = serde_json::json!({"discoverable": false, "theme": "dark"});
+    let preferences = object.as_object().cloned().unwrap_or_default();
+    let preferences = Preferences::parse(preferences).expect("good preferences");
+    let by = Actor::User(BOB);
+    vec![
+        UserEvent::PreferencesChanged(PreferencesChanged {
+            preferences: Personal::new(ALICE, preferences),
+        }),
+        UserEvent::Blocked(BlockChanged { user: BOB }),
+        UserEvent::Unblocked(BlockChanged { user: BOB }),
+        UserEvent::Suspended(Suspended {
+            by,
+            until: Some(moment(60)),
+            why: Reason::parse("spam")
+                .ok()
+                .map(|why| Personal::new(ALICE, why)),
+        }),
+        UserEvent::Reinstated(Reinstated { by }),
+        UserEvent::Deactivated(Deactivated {}),
+        UserEvent::Reactivated(Reactivated {}),
+        UserEvent::ServiceAttached(ServiceAttached {
+            service: ServiceId(BOB.0),
+        }),
+    ]
+}
+
+fn service_samples() -> Vec<ServiceEvent> {
+    let by = Actor::Service(ServiceId(BOB.0));
+    vec![
+        ServiceEvent::Created(service::Created {
+            name: DisplayName::parse("Reminders").expect("a good name"),
+            scopes: [Scope::Bot].into(),
+            account: Some(ALICE),
+            by,
+        }),
+        ServiceEvent::TokenIssued(TokenIssued {
+            generation: 1,
+            hash: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned(),
+            expires_at: Some(moment(60)),
+        }),
+        ServiceEvent::Revoked(service::Revoked { by }),
     ]
 }
 

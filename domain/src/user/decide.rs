@@ -6,16 +6,28 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::decider::{Decider, Refusal, RefusalKind};
-use crate::ids::{UserId, Version};
+use uuid::Uuid;
+
+use crate::event::Actor;
+use crate::ids::{ServiceId, UserId, Version};
 use crate::personal::Personal;
-use crate::user::event::{
-    PasswordSet, ProfileChanged, Registered, SystemRole, SystemRoleChanged, UserEvent,
-};
+use crate::user::bot::{self, NewBot};
+use crate::user::event::{PasswordSet, Registered, SystemRole, SystemRoleChanged, UserEvent};
+use crate::user::preferences::Preferences;
+use crate::user::profile::{Profile, ProfileDraft};
+use crate::user::standing::{Suspend, Suspension};
 use crate::values::{DisplayName, Email, Handle};
 
-/// Decides for streams `user-{id}`.
+/// Decides for streams `user-{id}`. The rules of one concern each are in the files of this folder.
 #[derive(Clone, Copy, Debug)]
 pub struct User;
+
+impl User {
+    /// The most users that one may have blocked.
+    pub const BLOCKS_MAX: usize = 5_000;
+}
+
+pub(super) type Decision = Result<Vec<UserEvent>, Refused>;
 
 /// What may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +58,45 @@ pub enum Command {
         /// Where the account came from, such as `slack:U5213C2A7`.
         imported_from: String,
     },
-    /// Change what the user is called.
+    /// Begin the account of a bot, to which nobody logs in.
+    RegisterBot(NewBot),
+    /// Change what the user says of themselves.
     ChangeProfile {
         /// Whose account.
         user: UserId,
-        /// What to be called.
-        display_name: DisplayName,
+        /// What becomes different.
+        profile: Box<ProfileDraft>,
     },
+    /// Put these preferences in place of those before.
+    ChangePreferences {
+        /// Whose account.
+        user: UserId,
+        /// All of them.
+        preferences: Preferences,
+    },
+    /// Have nothing to do with `user` any more. That they have an account is known.
+    Block {
+        /// Who asks, whose account it is.
+        by: UserId,
+        /// Whom.
+        user: UserId,
+    },
+    /// Mind them no more.
+    Unblock {
+        /// Whom.
+        user: UserId,
+    },
+    /// Let the user in no more, for now. That the asker may is known when this is asked.
+    Suspend(Suspend),
+    /// Let them in again, likewise.
+    Reinstate {
+        /// Who asks.
+        by: Actor,
+    },
+    /// Close the account. That it is its user who asks is known.
+    Deactivate,
+    /// Open it again, likewise.
+    Reactivate,
     /// Let the user do more.
     GrantSystemRole(SystemRole),
     /// Let the user do less.
@@ -68,6 +112,24 @@ pub enum Refused {
     /// There is one already.
     #[error("this account is registered already")]
     AlreadyRegistered,
+    /// One cannot block oneself.
+    #[error("nobody blocks themselves")]
+    BlocksOneself,
+    /// As many are blocked as may be.
+    #[error("a user blocks at most {} others", User::BLOCKS_MAX)]
+    TooManyBlocks,
+    /// Nobody suspends themselves.
+    #[error("nobody suspends themselves")]
+    SuspendsOneself,
+    /// An owner is always there.
+    #[error("an owner cannot be suspended or deactivated; take the role away first")]
+    IsOwner,
+    /// Who cannot come in owns nothing.
+    #[error("the account is suspended or deactivated")]
+    NotActive,
+    /// A bot has no system roles: what services may do is in their scopes.
+    #[error("this is the account of a service, which has no system roles")]
+    IsService,
 }
 
 impl Refusal for Refused {
@@ -75,13 +137,24 @@ impl Refusal for Refused {
         match self {
             Self::NotFound => "user_not_found",
             Self::AlreadyRegistered => "already_registered",
+            Self::BlocksOneself => "blocks_oneself",
+            Self::TooManyBlocks => "too_many_blocks",
+            Self::SuspendsOneself => "suspends_oneself",
+            Self::IsOwner => "is_owner",
+            Self::NotActive => "account_not_active",
+            Self::IsService => "is_service",
         }
     }
 
     fn kind(&self) -> RefusalKind {
         match self {
             Self::NotFound => RefusalKind::NotFound,
-            Self::AlreadyRegistered => RefusalKind::Conflict,
+            Self::AlreadyRegistered
+            | Self::TooManyBlocks
+            | Self::IsOwner
+            | Self::NotActive
+            | Self::IsService => RefusalKind::Conflict,
+            Self::BlocksOneself | Self::SuspendsOneself => RefusalKind::Invalid,
         }
     }
 }
@@ -106,6 +179,20 @@ pub struct Account {
     pub password_hash: Option<String>,
     /// What they may do on the whole server.
     pub system_roles: BTreeSet<SystemRole>,
+    /// What else they say of themselves.
+    pub profile: Profile,
+    /// Names the preferences that are set: the same ones have the same name. The preferences
+    /// themselves are not kept here, as nothing is decided by them and every check of a token
+    /// carries this state.
+    pub preferences: Option<Uuid>,
+    /// Whom they block; at most [`User::BLOCKS_MAX`].
+    pub blocked: BTreeSet<UserId>,
+    /// Set while they are suspended, and after a suspension has ended by itself.
+    pub suspension: Option<Suspension>,
+    /// Whether they closed it themselves.
+    pub deactivated: bool,
+    /// The service that acts as this user, where it is a bot.
+    pub service: Option<ServiceId>,
 }
 
 impl Decider for User {
@@ -116,7 +203,7 @@ impl Decider for User {
 
     const CATEGORY: &'static str = "user";
 
-    fn decide(state: &State, command: &Command) -> Result<Vec<UserEvent>, Refused> {
+    fn decide(state: &State, command: &Command) -> Decision {
         match command {
             Command::Register {
                 user,
@@ -157,34 +244,21 @@ impl Decider for User {
                     imported_from: Some(imported_from.clone()),
                 })])
             }
-            Command::ChangeProfile { user, display_name } => {
-                let account = state.account.as_ref().ok_or(Refused::NotFound)?;
-                if account.display_name == *display_name {
-                    return Ok(vec![]);
-                }
-                let display_name = Personal::new(*user, display_name.clone());
-                Ok(vec![UserEvent::ProfileChanged(ProfileChanged {
-                    display_name,
-                })])
+            Command::RegisterBot(bot) => bot::register(state.account.as_ref(), bot),
+            Command::ChangeProfile { user, profile } => {
+                Ok(state.account()?.change_profile(*user, profile))
             }
-            Command::GrantSystemRole(role) => {
-                let account = state.account.as_ref().ok_or(Refused::NotFound)?;
-                if account.system_roles.contains(role) {
-                    return Ok(vec![]);
-                }
-                Ok(vec![UserEvent::SystemRoleGranted(SystemRoleChanged {
-                    role: *role,
-                })])
+            Command::ChangePreferences { user, preferences } => {
+                Ok(state.account()?.change_preferences(*user, preferences))
             }
-            Command::RevokeSystemRole(role) => {
-                let account = state.account.as_ref().ok_or(Refused::NotFound)?;
-                if !account.system_roles.contains(role) {
-                    return Ok(vec![]);
-                }
-                Ok(vec![UserEvent::SystemRoleRevoked(SystemRoleChanged {
-                    role: *role,
-                })])
-            }
+            Command::Block { by, user } => state.account()?.block(*by, *user),
+            Command::Unblock { user } => Ok(state.account()?.unblock(*user)),
+            Command::Suspend(suspend) => state.account()?.suspend(suspend),
+            Command::Reinstate { by } => Ok(state.account()?.reinstate(*by)),
+            Command::Deactivate => state.account()?.deactivate(),
+            Command::Reactivate => Ok(state.account()?.reactivate()),
+            Command::GrantSystemRole(role) => state.account()?.grant(*role),
+            Command::RevokeSystemRole(role) => Ok(state.account()?.revoke(*role)),
         }
     }
 
@@ -197,10 +271,16 @@ impl Decider for User {
                     display_name: registered.display_name.value.clone(),
                     password_hash: None,
                     system_roles: BTreeSet::new(),
+                    profile: Profile::default(),
+                    preferences: None,
+                    blocked: BTreeSet::new(),
+                    suspension: None,
+                    deactivated: false,
+                    service: None,
                 });
             }
             UserEvent::ProfileChanged(changed) => {
-                state.change(|account| account.display_name = changed.display_name.value.clone());
+                state.change(|account| account.profile_changed(changed));
             }
             UserEvent::PasswordSet(set) => {
                 state.change(|account| account.password_hash = Some(set.hash.value.clone()));
@@ -211,12 +291,55 @@ impl Decider for User {
             UserEvent::SystemRoleRevoked(changed) => state.change(|account| {
                 account.system_roles.remove(&changed.role);
             }),
+            UserEvent::PreferencesChanged(changed) => state.change(|account| {
+                account.preferences = Some(changed.preferences.value.mark());
+            }),
+            UserEvent::Blocked(changed) => state.change(|account| {
+                account.blocked.insert(changed.user);
+            }),
+            UserEvent::Unblocked(changed) => state.change(|account| {
+                account.blocked.remove(&changed.user);
+            }),
+            UserEvent::Suspended(suspended) => state.change(|account| {
+                let until = suspended.until;
+                account.suspension = Some(Suspension { until });
+            }),
+            UserEvent::Reinstated(_) => state.change(|account| account.suspension = None),
+            UserEvent::Deactivated(_) => state.change(|account| account.deactivated = true),
+            UserEvent::Reactivated(_) => state.change(|account| account.deactivated = false),
+            UserEvent::ServiceAttached(attached) => {
+                state.change(|account| account.service = Some(attached.service));
+            }
         }
         state
     }
 }
 
 impl Account {
+    /// A role for who can come in. What a bot may do is in the scopes of its service.
+    fn grant(&self, role: SystemRole) -> Decision {
+        if self.system_roles.contains(&role) {
+            return Ok(vec![]);
+        }
+        if self.service.is_some() {
+            return Err(Refused::IsService);
+        }
+        if role == SystemRole::Owner && (self.suspension.is_some() || self.deactivated) {
+            return Err(Refused::NotActive);
+        }
+        Ok(vec![UserEvent::SystemRoleGranted(SystemRoleChanged {
+            role,
+        })])
+    }
+
+    fn revoke(&self, role: SystemRole) -> Vec<UserEvent> {
+        if self.system_roles.contains(&role) {
+            vec![UserEvent::SystemRoleRevoked(SystemRoleChanged { role })]
+        } else {
+            vec![]
+        }
+    }
+
     /// What a registration is told that finds the account there: the very same registration that
     /// it is done, any other that it is too late.
     fn registered_again(
@@ -237,6 +360,10 @@ impl Account {
 }
 
 impl State {
+    fn account(&self) -> Result<&Account, Refused> {
+        self.account.as_ref().ok_or(Refused::NotFound)
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut Account)) {
         if let Some(account) = &mut self.account {
             change(account);
@@ -249,7 +376,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{ALICE, Given};
+    use crate::testing::{ALICE, Given, user};
+    use crate::user::event::{Deactivated, ProfileChanged, Suspended};
 
     fn given(history: impl IntoIterator<Item = UserEvent>) -> Given<User> {
         Given::history(history)
@@ -290,7 +418,10 @@ mod tests {
     fn rename(to: &str) -> Command {
         Command::ChangeProfile {
             user: ALICE,
-            display_name: name(to),
+            profile: Box::new(ProfileDraft {
+                display_name: Some(name(to)),
+                ..ProfileDraft::default()
+            }),
         }
     }
 
@@ -320,7 +451,8 @@ mod tests {
 
     fn renamed(to: &str) -> UserEvent {
         UserEvent::ProfileChanged(ProfileChanged {
-            display_name: Personal::new(ALICE, name(to)),
+            display_name: Some(Personal::new(ALICE, name(to))),
+            ..ProfileChanged::default()
         })
     }
 
@@ -404,11 +536,31 @@ mod tests {
     }
 
     #[test]
+    fn nobody_who_cannot_come_in_becomes_an_owner() {
+        let suspended = UserEvent::Suspended(Suspended {
+            by: Actor::Operator,
+            until: None,
+            why: None,
+        });
+        for away in [suspended, UserEvent::Deactivated(Deactivated {})] {
+            given([registered(), away.clone()])
+                .when(Command::GrantSystemRole(SystemRole::Owner))
+                .then_refused(Refused::NotActive);
+            given([registered(), away])
+                .when(Command::GrantSystemRole(SystemRole::Analyst))
+                .then([granted(SystemRole::Analyst)]);
+        }
+    }
+
+    #[test]
     fn who_has_no_account_changes_nothing_of_it() {
         for command in [
             rename("Ally"),
             Command::GrantSystemRole(SystemRole::Admin),
             Command::RevokeSystemRole(SystemRole::Admin),
+            Command::Unblock { user: ALICE },
+            Command::Deactivate,
+            Command::Reactivate,
         ] {
             given([]).when(command).then_refused(Refused::NotFound);
         }
@@ -445,6 +597,16 @@ mod tests {
             "[a-c]".prop_map(|text| rename(&text)),
             role().prop_map(Command::GrantSystemRole),
             role().prop_map(Command::RevokeSystemRole),
+            (0..3_u128).prop_map(|number| Command::Block {
+                by: ALICE,
+                user: user(number)
+            }),
+            (0..3_u128).prop_map(|number| Command::Unblock { user: user(number) }),
+            Just(Command::Reinstate {
+                by: Actor::Operator
+            }),
+            Just(Command::Deactivate),
+            Just(Command::Reactivate),
         ];
         prop::collection::vec(command, 0..30)
     }

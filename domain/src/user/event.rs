@@ -1,11 +1,15 @@
 //! What can have happened to an account.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::event::{FromCategory as _, events};
+use crate::change::Change;
+use crate::event::{Actor, FromCategory as _, events};
+use crate::ids::{ServiceId, UserId};
 use crate::personal::Personal;
-use crate::values::{DisplayName, Email, Handle};
+use crate::user::preferences::Preferences;
+use crate::values::{DisplayName, Email, Handle, Locale, Pronouns, Reason, StatusText, TimeZone};
 
 /// What a user may do on the whole server, besides being a user.
 #[derive(
@@ -15,10 +19,12 @@ use crate::values::{DisplayName, Email, Handle};
 pub enum SystemRole {
     /// Gives and takes system roles, and everything an admin may.
     Owner,
-    /// Runs the server: imports, rebuilds, reads its status.
+    /// Runs the server: imports, rebuilds, services, standing, and everything an analyst may.
     Admin,
-    /// Reads the whole log, each time on the record.
+    /// Reads the whole log, each time on the record. No other role includes this.
     Auditor,
+    /// Reads how the server is doing.
+    Analyst,
 }
 
 /// `user-registered`
@@ -36,11 +42,24 @@ pub struct Registered {
     pub imported_from: Option<String>,
 }
 
-/// `profile-changed`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// `profile-changed`: what is absent stays as it is, what is null is empty from now on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileChanged {
     /// What the user wants to be called from now on.
-    pub display_name: Personal<DisplayName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<Personal<DisplayName>>,
+    /// What they are up to.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub status_text: Change<Personal<StatusText>>,
+    /// Where their clock is.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub time_zone: Change<Personal<TimeZone>>,
+    /// Their language.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub locale: Change<Personal<Locale>>,
+    /// How to speak of them.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub pronouns: Change<Personal<Pronouns>>,
 }
 
 /// `password-set`
@@ -57,6 +76,55 @@ pub struct SystemRoleChanged {
     pub role: SystemRole,
 }
 
+/// `preferences-changed`: all of them, in place of those before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreferencesChanged {
+    /// What is preferred.
+    pub preferences: Personal<Preferences>,
+}
+
+/// `user-blocked` and `user-unblocked`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockChanged {
+    /// Whom the user blocks, or blocks no more.
+    pub user: UserId,
+}
+
+/// `user-suspended`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspended {
+    /// Who suspended the user.
+    pub by: Actor,
+    /// When it ends by itself; absent: when the user is reinstated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// Why, in the words of who suspended the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Personal<Reason>>,
+}
+
+/// `user-reinstated`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reinstated {
+    /// Who reinstated the user.
+    pub by: Actor,
+}
+
+/// `user-deactivated`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deactivated {}
+
+/// `user-reactivated`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reactivated {}
+
+/// `service-attached`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceAttached {
+    /// The service that acts as this user.
+    pub service: ServiceId,
+}
+
 events! {
     /// An event in a stream `user-{id}`.
     UserEvent {
@@ -70,5 +138,21 @@ events! {
         "system-role-granted" => SystemRoleGranted(SystemRoleChanged),
         /// It may do less.
         "system-role-revoked" => SystemRoleRevoked(SystemRoleChanged),
+        /// It has other preferences.
+        "preferences-changed" => PreferencesChanged(PreferencesChanged),
+        /// Its user wants nothing to do with another.
+        "user-blocked" => Blocked(BlockChanged),
+        /// They do not mind any more.
+        "user-unblocked" => Unblocked(BlockChanged),
+        /// Nobody comes in with it for now.
+        "user-suspended" => Suspended(Suspended),
+        /// Its user may come in again.
+        "user-reinstated" => Reinstated(Reinstated),
+        /// Its user has closed it.
+        "user-deactivated" => Deactivated(Deactivated),
+        /// Its user has opened it again.
+        "user-reactivated" => Reactivated(Reactivated),
+        /// It is a bot's: nobody logs in to it.
+        "service-attached" => ServiceAttached(ServiceAttached),
     }
 }

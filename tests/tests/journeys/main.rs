@@ -15,6 +15,7 @@ mod matrix;
 mod operations;
 mod outside;
 mod outsiders;
+mod people;
 mod profiles;
 mod read_database;
 mod schema;
