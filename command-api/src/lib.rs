@@ -8,12 +8,14 @@ mod answer;
 mod api;
 mod asking;
 mod conversations;
+mod even;
 pub mod execute;
 mod frames;
 mod identity;
 pub mod import;
 mod marks;
 pub mod owner;
+mod password_strength;
 mod passwords;
 mod problems;
 #[cfg(test)]
@@ -23,6 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use api::{CommandApi, Parts};
 pub use identity::system_roles::{RoleChange, change_role};
+pub use passwords::PasswordCost;
 
 /// Everything that takes commands, described in terms of `OpenAPI`: paths under `/v1`, and the public
 /// keys of our tokens.
@@ -41,7 +44,13 @@ mod tests {
     use crate::testing::World;
 
     /// Operations that anybody may ask.
-    const OPEN: [&str; 3] = ["/v1/users", "/v1/sessions", "/.well-known/jwks.json"];
+    const OPEN: [&str; 5] = [
+        "/v1/users",
+        "/v1/sessions",
+        "/v1/sessions/code",
+        "/v1/passwords/reset",
+        "/.well-known/jwks.json",
+    ];
 
     #[test]
     fn every_operation_says_what_it_may_answer() {
@@ -69,7 +78,7 @@ mod tests {
                 assert_eq!(key, "Idempotency-Key", "{method} {path}");
             }
         }
-        assert_eq!(operations, 22);
+        assert_eq!(operations, 27);
         let description = |path: &str, status: &str| -> &Value {
             &openapi["paths"][path]["post"]["responses"][status]["description"]
         };

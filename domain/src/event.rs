@@ -12,6 +12,7 @@ use std::str::FromStr;
 use crate::audit::AuditEvent;
 use crate::conversation::ConversationEvent;
 use crate::ids::{CommandId, UserId};
+use crate::mail::MailEvent;
 use crate::receipts::ReceiptsEvent;
 use crate::reservation::ReservationEvent;
 use crate::session::SessionEvent;
@@ -172,6 +173,8 @@ categories! {
     Session(SessionEvent),
     /// A handle or an address that only one may hold.
     Reservation(ReservationEvent),
+    /// What became of a mail.
+    Mail(MailEvent),
     /// What auditors did.
     Audit(AuditEvent),
 }

@@ -9,6 +9,7 @@ pub mod event;
 #[cfg(test)]
 mod fixtures;
 mod ids;
+pub mod mail;
 mod personal;
 pub mod receipts;
 pub mod reservation;

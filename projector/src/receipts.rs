@@ -70,6 +70,7 @@ fn mark(fact: &Fact) -> Result<(MarkKey, Seq), Unfit> {
         | Event::User(_)
         | Event::Session(_)
         | Event::Reservation(_)
+        | Event::Mail(_)
         | Event::Audit(_) => return Err(Unfit::new("the event is of another category")),
     };
     let key = MarkKey {

@@ -71,7 +71,12 @@ fn fold(users: &mut BTreeMap<UserId, User>, fact: &Fact) -> Result<(), Unfit> {
         .get_mut(&id)
         .ok_or_else(|| Unfit::new("the user was not registered"))?;
     match event {
-        UserEvent::Registered(_) | UserEvent::PasswordSet(_) => {}
+        UserEvent::Registered(_)
+        | UserEvent::PasswordSet(_)
+        | UserEvent::CodeIssued(_)
+        | UserEvent::CodeRefused(_)
+        | UserEvent::CodeUsed(_)
+        | UserEvent::EmailVerified(_) => {}
         UserEvent::ProfileChanged(changed) => {
             changed
                 .display_name

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::decider::{Decider, Refusal, RefusalKind};
 use crate::ids::{UserId, Version};
 use crate::personal::Personal;
+use crate::user::codes::{self, CodeCommand, CodePurpose, Codes, NewCode};
 use crate::user::event::{
     PasswordSet, ProfileChanged, Registered, SystemRole, SystemRoleChanged, UserEvent,
 };
@@ -32,6 +33,8 @@ pub enum Command {
         display_name: DisplayName,
         /// Of the password, in PHC format.
         password_hash: String,
+        /// Mailed to the address, to verify it.
+        code: NewCode,
     },
     /// Begin the account of somebody from another system, who cannot log in yet.
     Import {
@@ -53,6 +56,17 @@ pub enum Command {
         /// What to be called.
         display_name: DisplayName,
     },
+    /// Have another password in place of the one that was looked at, or have the same hashed anew.
+    ReplacePassword {
+        /// Whose account.
+        user: UserId,
+        /// The hash that was looked at, in PHC format.
+        from: String,
+        /// Of the new password, in PHC format.
+        to: String,
+    },
+    /// Something about codes in mails.
+    Code(CodeCommand),
     /// Let the user do more.
     GrantSystemRole(SystemRole),
     /// Let the user do less.
@@ -68,6 +82,21 @@ pub enum Refused {
     /// There is one already.
     #[error("this account is registered already")]
     AlreadyRegistered,
+    /// There is nowhere to mail to.
+    #[error("this account has no e-mail address")]
+    NoAddress,
+    /// There is nothing to verify.
+    #[error("the e-mail address is verified already")]
+    AlreadyVerified,
+    /// They have to wait before another is mailed.
+    #[error("too many codes were asked for; use the last one, or wait some minutes")]
+    TooManyCodes,
+    /// There is no such code, or not any more.
+    #[error("this is not the code; ask for another if it was tried too often or is too old")]
+    WrongCode,
+    /// Somebody else was faster.
+    #[error("the password was changed meanwhile")]
+    PasswordChanged,
 }
 
 impl Refusal for Refused {
@@ -75,13 +104,23 @@ impl Refusal for Refused {
         match self {
             Self::NotFound => "user_not_found",
             Self::AlreadyRegistered => "already_registered",
+            Self::NoAddress => "no_email",
+            Self::AlreadyVerified => "email_already_verified",
+            Self::TooManyCodes => "too_many_codes",
+            Self::WrongCode => "wrong_code",
+            Self::PasswordChanged => "password_changed",
         }
     }
 
     fn kind(&self) -> RefusalKind {
         match self {
             Self::NotFound => RefusalKind::NotFound,
-            Self::AlreadyRegistered => RefusalKind::Conflict,
+            Self::AlreadyRegistered
+            | Self::NoAddress
+            | Self::AlreadyVerified
+            | Self::TooManyCodes
+            | Self::PasswordChanged => RefusalKind::Conflict,
+            Self::WrongCode => RefusalKind::Forbidden,
         }
     }
 }
@@ -106,6 +145,10 @@ pub struct Account {
     pub password_hash: Option<String>,
     /// What they may do on the whole server.
     pub system_roles: BTreeSet<SystemRole>,
+    /// The last address that was shown to be theirs.
+    pub verified_email: Option<Email>,
+    /// Those in their mail.
+    pub codes: Codes,
 }
 
 impl Decider for User {
@@ -124,6 +167,7 @@ impl Decider for User {
                 handle,
                 display_name,
                 password_hash,
+                code,
             } => {
                 if let Some(account) = &state.account {
                     return account.registered_again(handle, email, password_hash);
@@ -135,9 +179,8 @@ impl Decider for User {
                         handle: handle.clone(),
                         imported_from: None,
                     }),
-                    UserEvent::PasswordSet(PasswordSet {
-                        hash: Personal::new(*user, password_hash.clone()),
-                    }),
+                    password_set(*user, password_hash),
+                    codes::issued(*user, CodePurpose::VerifyEmail, email.clone(), code),
                 ])
             }
             Command::Import {
@@ -166,6 +209,14 @@ impl Decider for User {
                 Ok(vec![UserEvent::ProfileChanged(ProfileChanged {
                     display_name,
                 })])
+            }
+            Command::ReplacePassword { user, from, to } => {
+                let account = state.account.as_ref().ok_or(Refused::NotFound)?;
+                account.replace_password(*user, from, to)
+            }
+            Command::Code(command) => {
+                let account = state.account.as_ref().ok_or(Refused::NotFound)?;
+                codes::decide(account, command)
             }
             Command::GrantSystemRole(role) => {
                 let account = state.account.as_ref().ok_or(Refused::NotFound)?;
@@ -197,6 +248,8 @@ impl Decider for User {
                     display_name: registered.display_name.value.clone(),
                     password_hash: None,
                     system_roles: BTreeSet::new(),
+                    verified_email: None,
+                    codes: Codes::default(),
                 });
             }
             UserEvent::ProfileChanged(changed) => {
@@ -204,6 +257,14 @@ impl Decider for User {
             }
             UserEvent::PasswordSet(set) => {
                 state.change(|account| account.password_hash = Some(set.hash.value.clone()));
+            }
+            UserEvent::CodeIssued(issued) => state.change(|account| account.codes.issued(issued)),
+            UserEvent::CodeRefused(done) => {
+                state.change(|account| account.codes.refused(done.purpose));
+            }
+            UserEvent::CodeUsed(done) => state.change(|account| account.codes.used(done.purpose)),
+            UserEvent::EmailVerified(verified) => {
+                state.change(|account| account.verified_email = Some(verified.email.value.clone()));
             }
             UserEvent::SystemRoleGranted(changed) => state.change(|account| {
                 account.system_roles.insert(changed.role);
@@ -216,7 +277,31 @@ impl Decider for User {
     }
 }
 
+fn password_set(user: UserId, hash: &str) -> UserEvent {
+    UserEvent::PasswordSet(PasswordSet {
+        hash: Personal::new(user, hash.to_owned()),
+    })
+}
+
 impl Account {
+    /// Whether the address was shown to be theirs.
+    pub fn is_email_verified(&self) -> bool {
+        self.email.is_some() && self.email == self.verified_email
+    }
+
+    fn replace_password(
+        &self,
+        user: UserId,
+        from: &str,
+        to: &str,
+    ) -> Result<Vec<UserEvent>, Refused> {
+        match self.password_hash.as_deref() {
+            Some(current) if current == to => Ok(vec![]),
+            Some(current) if current == from => Ok(vec![password_set(user, to)]),
+            Some(_) | None => Err(Refused::PasswordChanged),
+        }
+    }
+
     /// What a registration is told that finds the account there: the very same registration that
     /// it is done, any other that it is too late.
     fn registered_again(
@@ -249,7 +334,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{ALICE, Given};
+    use crate::testing::{ALICE, Given, moment};
+    use crate::user::codes::CodeHash;
 
     fn given(history: impl IntoIterator<Item = UserEvent>) -> Given<User> {
         Given::history(history)
@@ -274,6 +360,27 @@ mod tests {
             handle: handle(handle_text),
             display_name: name("Alice"),
             password_hash: hash.to_owned(),
+            code: code(),
+        }
+    }
+
+    fn code() -> NewCode {
+        NewCode {
+            hash: CodeHash::new("of a code".to_owned()),
+            at: moment(0),
+        }
+    }
+
+    fn mailed() -> UserEvent {
+        let email = email("alice@example.org");
+        codes::issued(ALICE, CodePurpose::VerifyEmail, email, &code())
+    }
+
+    fn replace(from: &str, to: &str) -> Command {
+        Command::ReplacePassword {
+            user: ALICE,
+            from: from.to_owned(),
+            to: to.to_owned(),
         }
     }
 
@@ -333,10 +440,23 @@ mod tests {
     }
 
     #[test]
-    fn to_register_is_to_have_a_name_an_address_and_a_password() {
+    fn to_register_is_to_have_a_name_an_address_and_a_password_and_a_code_in_the_mail() {
         given([])
             .when(register("alice", "$1"))
-            .then([registered(), password("$1")]);
+            .then([registered(), password("$1"), mailed()]);
+    }
+
+    #[test]
+    fn a_password_is_replaced_by_who_knew_it() {
+        let history = || given([registered(), password("$1")]);
+        history().when(replace("$1", "$2")).then([password("$2")]);
+        history().when(replace("$0", "$1")).then([]);
+        history()
+            .when(replace("$0", "$2"))
+            .then_refused(Refused::PasswordChanged);
+        given([imported(None)])
+            .when(replace("$1", "$2"))
+            .then_refused(Refused::PasswordChanged);
     }
 
     #[test]
@@ -407,6 +527,7 @@ mod tests {
     fn who_has_no_account_changes_nothing_of_it() {
         for command in [
             rename("Ally"),
+            replace("$1", "$2"),
             Command::GrantSystemRole(SystemRole::Admin),
             Command::RevokeSystemRole(SystemRole::Admin),
         ] {
@@ -443,6 +564,7 @@ mod tests {
             Just(register("alicia", "$2")),
             Just(import(None)),
             "[a-c]".prop_map(|text| rename(&text)),
+            ("[12]", "[12]").prop_map(|(from, to)| replace(&format!("${from}"), &format!("${to}"))),
             role().prop_map(Command::GrantSystemRole),
             role().prop_map(Command::RevokeSystemRole),
         ];

@@ -1,5 +1,6 @@
 //! An account: who somebody is and what they may do on this server.
 
+pub mod codes;
 mod decide;
 mod event;
 
