@@ -62,11 +62,21 @@ mod tests {
 
     #[test]
     fn what_others_use_and_what_they_know_is_weak() {
-        for weak in ["password123", "qwertyuiop", "aaaaaaaaaaaa", "1234567890", "letmein2024"] {
+        for weak in [
+            "password123",
+            "qwertyuiop",
+            "aaaaaaaaaaaa",
+            "1234567890",
+            "letmein2024",
+        ] {
             assert!(is_weak(weak, &[]), "{weak}");
         }
         let known = ["grumbletop", "grumbletop@tealeaves.example"];
-        for weak in ["grumbletop1", "grumbletop@tealeaves.example", "Grumbletop!!"] {
+        for weak in [
+            "grumbletop1",
+            "grumbletop@tealeaves.example",
+            "Grumbletop!!",
+        ] {
             assert!(is_weak(weak, &known), "{weak}");
         }
         assert!(!is_weak("grumbletop zebra 41", &known));
@@ -87,7 +97,10 @@ mod tests {
     #[test]
     fn the_answer_says_what_would_be_better() {
         let problem = Problem::from(weakness("password123", &[]).unwrap());
-        assert_eq!((problem.status, problem.code.as_str()), (422, "weak_password"));
+        assert_eq!(
+            (problem.status, problem.code.as_str()),
+            (422, "weak_password")
+        );
         assert_eq!(problem.errors[0].pointer, "/password");
         assert!(problem.errors[0].detail.len() > 20, "{problem}");
     }

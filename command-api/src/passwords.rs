@@ -104,10 +104,12 @@ impl Passwords {
         known: Vec<String>,
     ) -> Result<String, Problem> {
         let argon2 = self.argon2();
-        let hashed = self.run(move || match password_strength::weakness(&password, &known) {
-            Some(weakness) => Err(Problem::from(weakness)),
-            None => Ok(hash(&argon2, &password)?),
-        });
+        let hashed = self.run(
+            move || match password_strength::weakness(&password, &known) {
+                Some(weakness) => Err(Problem::from(weakness)),
+                None => Ok(hash(&argon2, &password)?),
+            },
+        );
         hashed.await?
     }
 
@@ -228,10 +230,7 @@ mod tests {
         assert_eq!(verify(Some(&hash), "correct horse").await, Verified::Yes);
         assert_eq!(verify(Some(&hash), "wrong horse").await, Verified::No);
         assert_eq!(verify(None, "correct horse").await, Verified::No);
-        assert_eq!(
-            verify(Some("damaged"), "correct horse").await,
-            Verified::No
-        );
+        assert_eq!(verify(Some("damaged"), "correct horse").await, Verified::No);
     }
 
     #[tokio::test]

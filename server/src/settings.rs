@@ -153,7 +153,12 @@ pub struct Given {
     pub smtp_url: Option<String>,
 
     /// Address that mails are from; needed with a mail server [default: verbatim@localhost]
-    #[arg(long, env = "VERBATIM_MAIL_FROM", value_name = "ADDRESS", global = true)]
+    #[arg(
+        long,
+        env = "VERBATIM_MAIL_FROM",
+        value_name = "ADDRESS",
+        global = true
+    )]
     pub mail_from: Option<String>,
 
     /// What the server calls itself in mails [default: Verbatim]
@@ -469,7 +474,13 @@ impl Settings {
             "1 to 102400",
         )?;
         let memory = self.password_memory_kib.into();
-        within("password_memory_kib", memory, 8_192, 1_048_576, "8192 to 1048576")?;
+        within(
+            "password_memory_kib",
+            memory,
+            8_192,
+            1_048_576,
+            "8192 to 1048576",
+        )?;
         let passes = self.password_passes.into();
         within("password_passes", passes, 1, 20, "1 to 20")?;
         let connections = self.connections_per_user_max as u64;
@@ -772,7 +783,10 @@ mod tests {
     fn a_mail_server_is_checked_and_its_password_not_shown() {
         let merged = |text: &str| Settings::merge(Given::default(), file(text).unwrap());
         for (wrong, key) in [
-            ("smtp_url = 'mail.example.org'\nmail_from = 'a@example.org'", "smtp_url"),
+            (
+                "smtp_url = 'mail.example.org'\nmail_from = 'a@example.org'",
+                "smtp_url",
+            ),
             ("smtp_url = 'smtp://mail.example.org'", "mail_from"),
             ("mail_from = 'nobody'", "mail_from"),
             ("public_name = ''", "public_name"),
@@ -782,9 +796,13 @@ mod tests {
             let error = merged(wrong).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
         }
-        let text = "smtp_url = 'smtps://verbatim:secret@mail.example.org'\nmail_from = 'a@example.org'";
+        let text =
+            "smtp_url = 'smtps://verbatim:secret@mail.example.org'\nmail_from = 'a@example.org'";
         let shown = toml::to_string(&merged(text).unwrap()).unwrap();
-        assert!(shown.contains("smtps://verbatim:…@mail.example.org"), "{shown}");
+        assert!(
+            shown.contains("smtps://verbatim:…@mail.example.org"),
+            "{shown}"
+        );
         assert!(!shown.contains("secret@"), "{shown}");
     }
 

@@ -8,7 +8,6 @@ use infra::trace::TraceParent;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-
 /// What a command carries besides what it asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {

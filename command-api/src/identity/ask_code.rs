@@ -60,7 +60,9 @@ async fn issue(
         code: new_code(api, user, purpose, envelope.id()),
     };
     let stream = StreamName::user(user);
-    let issued = api.users().execute(&stream, envelope, Command::Code(command));
+    let issued = api
+        .users()
+        .execute(&stream, envelope, Command::Code(command));
     issued.await.map(|_| ())
 }
 
@@ -193,7 +195,10 @@ mod tests {
             }
         }
         let expected = (202, json!({"expires_in_s": 600}));
-        assert!(answers.iter().all(|answer| *answer == expected), "{answers:?}");
+        assert!(
+            answers.iter().all(|answer| *answer == expected),
+            "{answers:?}"
+        );
         world.settle().await;
         assert_eq!(world.count("alice", "code-issued").await, 1 + 3);
     }
@@ -217,7 +222,10 @@ mod tests {
             world.post("alice", "/v1/codes").body(body)
         };
         let anonymous = world.ask_code("verify_email", "alice@example.org");
-        assert_eq!(anonymous.problem().await, problem(401, "unauthenticated", ""));
+        assert_eq!(
+            anonymous.problem().await,
+            problem(401, "unauthenticated", "")
+        );
         let others = ask("bob@example.org").problem().await;
         assert_eq!(others, problem(422, "invalid_body", "/email"));
         let nonsense = ask("nonsense").problem().await;

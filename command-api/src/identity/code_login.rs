@@ -156,11 +156,12 @@ mod tests {
     #[tokio::test]
     async fn a_retry_gets_the_same_session_also_after_a_restart() {
         let (world, code) = with_code().await;
-        let retry = |world| log_in(world, "alice@example.org", &code).key("k");
-        let (status, first) = retry(&world).send().await;
+        let first = log_in(&world, "alice@example.org", &code).key("k");
+        let (status, first) = first.send().await;
         assert_eq!(status, 201, "{first}");
         let world = world.restarted().await;
-        let (status, again) = retry(&world).send().await;
+        let again = log_in(&world, "alice@example.org", &code).key("k");
+        let (status, again) = again.send().await;
         assert_eq!((status, &again["session"]), (201, &first["session"]));
     }
 
@@ -168,7 +169,11 @@ mod tests {
     async fn everything_that_is_wrong_is_the_same_answer() {
         let (world, code) = with_code().await;
         let wrong = problem(401, "wrong_code", "");
-        let other = if code == "00000000" { "00000001" } else { "00000000" };
+        let other = if code == "00000000" {
+            "00000001"
+        } else {
+            "00000000"
+        };
         for (email, code) in [
             ("alice@example.org", other),
             ("alice@example.org", "nonsense"),
@@ -186,14 +191,21 @@ mod tests {
     #[tokio::test]
     async fn wrong_tries_are_counted_over_restarts_and_then_the_code_is_worth_nothing() {
         let (mut world, code) = with_code().await;
-        let other = if code == "00000000" { "00000001" } else { "00000000" };
+        let other = if code == "00000000" {
+            "00000001"
+        } else {
+            "00000000"
+        };
         let wrong = problem(401, "wrong_code", "");
         for _ in 0..TRIES_MAX {
             let refused = log_in(&world, "alice@example.org", other).problem().await;
             assert_eq!(refused, wrong);
             world = world.restarted().await;
         }
-        assert_eq!(world.count("alice", "code-refused").await, usize::from(TRIES_MAX));
+        assert_eq!(
+            world.count("alice", "code-refused").await,
+            usize::from(TRIES_MAX)
+        );
         let too_late = log_in(&world, "alice@example.org", &code).problem().await;
         assert_eq!(too_late, wrong);
     }

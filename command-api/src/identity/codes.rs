@@ -62,7 +62,9 @@ pub(crate) async fn offer_code(
     command: CodeCommand,
 ) -> Result<Verdict, Problem> {
     let stream = StreamName::user(user);
-    let executed = api.users().execute(&stream, envelope, Command::Code(command));
+    let executed = api
+        .users()
+        .execute(&stream, envelope, Command::Code(command));
     let done = match executed.await {
         Ok(done) => done,
         Err(ExecuteError::Refused(Refused::WrongCode)) => return Ok(Verdict::Wrong),

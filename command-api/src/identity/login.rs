@@ -255,6 +255,8 @@ mod tests {
         assert_eq!(changed.0, 200, "the old session goes on");
     }
 
+    type Question = for<'a> fn(&'a World, &str) -> Asked<'a>;
+
     /// What a stranger may compare: the times of the same question about somebody and about nobody.
     /// `--nocapture` shows them.
     #[tokio::test]
@@ -264,27 +266,26 @@ mod tests {
         const NOISE: Duration = Duration::from_millis(20);
         let world = World::with(&["alice"]).await;
         world.mailed_code("alice", CodePurpose::LogIn).await;
-        let login = |name: &str| {
-            let body = json!({"login": name, "password": "not the password"});
-            world.anonymous("/v1/sessions").body(body)
-        };
-        let by_code = |name: &str| {
-            let email = format!("{name}@example.org");
-            let body = json!({"email": email, "code": "00000000"});
-            world.anonymous("/v1/sessions/code").body(body)
-        };
-        let ask = |name: &str| world.ask_code("log_in", &format!("{name}@example.org"));
-        let questions: [(&str, u16, &dyn Fn(&str) -> Asked<'_>); 3] = [
-            ("password", 401, &login),
-            ("code", 401, &by_code),
-            ("asking for a code", 202, &ask),
+        let questions: [(&str, u16, Question); 3] = [
+            ("password", 401, |world, name| {
+                let body = json!({"login": name, "password": "not the password"});
+                world.anonymous("/v1/sessions").body(body)
+            }),
+            ("code", 401, |world, name| {
+                let email = format!("{name}@example.org");
+                let body = json!({"email": email, "code": "00000000"});
+                world.anonymous("/v1/sessions/code").body(body)
+            }),
+            ("asking for a code", 202, |world, name| {
+                world.ask_code("log_in", &format!("{name}@example.org"))
+            }),
         ];
         for (what, expected, question) in questions {
             let mut medians = Vec::new();
             for name in ["alice", "nobody"] {
                 let mut times = Vec::new();
                 for _ in 0..ROUNDS {
-                    let question = question(name);
+                    let question = question(&world, name);
                     let begun = Instant::now();
                     assert_eq!(question.send().await.0, expected, "{what} of {name}");
                     times.push(begun.elapsed());

@@ -191,11 +191,15 @@ mod tests {
         let registered = world.anonymous("/v1/users").body(register).send().await;
         assert_eq!(registered.0, 201);
         for email in ["alice@example.org", "nobody@example.org"] {
-            let weak = reset(&world, email, "00000000", "password123").problem().await;
+            let weak = reset(&world, email, "00000000", "password123")
+                .problem()
+                .await;
             assert_eq!(weak, problem(422, "weak_password", "/password"));
             let short = reset(&world, email, "00000000", "short").problem().await;
             assert_eq!(short, problem(422, "invalid_body", "/password"));
-            let own_handle = reset(&world, email, "00000000", "grumbletop1").problem().await;
+            let own_handle = reset(&world, email, "00000000", "grumbletop1")
+                .problem()
+                .await;
             assert_eq!(own_handle, problem(401, "wrong_code", ""), "{email}");
         }
     }
@@ -204,7 +208,9 @@ mod tests {
     async fn who_has_the_code_is_told_that_their_handle_is_no_password() {
         let mut world = World::new();
         world.join("grumbletop").await;
-        let code = world.mailed_code("grumbletop", CodePurpose::ResetPassword).await;
+        let code = world
+            .mailed_code("grumbletop", CodePurpose::ResetPassword)
+            .await;
         let email = "grumbletop@example.org";
         let weak = reset(&world, email, &code, "grumbletop1").problem().await;
         assert_eq!(weak, problem(422, "weak_password", "/password"));

@@ -83,7 +83,11 @@ mod tests {
             let request = world.post("alice", "/v1/users/me/verify-email");
             request.body(json!({ "code": code }))
         };
-        let other = if code == "00000000" { "00000001" } else { "00000000" };
+        let other = if code == "00000000" {
+            "00000001"
+        } else {
+            "00000000"
+        };
         for wrong in [other, "nonsense"] {
             let refused = verify(wrong).problem().await;
             assert_eq!(refused, problem(403, "wrong_code", ""));

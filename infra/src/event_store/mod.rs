@@ -310,3 +310,55 @@ async fn newest_between(
 pub fn subscribe_all(store: Arc<dyn EventStore>, after: Position) -> Subscription {
     Subscription::new(store, after)
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use domain::reservation::{Held, ReservationEvent};
+    use domain::{Actor, CommandId, UserId};
+
+    use super::*;
+    use crate::clock::{Clock, fresh_id};
+
+    #[tokio::test]
+    async fn the_place_of_a_moment_is_before_all_that_came_then_and_later() {
+        let start = Clock::system().now();
+        let clock = Clock::fixed(start);
+        let store = MemoryEventStore::new(clock.clone());
+        let after = |seconds| start + TimeDelta::seconds(seconds);
+        assert_eq!(position_at(&store, start).await.unwrap(), Position(0));
+        for seconds in [0, 0, 1, 3, 3, 3, 9] {
+            clock.set(after(seconds));
+            let held = Held {
+                user: UserId(fresh_id()),
+            };
+            let metadata = Metadata {
+                actor: Actor::System,
+                command_id: CommandId(fresh_id()),
+                command_hash: String::new(),
+                correlation_id: None,
+                causation_id: None,
+                traceparent: None,
+                occurred_at: None,
+            };
+            let event = ReservationEvent::Claimed(held).into();
+            let event = NewEvent::encode(&event, &metadata, 0).unwrap();
+            let stream = StreamName::owner();
+            let appended = store.append(&stream, Expected::Any, vec![event]).await;
+            appended.unwrap();
+        }
+        for (seconds, position) in [
+            (-1, 0),
+            (0, 0),
+            (1, 2),
+            (2, 3),
+            (3, 3),
+            (4, 6),
+            (9, 6),
+            (10, 7),
+        ] {
+            let found = position_at(&store, after(seconds)).await.unwrap();
+            assert_eq!(found, Position(position), "{seconds}");
+        }
+    }
+}

@@ -9,8 +9,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::values::Email;
 use domain::EventId;
+use domain::values::Email;
 
 use crate::failure::Failure;
 

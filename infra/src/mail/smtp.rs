@@ -77,7 +77,9 @@ impl SmtpMailer {
 
 fn domain_of(address: &Email) -> &str {
     let address = address.as_str();
-    address.rsplit_once('@').map_or(address, |(_, domain)| domain)
+    address
+        .rsplit_once('@')
+        .map_or(address, |(_, domain)| domain)
 }
 
 fn without_url(error: &smtp::Error) -> &'static str {

@@ -49,7 +49,9 @@ impl Letter {
 
 fn good_once(expires_at: DateTime<Utc>) -> String {
     let time = expires_at.format("%H:%M");
-    format!("It works once, until {time} UTC. Tell it to nobody: nobody who runs this will ask for it.")
+    format!(
+        "It works once, until {time} UTC. Tell it to nobody: nobody who runs this will ask for it."
+    )
 }
 
 /// The characters that mean something in HTML, as text and in attributes.
@@ -101,6 +103,9 @@ mod tests {
 
     #[test]
     fn what_means_something_in_html_is_escaped() {
-        assert_eq!(escape("<a href=\"x\">'&"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
+        assert_eq!(
+            escape("<a href=\"x\">'&"),
+            "&lt;a href=&quot;x&quot;&gt;&#39;&amp;"
+        );
     }
 }

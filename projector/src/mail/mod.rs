@@ -10,6 +10,8 @@ mod log_in;
 mod queue;
 mod record;
 mod reset_password;
+#[cfg(test)]
+mod tests;
 mod verify_email;
 
 use std::sync::Arc;
@@ -134,7 +136,10 @@ impl Mailing {
         let finished = timeout(FINISH_MAX, under_way.by_ref().for_each(|_| async {})).await;
         if finished.is_err() {
             let mails = under_way.len();
-            tracing::warn!(mails, "mails that were being sent are left to whoever comes next");
+            tracing::warn!(
+                mails,
+                "mails that were being sent are left to whoever comes next"
+            );
         }
         measure(0);
         Ok(())

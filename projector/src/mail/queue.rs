@@ -123,7 +123,10 @@ impl Queue {
 
     /// To be tried again, unless a later mail has come meanwhile.
     pub(super) fn put_back(&mut self, mut waiting: Waiting) {
-        let is_replaced = self.0.iter().any(|other| waiting.is_replaced_by(&other.issued));
+        let is_replaced = self
+            .0
+            .iter()
+            .any(|other| waiting.is_replaced_by(&other.issued));
         if is_replaced {
             waiting.replace();
         }
