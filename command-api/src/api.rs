@@ -16,21 +16,24 @@ use domain::{
 };
 use infra::auth::{Guard, ServiceTokens};
 use infra::clock::Clock;
+use infra::codes::CodeKeys;
 use infra::event_store::{Direction, EventStore};
 use infra::failure::Failure;
-use infra::keys::{Secret, keyed_hash};
+use infra::keys::{Secret, hex, keyed_hash};
 use infra::problem::Problem;
 use infra::snapshots::Snapshots;
 use infra::states::States;
 use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::answer::Answer;
 use crate::asking::Asking;
 use crate::contacts::Directs;
-use crate::execute::{Executor, Limits, hex};
+use crate::execute::{Executor, Limits};
 use crate::marks::Marks;
 use crate::owner::OwnerCode;
-use crate::passwords::Passwords;
+use crate::passwords::{PasswordCost, Passwords};
 
 /// What a [`CommandApi`] is made of.
 pub struct Parts {
@@ -48,6 +51,8 @@ pub struct Parts {
     pub limits: Limits,
     /// How long a login lasts.
     pub session_lifetime: TimeDelta,
+    /// What hashing a password costs.
+    pub password_cost: PasswordCost,
     /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
     pub owner_code: Option<OwnerCode>,
 }
@@ -56,6 +61,9 @@ impl Parts {
     /// How long a login lasts unless said otherwise.
     pub const SESSION_LIFETIME_DEFAULT: TimeDelta = TimeDelta::hours(24);
 }
+
+/// Codes that strangers asked for and that are being looked after; one more is 503 `busy`.
+pub(crate) const CODES_UNDER_WAY_MAX: usize = 256;
 
 /// The command side. Cheap to clone; clones are the same.
 #[derive(Clone)]
@@ -70,6 +78,9 @@ struct Inner {
     reservation_key: [u8; 32],
     password_key: [u8; 32],
     passwords: Passwords,
+    code_keys: CodeKeys,
+    codes_under_way: Arc<Semaphore>,
+    afterwards: TaskTracker,
     conversations: Executor<Conversation>,
     users: Executor<User>,
     sessions: Executor<Session>,
@@ -127,6 +138,7 @@ impl CommandApi {
             clock,
             limits,
             session_lifetime,
+            password_cost,
             owner_code,
         } = parts;
         let receipts = executor(&store, &snapshots, limits)?;
@@ -144,7 +156,10 @@ impl CommandApi {
             owner_code,
             reservation_key: secret.derive("reservation"),
             password_key: secret.derive("password-in-command-hash"),
-            passwords: Passwords::new(),
+            passwords: Passwords::new(password_cost)?,
+            code_keys: CodeKeys::new(&secret),
+            codes_under_way: Arc::new(Semaphore::new(CODES_UNDER_WAY_MAX)),
+            afterwards: TaskTracker::new(),
             conversations: executor(&store, &snapshots, limits)?,
             users: executor(&store, &snapshots, limits)?,
             sessions: executor(&store, &snapshots, limits)?,
@@ -187,6 +202,9 @@ impl CommandApi {
     /// Takes no more commands and returns when those that were taken are answered. Takes about a
     /// second where marks wait for their turn.
     pub async fn close(&self) {
+        // First, because it asks the executors.
+        self.0.afterwards.close();
+        self.0.afterwards.wait().await;
         futures::join!(
             self.0.marks.close(),
             self.0.conversations.close(),
@@ -383,6 +401,20 @@ impl CommandApi {
 
     pub(crate) fn passwords(&self) -> &Passwords {
         &self.0.passwords
+    }
+
+    pub(crate) fn code_keys(&self) -> &CodeKeys {
+        &self.0.code_keys
+    }
+
+    /// How many codes may still be looked after at once.
+    pub(crate) fn codes_under_way(&self) -> &Arc<Semaphore> {
+        &self.0.codes_under_way
+    }
+
+    /// What goes on after its request was answered; closing waits for it.
+    pub(crate) fn afterwards(&self) -> &TaskTracker {
+        &self.0.afterwards
     }
 
     pub(crate) fn sessions(&self) -> &Executor<Session> {

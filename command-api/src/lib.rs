@@ -9,12 +9,14 @@ mod api;
 mod asking;
 mod contacts;
 mod conversations;
+mod even;
 pub mod execute;
 mod frames;
 mod identity;
 pub mod import;
 mod marks;
 pub mod owner;
+mod password_strength;
 mod passwords;
 mod problems;
 pub mod services;
@@ -26,6 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use api::{CommandApi, Parts};
 pub use frames::ops;
 pub use identity::system_roles::{RoleChange, change_role};
+pub use passwords::PasswordCost;
 
 /// Everything that takes commands, described in terms of `OpenAPI`: paths under `/v1`, and the public
 /// keys of our tokens.
@@ -45,7 +48,13 @@ mod tests {
     use crate::testing::World;
 
     /// Operations that anybody may ask.
-    const OPEN: [&str; 3] = ["/v1/users", "/v1/sessions", "/.well-known/jwks.json"];
+    const OPEN: [&str; 5] = [
+        "/v1/users",
+        "/v1/sessions",
+        "/v1/sessions/code",
+        "/v1/passwords/reset",
+        "/.well-known/jwks.json",
+    ];
 
     #[test]
     fn every_operation_says_what_it_may_answer() {
@@ -73,7 +82,7 @@ mod tests {
                 assert_eq!(key, "Idempotency-Key", "{method} {path}");
             }
         }
-        assert_eq!(operations, 31);
+        assert_eq!(operations, 35);
         let description = |path: &str, status: &str| -> &Value {
             &openapi["paths"][path]["post"]["responses"][status]["description"]
         };

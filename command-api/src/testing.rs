@@ -8,9 +8,12 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, header};
 use chrono::TimeDelta;
-use domain::{StreamName, UserId, Version};
+use domain::user::codes::CodePurpose;
+use domain::user::{Account, UserEvent};
+use domain::{Event, StreamName, UserId, Version};
 use infra::auth::{Caller, Guard, Tokens};
 use infra::clock::Clock;
+use infra::codes::CodeOf;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
 use infra::http::IDEMPOTENCY_KEY;
 use infra::keys::Secret;
@@ -18,9 +21,10 @@ use infra::snapshots::MemorySnapshots;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use crate::api::CODES_UNDER_WAY_MAX;
 use crate::execute::Limits;
 use crate::owner::OwnerCode;
-use crate::{CommandApi, Parts, routes};
+use crate::{CommandApi, Parts, PasswordCost, routes};
 
 /// What makes the owner.
 pub(crate) const OWNER_CODE: &str = "an owner's code";
@@ -41,11 +45,12 @@ impl World {
     /// Nobody there yet. The clock stands at the real time, at which tokens are checked.
     pub(crate) fn new() -> Self {
         let clock = Clock::fixed(Clock::system().now());
-        Self::on(Arc::new(MemoryEventStore::new(clock.clone())), clock)
+        let store = Arc::new(MemoryEventStore::new(clock.clone()));
+        Self::on(store, clock, PasswordCost::default())
     }
 
     /// The command side, started on `store`.
-    fn on(store: Arc<MemoryEventStore>, clock: Clock) -> Self {
+    fn on(store: Arc<MemoryEventStore>, clock: Clock, password_cost: PasswordCost) -> Self {
         let log: Arc<dyn EventStore> = store.clone();
         let secret = Secret::new([7; 32]);
         let guard = Arc::new(Guard::new(Tokens::new(&secret).unwrap(), &log, &clock));
@@ -57,6 +62,7 @@ impl World {
             clock: clock.clone(),
             limits: Limits::default(),
             session_lifetime: Parts::SESSION_LIFETIME_DEFAULT,
+            password_cost,
             owner_code: Some(OwnerCode::new(OWNER_CODE.to_owned())),
         })
         .unwrap();
@@ -81,8 +87,13 @@ impl World {
 
     /// The same log under a server that was started again; logins stay.
     pub(crate) async fn restarted(self) -> Self {
+        self.restarted_at(PasswordCost::default()).await
+    }
+
+    /// The same, where hashing passwords costs `cost` from now on.
+    pub(crate) async fn restarted_at(self, cost: PasswordCost) -> Self {
         self.api.close().await;
-        let mut world = Self::on(self.store, self.clock);
+        let mut world = Self::on(self.store, self.clock, cost);
         world.users = self.users;
         world
     }
@@ -131,6 +142,58 @@ impl World {
             .await;
         assert_eq!(status, 201, "{answer}");
         answer["seq"].as_u64().unwrap()
+    }
+
+    /// Asks for a code as a stranger.
+    pub(crate) fn ask_code(&self, purpose: &str, email: &str) -> Asked<'_> {
+        let body = json!({"purpose": purpose, "email": email});
+        self.anonymous("/v1/codes").body(body)
+    }
+
+    /// Waits until everything is done that was answered before it was begun.
+    pub(crate) async fn settle(&self) {
+        let all = u32::try_from(CODES_UNDER_WAY_MAX).unwrap();
+        let under_way = self.api.codes_under_way().acquire_many(all).await;
+        drop(under_way.unwrap());
+    }
+
+    /// Has a code mailed to `name`; the code.
+    pub(crate) async fn mailed_code(&self, name: &str, purpose: CodePurpose) -> String {
+        let named = serde_json::to_value(purpose).unwrap();
+        let email = format!("{name}@example.org");
+        let asked = self.ask_code(named.as_str().unwrap(), &email);
+        assert_eq!(asked.send().await.0, 202);
+        self.settle().await;
+        self.last_code(name, purpose).await
+    }
+
+    /// The code that was mailed to `name` last, made as the mail's is.
+    pub(crate) async fn last_code(&self, name: &str, purpose: CodePurpose) -> String {
+        let user = self.id(name);
+        let events = self.events(&StreamName::user(user)).await;
+        let mut issued = events.iter().rev().filter_map(|recorded| {
+            let Event::User(UserEvent::CodeIssued(issued)) = recorded.event().unwrap() else {
+                return None;
+            };
+            (issued.purpose == purpose).then(|| CodeOf {
+                command: recorded.metadata().unwrap().command_id,
+                user,
+                purpose,
+                expires_at: issued.expires_at,
+            })
+        });
+        let code = self.api.code_keys().code(&issued.next().unwrap());
+        code.as_str().to_owned()
+    }
+
+    /// How many events of a type the account of `name` has.
+    pub(crate) async fn count(&self, name: &str, event_type: &str) -> usize {
+        let types = self.types(&StreamName::user(self.id(name))).await;
+        types.iter().filter(|it| *it == event_type).count()
+    }
+
+    pub(crate) async fn account(&self, name: &str) -> Account {
+        self.api.account(self.id(name)).await.unwrap().unwrap()
     }
 
     pub(crate) fn id(&self, name: &str) -> UserId {

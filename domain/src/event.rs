@@ -12,6 +12,7 @@ use std::str::FromStr;
 use crate::audit::AuditEvent;
 use crate::conversation::ConversationEvent;
 use crate::ids::{CommandId, ServiceId, UserId};
+use crate::mail::MailEvent;
 use crate::owners::OwnersEvent;
 use crate::receipts::ReceiptsEvent;
 use crate::reservation::ReservationEvent;
@@ -178,6 +179,8 @@ categories! {
     Owners(OwnersEvent),
     /// A handle or an address that only one may hold.
     Reservation(ReservationEvent),
+    /// What became of a mail.
+    Mail(MailEvent),
     /// What auditors did.
     Audit(AuditEvent),
 }

@@ -15,6 +15,7 @@ use crate::conversation::{
 };
 use crate::event::{Actor, Event};
 use crate::ids::{ConversationId, Position, ServiceId, Version};
+use crate::mail::{GivenUp, GivenUpBecause, MailEvent, Sent};
 use crate::owners::{OwnerChanged, OwnersEvent};
 use crate::personal::Personal;
 use crate::receipts::{MarkedUpTo, ReceiptsEvent};
@@ -23,10 +24,11 @@ use crate::service::{self, Scope, ServiceEvent, TokenIssued};
 use crate::session::{Opened, Revoked, RevokedBecause, SessionEvent};
 use crate::testing::conversation::{body, emoji, members, title};
 use crate::testing::{ALICE, BOB, moment};
+use crate::user::codes::{CodeHash, CodePurpose};
 use crate::user::{
-    BlockChanged, Deactivated, PasswordSet, Preferences, PreferencesChanged, ProfileChanged,
-    Reactivated, Registered, Reinstated, ServiceAttached, Suspended, SystemRole, SystemRoleChanged,
-    UserEvent,
+    BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified, PasswordSet, Preferences,
+    PreferencesChanged, ProfileChanged, Reactivated, Registered, Reinstated, ServiceAttached,
+    Suspended, SystemRole, SystemRoleChanged, UserEvent,
 };
 use crate::values::{DisplayName, Email, Handle, Reason};
 
@@ -57,6 +59,11 @@ fn samples() -> Vec<Event> {
     samples.push(SessionEvent::Revoked(Revoked { because }).into());
     samples.push(ReservationEvent::Claimed(Held { user: ALICE }).into());
     samples.push(ReservationEvent::Released(Held { user: ALICE }).into());
+    let message_id = "0f8fad5b-d9cb-569f-a165-70867728950e@example.org".to_owned();
+    let user = ALICE;
+    samples.push(MailEvent::Sent(Sent { user, message_id }).into());
+    let why = GivenUpBecause::Expired;
+    samples.push(MailEvent::GivenUp(GivenUp { user, why }).into());
     let selection = Selection {
         conversation: Some(ConversationId(BOB.0)),
         stream: None,
@@ -133,12 +140,14 @@ fn conversation_samples() -> Vec<ConversationEvent> {
 fn user_samples() -> Vec<UserEvent> {
     let name = DisplayName::parse("Alice").expect("a good name");
     let role = SystemRole::Auditor;
+    let purpose = CodePurpose::ResetPassword;
+    let email = Personal::new(
+        ALICE,
+        Email::parse("alice@example.org").expect("a good address"),
+    );
     vec![
         UserEvent::Registered(Registered {
-            email: Some(Personal::new(
-                ALICE,
-                Email::parse("alice@example.org").expect("a good address"),
-            )),
+            email: Some(email.clone()),
             display_name: Personal::new(ALICE, name.clone()),
             handle: Handle::parse("alice").expect("a good handle"),
             imported_from: Some("slack:U5213C2A7".to_owned()),
@@ -150,6 +159,16 @@ fn user_samples() -> Vec<UserEvent> {
         UserEvent::PasswordSet(PasswordSet {
             hash: Personal::new(ALICE, "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA".to_owned()),
         }),
+        UserEvent::CodeIssued(CodeIssued {
+            purpose,
+            email: email.clone(),
+            hash: CodeHash::new("00ff".to_owned()),
+            issued_at: moment(0),
+            expires_at: moment(600),
+        }),
+        UserEvent::CodeRefused(CodeDone { purpose }),
+        UserEvent::CodeUsed(CodeDone { purpose }),
+        UserEvent::EmailVerified(EmailVerified { email }),
         UserEvent::SystemRoleGranted(SystemRoleChanged { role }),
         UserEvent::SystemRoleRevoked(SystemRoleChanged { role }),
     ]

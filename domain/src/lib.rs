@@ -10,6 +10,7 @@ pub mod event;
 #[cfg(test)]
 mod fixtures;
 mod ids;
+pub mod mail;
 pub mod owners;
 mod personal;
 pub mod receipts;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConversationId, ServiceId, SessionId, UserId};
+use crate::ids::{ConversationId, EventId, ServiceId, SessionId, UserId};
 
 /// The name of a stream. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,6 +70,11 @@ impl StreamName {
         Self::of("email", digest)
     }
 
+    /// What became of the mail that an event asked for.
+    pub fn mail(asked_by: EventId) -> Self {
+        Self::of("mail", asked_by)
+    }
+
     /// Who claimed to own the server: a reservation that is made once.
     pub fn owner() -> Self {
         Self("owner".into())
@@ -114,6 +119,7 @@ impl StreamName {
             "user" => key.parse::<UserId>().is_ok(),
             "session" => key.parse::<SessionId>().is_ok(),
             "service" => key.parse::<ServiceId>().is_ok(),
+            "mail" => key.parse::<EventId>().is_ok(),
             "handle" | "email" => {
                 !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_hexdigit())
             }
@@ -175,6 +181,7 @@ mod tests {
             StreamName::user(UserId(id)),
             StreamName::session(SessionId(id)),
             StreamName::service(ServiceId(id)),
+            StreamName::mail(EventId(id)),
             StreamName::handle("00ff"),
             StreamName::email("00ff"),
             StreamName::owner(),

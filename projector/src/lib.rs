@@ -1,6 +1,7 @@
 //! From the log to the read models: one projection for each, which folds events into rows and
 //! commits the rows together with how far it is. What the rows look like is in
-//! `infra::read_models`; nothing here answers a query.
+//! `infra::read_models`; nothing here answers a query. Beside them the relay, which publishes the log,
+//! and mailing, which sends what events ask for.
 //!
 //! A projection owns its tables: it applies every event once, in order, whatever interrupts it. A
 //! new version of one is filled beside the old and takes its place when it has caught up.
@@ -8,6 +9,7 @@
 mod conversations;
 mod fact;
 mod generation;
+mod mail;
 mod members;
 mod messages;
 mod projector;
@@ -16,6 +18,7 @@ mod relay;
 mod services;
 mod users;
 
+pub use mail::Mailing;
 pub use projector::{ProjectionStatus, Projector, ProjectorError, Rebuild, UnknownProjection};
 pub use relay::{Relay, RelayWindow};
 

@@ -72,6 +72,7 @@ fn mark(fact: &Fact) -> Result<(MarkKey, Seq), Unfit> {
         | Event::Service(_)
         | Event::Owners(_)
         | Event::Reservation(_)
+        | Event::Mail(_)
         | Event::Audit(_) => return Err(Unfit::new("the event is of another category")),
     };
     let key = MarkKey {

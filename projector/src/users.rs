@@ -93,7 +93,12 @@ impl Batch {
             .get_mut(&id)
             .ok_or_else(|| Unfit::new("the user was not registered"))?;
         match event {
-            UserEvent::Registered(_) | UserEvent::PasswordSet(_) => {}
+            UserEvent::Registered(_)
+            | UserEvent::PasswordSet(_)
+            | UserEvent::CodeIssued(_)
+            | UserEvent::CodeRefused(_)
+            | UserEvent::CodeUsed(_)
+            | UserEvent::EmailVerified(_) => {}
             UserEvent::ProfileChanged(changed) => {
                 change_profile(user, changed);
                 self.renamed.insert(id);

@@ -7,14 +7,16 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use command_api::execute::Limits as ExecuteLimits;
 use command_api::owner::OwnerCode;
-use command_api::{CommandApi, Parts as CommandParts};
+use command_api::{CommandApi, Parts as CommandParts, PasswordCost};
 use domain::{Position, UserId};
 use infra::auth::{Guard, Tokens};
 use infra::clock::Clock;
+use infra::codes::CodeKeys;
 use infra::event_store::EventStore;
 use infra::failure::Failure;
+use infra::mail::Mailer;
 use infra::read_models::Snapshot;
-use projector::{Projector, Relay, RelayWindow};
+use projector::{Mailing, Projector, Relay, RelayWindow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -37,6 +39,7 @@ pub(crate) struct Node {
     /// Whether this process keeps the read models; in a cluster one of several does.
     pub(crate) projects: Arc<AtomicBool>,
     relay_window: RelayWindow,
+    mailer: Arc<dyn Mailer>,
     started: Instant,
     stopping: AtomicBool,
 }
@@ -106,9 +109,14 @@ impl Node {
             clock: clock.clone(),
             limits: ExecuteLimits::default(),
             session_lifetime: TimeDelta::hours(settings.session_hours.into()),
+            password_cost: PasswordCost {
+                memory_kib: settings.password_memory_kib,
+                passes: settings.password_passes,
+            },
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
         command_api.check_secret().await?;
+        let mailer = engines.mailer(settings)?;
         let projector = Projector::new(store, engines.database.clone(), clock.clone());
         Ok(Self {
             engines,
@@ -123,6 +131,7 @@ impl Node {
                 bytes_max: u64::from(settings.nats_window_mib) * 1024 * 1024,
                 replicas: settings.nats_replicas,
             },
+            mailer,
             started: Instant::now(),
             stopping: AtomicBool::new(false),
         })
@@ -159,6 +168,20 @@ impl Node {
                 Ok(())
             }
         }))
+    }
+
+    /// Mails what the log asks for until it is stopped.
+    pub(crate) fn start_mailing(&self) -> Work {
+        let keys = CodeKeys::new(&self.engines.secret);
+        let mailer = Arc::clone(&self.mailer);
+        let mailing = Arc::new(Mailing::new(self.store(), mailer, keys, self.clock.clone()));
+        Work::start(self.engines.election("mailing"), move |stop| {
+            let mailing = Arc::clone(&mailing);
+            async move {
+                mailing.run(stop).await;
+                Ok(())
+            }
+        })
     }
 
     /// The user with this handle or id.

@@ -187,6 +187,7 @@ impl Working {
         if node.role.does(Role::Projector) {
             all.push(node.start_projecting());
             all.extend(node.start_relaying());
+            all.push(node.start_mailing());
         }
         Self(all)
     }

@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, ValueEnum};
+use command_api::PasswordCost;
+use domain::values::{DisplayName, Email};
 use door::SERVICE_TOKEN_BYTES_MIN;
+use infra::mail::{SmtpUrlInvalid, check_smtp_url};
 use serde::{Deserialize, Serialize};
 
 use crate::role::Role;
@@ -138,6 +141,48 @@ pub struct Given {
     )]
     pub eventstore_tls_key: Option<PathBuf>,
 
+    /// Mail server: smtp://user:password@host:port, smtps://… or smtp://…?tls=required [default:
+    /// mails are files in the data folder]
+    #[arg(
+        long,
+        env = "VERBATIM_SMTP_URL",
+        value_name = "URL",
+        global = true,
+        hide_env_values = true
+    )]
+    pub smtp_url: Option<String>,
+
+    /// Address that mails are from; needed with a mail server [default: verbatim@localhost]
+    #[arg(
+        long,
+        env = "VERBATIM_MAIL_FROM",
+        value_name = "ADDRESS",
+        global = true
+    )]
+    pub mail_from: Option<String>,
+
+    /// What the server calls itself in mails [default: Verbatim]
+    #[arg(long, env = "VERBATIM_PUBLIC_NAME", value_name = "NAME", global = true)]
+    pub public_name: Option<String>,
+
+    /// Memory that hashing a password takes, in KiB, 8192 to 1048576 [default: 19456]
+    #[arg(
+        long,
+        env = "VERBATIM_PASSWORD_MEMORY_KIB",
+        value_name = "KIB",
+        global = true
+    )]
+    pub password_memory_kib: Option<u32>,
+
+    /// How often hashing a password goes through that memory, 1 to 20 [default: 2]
+    #[arg(
+        long,
+        env = "VERBATIM_PASSWORD_PASSES",
+        value_name = "N",
+        global = true
+    )]
+    pub password_passes: Option<u32>,
+
     /// Hours a login lasts, 1 to 8760 [default: 24]
     #[arg(
         long,
@@ -248,6 +293,17 @@ pub struct Settings {
     pub eventstore_tls_cert: Option<PathBuf>,
     /// The private key.
     pub eventstore_tls_key: Option<PathBuf>,
+    /// The mail server; `None` is a folder in the data folder. May hold a password.
+    #[serde(serialize_with = "without_password")]
+    pub smtp_url: Option<String>,
+    /// The address that mails are from.
+    pub mail_from: String,
+    /// What the server calls itself in mails.
+    pub public_name: String,
+    /// Memory that hashing a password takes, in KiB.
+    pub password_memory_kib: u32,
+    /// How often hashing a password goes through that memory.
+    pub password_passes: u32,
     /// Hours a login lasts.
     pub session_hours: u32,
     /// Largest archive over HTTP, in MiB.
@@ -320,6 +376,18 @@ pub enum SettingsError {
     /// A read database that is no PostgreSQL.
     #[error("database_url takes postgres://…; leave it away for SQLite in the data folder")]
     DatabaseUrl,
+    /// A mail server that cannot be used.
+    #[error(transparent)]
+    SmtpUrl(#[from] SmtpUrlInvalid),
+    /// No address that mails could be from.
+    #[error(
+        "mail_from takes an address such as noreply@example.org; with smtp_url it has to be one that \
+         the mail server lets this server send from"
+    )]
+    MailFrom,
+    /// A name that cannot stand in a mail.
+    #[error("public_name has 1 to 80 characters and no control characters")]
+    PublicName,
     /// A secret that can be guessed.
     #[error(
         "eventstore_token is too short: it takes at least {SERVICE_TOKEN_BYTES_MIN} characters"
@@ -344,6 +412,7 @@ impl Settings {
                 first.$name.or(then.$name).unwrap_or_else(|| $default)
             };
         }
+        let smtp_url = first.smtp_url.or(then.smtp_url);
         let settings = Self {
             data_dir: take!(data_dir, "verbatim-data".into()),
             listen: take!(listen, SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -360,6 +429,15 @@ impl Settings {
             eventstore_allow_delete: take!(eventstore_allow_delete, false),
             eventstore_tls_cert: first.eventstore_tls_cert.or(then.eventstore_tls_cert),
             eventstore_tls_key: first.eventstore_tls_key.or(then.eventstore_tls_key),
+            mail_from: match (first.mail_from.or(then.mail_from), &smtp_url) {
+                (Some(address), _) => address,
+                (None, None) => "verbatim@localhost".to_owned(),
+                (None, Some(_)) => return Err(SettingsError::MailFrom),
+            },
+            smtp_url,
+            public_name: take!(public_name, "Verbatim".to_owned()),
+            password_memory_kib: take!(password_memory_kib, PasswordCost::default().memory_kib),
+            password_passes: take!(password_passes, PasswordCost::default().passes),
             session_hours: take!(session_hours, 24),
             import_mib_max: take!(import_mib_max, 1024),
             connections_per_user_max: take!(connections_per_user_max, 32),
@@ -395,6 +473,16 @@ impl Settings {
             102_400,
             "1 to 102400",
         )?;
+        let memory = self.password_memory_kib.into();
+        within(
+            "password_memory_kib",
+            memory,
+            8_192,
+            1_048_576,
+            "8192 to 1048576",
+        )?;
+        let passes = self.password_passes.into();
+        within("password_passes", passes, 1, 20, "1 to 20")?;
         let connections = self.connections_per_user_max as u64;
         within(
             "connections_per_user_max",
@@ -450,7 +538,21 @@ impl Settings {
             return Err(SettingsError::EventStore);
         }
         self.check_eventstore()?;
+        self.check_mail()?;
         self.check_role()
+    }
+
+    fn check_mail(&self) -> Result<(), SettingsError> {
+        if let Some(url) = &self.smtp_url {
+            check_smtp_url(url)?;
+        }
+        if Email::parse(&self.mail_from).is_err() {
+            return Err(SettingsError::MailFrom);
+        }
+        if DisplayName::parse(&self.public_name).is_err() {
+            return Err(SettingsError::PublicName);
+        }
+        Ok(())
     }
 
     fn check_eventstore(&self) -> Result<(), SettingsError> {
@@ -675,6 +777,33 @@ mod tests {
         let settings = merged(&format!("eventstore_token = '{token}'")).unwrap();
         let shown = toml::to_string(&settings).unwrap();
         assert!(!shown.contains(token), "{shown}");
+    }
+
+    #[test]
+    fn a_mail_server_is_checked_and_its_password_not_shown() {
+        let merged = |text: &str| Settings::merge(Given::default(), file(text).unwrap());
+        for (wrong, key) in [
+            (
+                "smtp_url = 'mail.example.org'\nmail_from = 'a@example.org'",
+                "smtp_url",
+            ),
+            ("smtp_url = 'smtp://mail.example.org'", "mail_from"),
+            ("mail_from = 'nobody'", "mail_from"),
+            ("public_name = ''", "public_name"),
+            ("password_memory_kib = 64", "password_memory_kib"),
+            ("password_passes = 0", "password_passes"),
+        ] {
+            let error = merged(wrong).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+        let text =
+            "smtp_url = 'smtps://verbatim:secret@mail.example.org'\nmail_from = 'a@example.org'";
+        let shown = toml::to_string(&merged(text).unwrap()).unwrap();
+        assert!(
+            shown.contains("smtps://verbatim:…@mail.example.org"),
+            "{shown}"
+        );
+        assert!(!shown.contains("secret@"), "{shown}");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod cluster;
 mod link;
 mod listener;
+mod mail;
 mod nats;
 mod person;
 mod postgres;
@@ -19,6 +20,7 @@ mod storm;
 pub use cluster::{Cluster, ClusterNode, Plan, ROLES};
 pub use link::Link;
 pub use listener::Listener;
+pub use mail::{Inbox, Letter, MailServer};
 pub use nats::{NatsServer, free_port};
 pub use person::{Answer, Person};
 pub use postgres::PostgresServer;

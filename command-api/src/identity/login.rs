@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use domain::{Actor, CommandId, UserId};
+use domain::user::Command;
+use domain::{Actor, CommandId, StreamName, UserId};
+use infra::clock::fresh_id;
 use infra::http::{Body, ClientAddress};
 use infra::problem::Problem;
 use serde::Deserialize;
@@ -13,10 +15,11 @@ use utoipa::ToSchema;
 
 use crate::CommandApi;
 use crate::asking::Key;
+use crate::even::Begun;
 use crate::execute::Envelope;
 use crate::identity::open_session::{LoggedIn, WayIn, check_device, open_session};
 use crate::identity::standing::reactivate;
-use crate::passwords::PASSWORD_BYTES_MAX;
+use crate::passwords::{PASSWORD_BYTES_MAX, Verified};
 use crate::problems::OpenProblems;
 
 /// Who wants in.
@@ -45,23 +48,56 @@ fn wrong_login() -> Problem {
 
 impl CommandApi {
     /// Whose `login`, a handle or an e-mail address, and `password` are; `None` where they are wrong.
-    /// Opens no session.
+    /// Opens no session. A hash at another cost than is set now is renewed.
     pub async fn check_login(
         &self,
         login: &str,
         password: String,
     ) -> Result<Option<UserId>, Problem> {
+        let begun = Begun::now();
         if password.len() > PASSWORD_BYTES_MAX {
+            begun.step().await;
             return Ok(None);
         }
-        // Without an account the password is checked all the same, so that time tells nothing.
+        // Without an account the password is checked all the same, so that time tells nothing. But a hash
+        // at another cost takes another time: so what is wrong is answered at an even time, too.
         let found = self.find_user(login).await?;
-        let (user, hash) = match found {
-            Some((user, account)) => (Some(user), account.password_hash),
-            None => (None, None),
+        let hash = found
+            .as_ref()
+            .and_then(|(_, account)| account.password_hash.clone());
+        let verified = self.passwords().verify(hash.clone(), password.clone());
+        match (verified.await?, found, hash) {
+            (Verified::Yes, Some((user, _)), _) => Ok(Some(user)),
+            (Verified::WithOtherCost, Some((user, _)), Some(hash)) => {
+                if let Err(problem) = self.renew_hash(user, hash, password).await {
+                    tracing::warn!(%user, %problem, "the hash of a password was not renewed");
+                }
+                Ok(Some(user))
+            }
+            (Verified::No | Verified::Yes | Verified::WithOtherCost, ..) => {
+                begun.step().await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Hashes the password that `hash` is of anew, at the cost that is set now.
+    async fn renew_hash(
+        &self,
+        user: UserId,
+        hash: String,
+        password: String,
+    ) -> Result<(), Problem> {
+        let to = self.passwords().hash(password).await?;
+        let command = Command::ReplacePassword {
+            user,
+            from: hash,
+            to,
         };
-        let verified = self.passwords().verify(hash, password).await?;
-        Ok(user.filter(|_| verified))
+        let envelope = Envelope::new(Actor::System, CommandId(fresh_id()), &"renew_hash")?;
+        let stream = StreamName::user(user);
+        self.users().execute(&stream, envelope, command).await?;
+        Ok(())
     }
 }
 
@@ -120,8 +156,12 @@ pub(crate) async fn post(
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{PASSWORD, World, problem};
+    use std::time::{Duration, Instant};
+
+    use crate::PasswordCost;
+    use crate::testing::{Asked, PASSWORD, World, problem};
     use chrono::TimeDelta;
+    use domain::user::codes::CodePurpose;
     use serde_json::json;
 
     #[tokio::test]
@@ -195,6 +235,77 @@ mod tests {
             profile("bob").problem().await,
             problem(401, "token_expired", "")
         );
+    }
+
+    #[tokio::test]
+    async fn a_hash_at_another_cost_is_renewed_at_the_next_login_and_no_session_ends() {
+        let world = World::with(&["alice"]).await;
+        let before = world.account("alice").await.password_hash.unwrap();
+        let cost = PasswordCost {
+            memory_kib: 64,
+            passes: 1,
+        };
+        let world = world.restarted_at(cost).await;
+        let login = |password: &str| {
+            let body = json!({"login": "alice", "password": password});
+            world.anonymous("/v1/sessions").body(body)
+        };
+        assert_eq!(login("not the password").send().await.0, 401);
+        assert_eq!(world.count("alice", "password-set").await, 1);
+        for _ in 0..2 {
+            assert_eq!(login(PASSWORD).send().await.0, 201);
+        }
+        assert_eq!(world.count("alice", "password-set").await, 2, "once");
+        let after = world.account("alice").await.password_hash.unwrap();
+        assert!(before.contains("m=19456,t=2"), "{before}");
+        assert!(after.contains("m=64,t=1"), "{after}");
+        let profile = world.patch("alice", "/v1/users/me");
+        let changed = profile.body(json!({"display_name": "Ally"})).send().await;
+        assert_eq!(changed.0, 200, "the old session goes on");
+    }
+
+    type Question = for<'a> fn(&'a World, &str) -> Asked<'a>;
+
+    /// What a stranger may compare: the times of the same question about somebody and about nobody.
+    /// `--nocapture` shows them.
+    #[tokio::test]
+    async fn the_time_of_an_answer_does_not_say_who_is_there() {
+        const ROUNDS: usize = 10;
+        /// What a machine that is busy with other tests makes of the same time.
+        const NOISE: Duration = Duration::from_millis(20);
+        let world = World::with(&["alice"]).await;
+        world.mailed_code("alice", CodePurpose::LogIn).await;
+        let questions: [(&str, u16, Question); 3] = [
+            ("password", 401, |world, name| {
+                let body = json!({"login": name, "password": "not the password"});
+                world.anonymous("/v1/sessions").body(body)
+            }),
+            ("code", 401, |world, name| {
+                let email = format!("{name}@example.org");
+                let body = json!({"email": email, "code": "00000000"});
+                world.anonymous("/v1/sessions/code").body(body)
+            }),
+            ("asking for a code", 202, |world, name| {
+                world.ask_code("log_in", &format!("{name}@example.org"))
+            }),
+        ];
+        for (what, expected, question) in questions {
+            let mut medians = Vec::new();
+            for name in ["alice", "nobody"] {
+                let mut times = Vec::new();
+                for _ in 0..ROUNDS {
+                    let question = question(&world, name);
+                    let begun = Instant::now();
+                    assert_eq!(question.send().await.0, expected, "{what} of {name}");
+                    times.push(begun.elapsed());
+                }
+                times.sort_unstable();
+                println!("{what} of {name}: {times:?}");
+                medians.push(times[ROUNDS / 2]);
+            }
+            let apart = medians[0].abs_diff(medians[1]);
+            assert!(apart < NOISE, "{what}: {medians:?}");
+        }
     }
 
     #[tokio::test]

@@ -1,15 +1,22 @@
-//! Commands on accounts and logins, and the public keys of our tokens.
+//! Commands on accounts, passwords, codes in mails and logins, and the public keys of our tokens.
 
+pub(crate) mod ask_code;
 pub(crate) mod blocks;
+pub(crate) mod change_password;
 pub(crate) mod claim;
+pub(crate) mod code_login;
+pub(crate) mod codes;
+pub(crate) mod end_sessions;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod open_session;
 pub(crate) mod preferences;
 pub(crate) mod profile;
 pub(crate) mod register;
+pub(crate) mod reset_password;
 pub(crate) mod standing;
 pub(crate) mod system_roles;
+pub(crate) mod verify_email;
 
 use axum::Json;
 use axum::extract::State;
@@ -25,6 +32,11 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
     OpenApiRouter::new()
         .routes(routes!(register::post))
         .routes(routes!(login::post))
+        .routes(routes!(ask_code::post))
+        .routes(routes!(code_login::post))
+        .routes(routes!(verify_email::post))
+        .routes(routes!(reset_password::post))
+        .routes(routes!(change_password::put))
         .routes(routes!(logout::delete_current))
         .routes(routes!(logout::delete))
         .routes(routes!(profile::patch))

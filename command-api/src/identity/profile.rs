@@ -130,7 +130,12 @@ mod tests {
         let types = world.types(&StreamName::user(world.id("alice"))).await;
         assert_eq!(
             types,
-            ["user-registered", "password-set", "profile-changed"]
+            [
+                "user-registered",
+                "password-set",
+                "code-issued",
+                "profile-changed"
+            ]
         );
     }
 

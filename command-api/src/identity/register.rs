@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use chrono::TimeDelta;
 use domain::reservation::{Command, Refused};
 use domain::user;
+use domain::user::codes::CodePurpose;
 use domain::values::{DisplayName, Email, Handle, Invalid};
 use domain::{Actor, CommandId, StreamName, UserId, Version};
 use infra::commands::Accepted;
@@ -28,7 +29,8 @@ use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::Key;
 use crate::execute::{Envelope, ExecuteError};
-use crate::passwords::{PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN};
+use crate::identity::codes::new_code;
+use crate::passwords::check_length;
 use crate::problems::OpenProblems;
 
 /// How old the claim of an unfinished registration is before another may take it over.
@@ -53,7 +55,7 @@ pub(crate) struct Register {
     handle: String,
     /// The address: at most 254 bytes.
     email: String,
-    /// At least 10 characters, at most 200 bytes.
+    /// At least 10 characters, at most 200 bytes, and not easy to guess.
     password: String,
     /// What to be called: 1 to 80 characters.
     display_name: String,
@@ -90,12 +92,8 @@ fn check(request: &Register, key: &Key) -> Result<Registration, Problem> {
     let email = Email::parse(&request.email).map_err(|invalid| note("/email", invalid));
     let display_name =
         DisplayName::parse(&request.display_name).map_err(|invalid| note("/display_name", invalid));
-    if request.password.chars().count() < PASSWORD_CHARACTERS_MIN
-        || request.password.len() > PASSWORD_BYTES_MAX
-    {
-        let rule = "a password has at least 10 characters and at most 200 bytes";
-        let code = "invalid_password";
-        note("/password", Invalid { code, rule });
+    if let Err(invalid) = check_length(&request.password) {
+        note("/password", invalid);
     }
     match (handle, email, display_name, broken) {
         (Ok(handle), Ok(email), Ok(display_name), None) => {
@@ -126,7 +124,12 @@ async fn register(api: &CommandApi, request: Register, key: &Key) -> Result<Answ
         password: api.password_mark(&request.password),
     };
     let envelope = Envelope::new(Actor::User(user), registration.command, &hashed)?;
-    let password_hash = api.passwords().hash(request.password).await?;
+    let known = vec![
+        registration.handle.as_str().to_owned(),
+        registration.email.as_str().to_owned(),
+    ];
+    let hashed = api.passwords().hash_chosen(request.password, known);
+    let password_hash = hashed.await?;
     let started_at = api.clock().now();
     if api.account(user).await?.is_none() {
         claim_both(api, &registration).await?;
@@ -141,6 +144,7 @@ async fn register(api: &CommandApi, request: Register, key: &Key) -> Result<Answ
         handle: registration.handle,
         display_name: registration.display_name,
         password_hash,
+        code: new_code(api, user, CodePurpose::VerifyEmail, registration.command),
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
@@ -240,7 +244,7 @@ async fn age(api: &CommandApi, stream: &StreamName) -> Result<TimeDelta, Failure
 
 /// Register
 ///
-/// The answer's `id` is the user's. A retry with the same Idempotency-Key goes on where the first
+/// The answer's `id` is the user's. A code to verify the address is mailed. A retry with the same Idempotency-Key goes on where the first
 /// try ended.
 #[utoipa::path(
     post,
@@ -253,6 +257,9 @@ async fn age(api: &CommandApi, stream: &StreamName) -> Result<TimeDelta, Failure
         OpenProblems,
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "`handle_taken`, `email_taken` with a pointer to the field, `conflict`"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "`weak_password`, `invalid_body` with a pointer to each wrong field, \
+            `idempotency_key_reused`"),
     ),
 )]
 pub(crate) async fn post(
@@ -297,7 +304,7 @@ mod tests {
         assert_eq!(again, first);
         let user: UserId = serde_json::from_value(first["id"].clone()).unwrap();
         let types = world.types(&StreamName::user(user)).await;
-        assert_eq!(types, ["user-registered", "password-set"]);
+        assert_eq!(types, ["user-registered", "password-set", "code-issued"]);
     }
 
     #[tokio::test]
@@ -349,6 +356,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_password_that_is_easy_to_guess_is_refused_and_nothing_claimed() {
+        let world = World::new();
+        let register = |password: &str| {
+            world.anonymous("/v1/users").body(json!({
+                "handle": "grumbletop", "email": "grumbletop@example.org", "password": password,
+                "display_name": "Alice",
+            }))
+        };
+        for weak in ["password123", "grumbletop1"] {
+            let refused = register(weak).problem().await;
+            assert_eq!(refused, problem(422, "weak_password", "/password"));
+        }
+        assert_eq!(register(PASSWORD).send().await.0, 201);
+    }
+
+    #[tokio::test]
     async fn the_same_key_with_another_password_is_refused_and_the_log_does_not_help_to_guess_it() {
         let world = World::new();
         let (_, answer) = world.register("alice").key("k").send().await;
@@ -369,7 +392,7 @@ mod tests {
             .key("k")
             .body(json!({
                 "handle": "alice", "email": "alice@example.org",
-                "password": "another password", "display_name": "alice",
+                "password": "seven purple teapots", "display_name": "alice",
             }))
             .problem()
             .await;

@@ -12,6 +12,7 @@ use crate::event::Actor;
 use crate::ids::{ServiceId, UserId, Version};
 use crate::personal::Personal;
 use crate::user::bot::{self, NewBot};
+use crate::user::codes::{self, CodeCommand, CodePurpose, Codes, NewCode};
 use crate::user::event::{PasswordSet, Registered, SystemRole, SystemRoleChanged, UserEvent};
 use crate::user::preferences::Preferences;
 use crate::user::profile::{Profile, ProfileDraft};
@@ -44,6 +45,8 @@ pub enum Command {
         display_name: DisplayName,
         /// Of the password, in PHC format.
         password_hash: String,
+        /// Mailed to the address, to verify it.
+        code: NewCode,
     },
     /// Begin the account of somebody from another system, who cannot log in yet.
     Import {
@@ -97,6 +100,17 @@ pub enum Command {
     Deactivate,
     /// Open it again, likewise.
     Reactivate,
+    /// Have another password in place of the one that was looked at, or have the same hashed anew.
+    ReplacePassword {
+        /// Whose account.
+        user: UserId,
+        /// The hash that was looked at, in PHC format.
+        from: String,
+        /// Of the new password, in PHC format.
+        to: String,
+    },
+    /// Something about codes in mails.
+    Code(CodeCommand),
     /// Let the user do more.
     GrantSystemRole(SystemRole),
     /// Let the user do less.
@@ -130,6 +144,21 @@ pub enum Refused {
     /// A bot has no system roles: what services may do is in their scopes.
     #[error("this is the account of a service, which has no system roles")]
     IsService,
+    /// There is nowhere to mail to.
+    #[error("this account has no e-mail address")]
+    NoAddress,
+    /// There is nothing to verify.
+    #[error("the e-mail address is verified already")]
+    AlreadyVerified,
+    /// They have to wait before another is mailed.
+    #[error("too many codes were asked for; use the last one, or wait some minutes")]
+    TooManyCodes,
+    /// There is no such code, or not any more.
+    #[error("this is not the code; ask for another if it was tried too often or is too old")]
+    WrongCode,
+    /// Somebody else was faster.
+    #[error("the password was changed meanwhile")]
+    PasswordChanged,
 }
 
 impl Refusal for Refused {
@@ -143,6 +172,11 @@ impl Refusal for Refused {
             Self::IsOwner => "is_owner",
             Self::NotActive => "account_not_active",
             Self::IsService => "is_service",
+            Self::NoAddress => "no_email",
+            Self::AlreadyVerified => "email_already_verified",
+            Self::TooManyCodes => "too_many_codes",
+            Self::WrongCode => "wrong_code",
+            Self::PasswordChanged => "password_changed",
         }
     }
 
@@ -153,7 +187,12 @@ impl Refusal for Refused {
             | Self::TooManyBlocks
             | Self::IsOwner
             | Self::NotActive
-            | Self::IsService => RefusalKind::Conflict,
+            | Self::IsService
+            | Self::NoAddress
+            | Self::AlreadyVerified
+            | Self::TooManyCodes
+            | Self::PasswordChanged => RefusalKind::Conflict,
+            Self::WrongCode => RefusalKind::Forbidden,
             Self::BlocksOneself | Self::SuspendsOneself => RefusalKind::Invalid,
         }
     }
@@ -193,6 +232,10 @@ pub struct Account {
     pub deactivated: bool,
     /// The service that acts as this user, where it is a bot.
     pub service: Option<ServiceId>,
+    /// The last address that was shown to be theirs.
+    pub verified_email: Option<Email>,
+    /// Those in their mail.
+    pub codes: Codes,
 }
 
 impl Decider for User {
@@ -211,6 +254,7 @@ impl Decider for User {
                 handle,
                 display_name,
                 password_hash,
+                code,
             } => {
                 if let Some(account) = &state.account {
                     return account.registered_again(handle, email, password_hash);
@@ -222,9 +266,8 @@ impl Decider for User {
                         handle: handle.clone(),
                         imported_from: None,
                     }),
-                    UserEvent::PasswordSet(PasswordSet {
-                        hash: Personal::new(*user, password_hash.clone()),
-                    }),
+                    password_set(*user, password_hash),
+                    codes::issued(*user, CodePurpose::VerifyEmail, email.clone(), code),
                 ])
             }
             Command::Import {
@@ -245,6 +288,10 @@ impl Decider for User {
                 })])
             }
             Command::RegisterBot(bot) => bot::register(state.account.as_ref(), bot),
+            Command::ReplacePassword { user, from, to } => {
+                state.account()?.replace_password(*user, from, to)
+            }
+            Command::Code(command) => codes::decide(state.account()?, command),
             Command::ChangeProfile { user, profile } => {
                 Ok(state.account()?.change_profile(*user, profile))
             }
@@ -277,6 +324,8 @@ impl Decider for User {
                     suspension: None,
                     deactivated: false,
                     service: None,
+                    verified_email: None,
+                    codes: Codes::default(),
                 });
             }
             UserEvent::ProfileChanged(changed) => {
@@ -284,6 +333,14 @@ impl Decider for User {
             }
             UserEvent::PasswordSet(set) => {
                 state.change(|account| account.password_hash = Some(set.hash.value.clone()));
+            }
+            UserEvent::CodeIssued(issued) => state.change(|account| account.codes.issued(issued)),
+            UserEvent::CodeRefused(done) => {
+                state.change(|account| account.codes.refused(done.purpose));
+            }
+            UserEvent::CodeUsed(done) => state.change(|account| account.codes.used(done.purpose)),
+            UserEvent::EmailVerified(verified) => {
+                state.change(|account| account.verified_email = Some(verified.email.value.clone()));
             }
             UserEvent::SystemRoleGranted(changed) => state.change(|account| {
                 account.system_roles.insert(changed.role);
@@ -315,6 +372,12 @@ impl Decider for User {
     }
 }
 
+fn password_set(user: UserId, hash: &str) -> UserEvent {
+    UserEvent::PasswordSet(PasswordSet {
+        hash: Personal::new(user, hash.to_owned()),
+    })
+}
+
 impl Account {
     /// A role for who can come in. What a bot may do is in the scopes of its service.
     fn grant(&self, role: SystemRole) -> Decision {
@@ -337,6 +400,24 @@ impl Account {
             vec![UserEvent::SystemRoleRevoked(SystemRoleChanged { role })]
         } else {
             vec![]
+        }
+    }
+
+    /// Whether the address was shown to be theirs.
+    pub fn is_email_verified(&self) -> bool {
+        self.email.is_some() && self.email == self.verified_email
+    }
+
+    fn replace_password(
+        &self,
+        user: UserId,
+        from: &str,
+        to: &str,
+    ) -> Result<Vec<UserEvent>, Refused> {
+        match self.password_hash.as_deref() {
+            Some(current) if current == to => Ok(vec![]),
+            Some(current) if current == from => Ok(vec![password_set(user, to)]),
+            Some(_) | None => Err(Refused::PasswordChanged),
         }
     }
 
@@ -376,7 +457,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{ALICE, Given, user};
+    use crate::testing::{ALICE, Given, moment, user};
+    use crate::user::codes::CodeHash;
     use crate::user::event::{Deactivated, ProfileChanged, Suspended};
 
     fn given(history: impl IntoIterator<Item = UserEvent>) -> Given<User> {
@@ -402,6 +484,27 @@ mod tests {
             handle: handle(handle_text),
             display_name: name("Alice"),
             password_hash: hash.to_owned(),
+            code: code(),
+        }
+    }
+
+    fn code() -> NewCode {
+        NewCode {
+            hash: CodeHash::new("of a code".to_owned()),
+            at: moment(0),
+        }
+    }
+
+    fn mailed() -> UserEvent {
+        let email = email("alice@example.org");
+        codes::issued(ALICE, CodePurpose::VerifyEmail, email, &code())
+    }
+
+    fn replace(from: &str, to: &str) -> Command {
+        Command::ReplacePassword {
+            user: ALICE,
+            from: from.to_owned(),
+            to: to.to_owned(),
         }
     }
 
@@ -465,10 +568,23 @@ mod tests {
     }
 
     #[test]
-    fn to_register_is_to_have_a_name_an_address_and_a_password() {
+    fn to_register_is_to_have_a_name_an_address_and_a_password_and_a_code_in_the_mail() {
         given([])
             .when(register("alice", "$1"))
-            .then([registered(), password("$1")]);
+            .then([registered(), password("$1"), mailed()]);
+    }
+
+    #[test]
+    fn a_password_is_replaced_by_who_knew_it() {
+        let history = || given([registered(), password("$1")]);
+        history().when(replace("$1", "$2")).then([password("$2")]);
+        history().when(replace("$0", "$1")).then([]);
+        history()
+            .when(replace("$0", "$2"))
+            .then_refused(Refused::PasswordChanged);
+        given([imported(None)])
+            .when(replace("$1", "$2"))
+            .then_refused(Refused::PasswordChanged);
     }
 
     #[test]
@@ -556,6 +672,7 @@ mod tests {
     fn who_has_no_account_changes_nothing_of_it() {
         for command in [
             rename("Ally"),
+            replace("$1", "$2"),
             Command::GrantSystemRole(SystemRole::Admin),
             Command::RevokeSystemRole(SystemRole::Admin),
             Command::Unblock { user: ALICE },
@@ -595,6 +712,7 @@ mod tests {
             Just(register("alicia", "$2")),
             Just(import(None)),
             "[a-c]".prop_map(|text| rename(&text)),
+            ("[12]", "[12]").prop_map(|(from, to)| replace(&format!("${from}"), &format!("${to}"))),
             role().prop_map(Command::GrantSystemRole),
             role().prop_map(Command::RevokeSystemRole),
             (0..3_u128).prop_map(|number| Command::Block {

@@ -8,6 +8,7 @@ use crate::change::Change;
 use crate::event::{Actor, FromCategory as _, events};
 use crate::ids::{ServiceId, UserId};
 use crate::personal::Personal;
+use crate::user::codes::{CodeHash, CodePurpose};
 use crate::user::preferences::Preferences;
 use crate::values::{DisplayName, Email, Handle, Locale, Pronouns, Reason, StatusText, TimeZone};
 
@@ -67,6 +68,36 @@ pub struct ProfileChanged {
 pub struct PasswordSet {
     /// In PHC format (`$argon2id$…`).
     pub hash: Personal<String>,
+}
+
+/// `code-issued`: a code is to be mailed. It is made of the event's command, account, purpose and
+/// expiry under a key of the server's, so that it stands nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeIssued {
+    /// What it is for.
+    pub purpose: CodePurpose,
+    /// Where it goes.
+    pub email: Personal<Email>,
+    /// Of the code.
+    pub hash: CodeHash,
+    /// When it was asked for.
+    pub issued_at: DateTime<Utc>,
+    /// From this moment on it is worth nothing.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// `code-refused` and `code-used`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeDone {
+    /// What the code is for.
+    pub purpose: CodePurpose,
+}
+
+/// `email-verified`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmailVerified {
+    /// Which address.
+    pub email: Personal<Email>,
 }
 
 /// `system-role-granted` and `system-role-revoked`
@@ -134,6 +165,14 @@ events! {
         "profile-changed" => ProfileChanged(ProfileChanged),
         /// It has another password.
         "password-set" => PasswordSet(PasswordSet),
+        /// A code is mailed to its address.
+        "code-issued" => CodeIssued(CodeIssued),
+        /// Somebody sent another code than the one that was mailed.
+        "code-refused" => CodeRefused(CodeDone),
+        /// Somebody sent the code, which is worth nothing from now on.
+        "code-used" => CodeUsed(CodeDone),
+        /// Its address is its user's.
+        "email-verified" => EmailVerified(EmailVerified),
         /// It may do more.
         "system-role-granted" => SystemRoleGranted(SystemRoleChanged),
         /// It may do less.

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod bot;
+pub mod codes;
 mod decide;
 mod event;
 mod preferences;

@@ -11,6 +11,7 @@ mod event_store;
 mod faults;
 mod import;
 mod jetstream;
+mod mail;
 mod matrix;
 mod operations;
 mod outside;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::conversation::ConversationEvent;
 use domain::session::{self, Opened};
+use domain::user::codes::{CodeHash, NewCode};
 use domain::user::{self, Account, SystemRole};
 use domain::values::{DisplayName, Email, Handle};
 use domain::{
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::execute::{Envelope, Limits};
 use crate::import::slack::*;
-use crate::{CommandApi, Parts};
+use crate::{CommandApi, Parts, PasswordCost};
 
 /// A server on a log in memory.
 pub(super) struct Server {
@@ -52,6 +53,7 @@ impl Server {
             clock: clock.clone(),
             limits: Limits::default(),
             session_lifetime: Parts::SESSION_LIFETIME_DEFAULT,
+            password_cost: PasswordCost::default(),
             owner_code: None,
         })
         .unwrap();
@@ -148,6 +150,10 @@ impl Server {
             handle: Handle::parse(handle).unwrap(),
             display_name: DisplayName::parse(handle).unwrap(),
             password_hash: "$".to_owned(),
+            code: NewCode {
+                hash: CodeHash::new("of a code".to_owned()),
+                at: self.clock.now(),
+            },
         };
         self.command(self.api.users(), stream.clone(), register)
             .await;
