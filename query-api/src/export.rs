@@ -126,6 +126,10 @@ impl Cursor {
             Event::User(UserEvent::PasswordSet(_)) => {
                 return Ok((recorded.stream.key() == self.id).then(|| json!({})));
             }
+            Event::User(UserEvent::CodeIssued(issued)) => {
+                let shown = json!({ "purpose": issued.purpose, "expires_at": issued.expires_at });
+                return Ok((recorded.stream.key() == self.id).then_some(shown));
+            }
             Event::User(_) => recorded.stream.key() == self.id,
             Event::Session(SessionEvent::Opened(opened)) => {
                 let shown = json!({
@@ -144,8 +148,9 @@ impl Cursor {
                 mark.member == self.of
             }
             Event::Audit(_) => by_them,
-            // Names of accounts and addresses stand in the account; services have no people.
-            Event::Reservation(_) | Event::Service(_) | Event::Owners(_) => false,
+            // Names of accounts and addresses stand in the account, and what was mailed too; services
+            // have no people.
+            Event::Reservation(_) | Event::Service(_) | Event::Owners(_) | Event::Mail(_) => false,
         };
         if !is_theirs {
             return Ok(None);

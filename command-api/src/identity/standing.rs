@@ -20,7 +20,7 @@ use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
 use crate::conversations::broken;
 use crate::execute::Envelope;
-use crate::passwords::PASSWORD_BYTES_MAX;
+use crate::passwords::{PASSWORD_BYTES_MAX, Verified};
 use crate::problems::CommandProblems;
 
 /// How long, and why.
@@ -131,7 +131,12 @@ async fn deactivate_oneself(
     let user = asking.user;
     let hash = api.account(user).await?.and_then(|it| it.password_hash);
     let fits = request.password.len() <= PASSWORD_BYTES_MAX;
-    if !fits || !api.passwords().verify(hash, request.password).await? {
+    let verified = if fits {
+        api.passwords().verify(hash, request.password).await?
+    } else {
+        Verified::No
+    };
+    if verified == Verified::No {
         let title = "The password is wrong";
         return Err(Problem::new(StatusCode::FORBIDDEN, "wrong_password", title));
     }
