@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::decider::{Decider, Refusal, RefusalKind};
-use crate::ids::{UserId, Version};
+use crate::ids::{SessionId, UserId, Version};
 use crate::personal::Personal;
 use crate::user::event::{
-    PasswordSet, ProfileChanged, Registered, SystemRole, SystemRoleChanged, UserEvent,
+    LoggedOutEverywhere, PasswordSet, ProfileChanged, Registered, SystemRole, SystemRoleChanged,
+    UserEvent,
 };
 use crate::values::{DisplayName, Email, Handle};
 
@@ -57,6 +58,12 @@ pub enum Command {
     GrantSystemRole(SystemRole),
     /// Let the user do less.
     RevokeSystemRole(SystemRole),
+    /// End all sessions that there are. Each command ends those opened until then: that one was
+    /// carried out before is known by its id alone.
+    LogOutEverywhere {
+        /// But for this one.
+        kept: Option<SessionId>,
+    },
 }
 
 /// Why an account says no.
@@ -106,6 +113,10 @@ pub struct Account {
     pub password_hash: Option<String>,
     /// What they may do on the whole server.
     pub system_roles: BTreeSet<SystemRole>,
+    /// How often all sessions were ended. A session is of the epoch in which what opened it was checked.
+    pub login_epoch: u32,
+    /// The session of an earlier epoch that goes on all the same.
+    pub kept_session: Option<SessionId>,
 }
 
 impl Decider for User {
@@ -185,6 +196,13 @@ impl Decider for User {
                     role: *role,
                 })])
             }
+            Command::LogOutEverywhere { kept } => {
+                let account = state.account.as_ref().ok_or(Refused::NotFound)?;
+                Ok(vec![UserEvent::LoggedOutEverywhere(LoggedOutEverywhere {
+                    epoch: account.login_epoch.saturating_add(1),
+                    kept: *kept,
+                })])
+            }
         }
     }
 
@@ -197,6 +215,8 @@ impl Decider for User {
                     display_name: registered.display_name.value.clone(),
                     password_hash: None,
                     system_roles: BTreeSet::new(),
+                    login_epoch: 0,
+                    kept_session: None,
                 });
             }
             UserEvent::ProfileChanged(changed) => {
@@ -211,12 +231,21 @@ impl Decider for User {
             UserEvent::SystemRoleRevoked(changed) => state.change(|account| {
                 account.system_roles.remove(&changed.role);
             }),
+            UserEvent::LoggedOutEverywhere(out) => state.change(|account| {
+                account.login_epoch = out.epoch;
+                account.kept_session = out.kept;
+            }),
         }
         state
     }
 }
 
 impl Account {
+    /// Whether `session`, which is of `login_epoch`, was not ended together with all others.
+    pub fn lets_in(&self, session: SessionId, login_epoch: u32) -> bool {
+        login_epoch >= self.login_epoch || self.kept_session == Some(session)
+    }
+
     /// What a registration is told that finds the account there: the very same registration that
     /// it is done, any other that it is too late.
     fn registered_again(
@@ -403,12 +432,41 @@ mod tests {
             .then([]);
     }
 
+    fn out(epoch: u32, kept: Option<SessionId>) -> UserEvent {
+        UserEvent::LoggedOutEverywhere(LoggedOutEverywhere { epoch, kept })
+    }
+
+    #[test]
+    fn logging_out_everywhere_ends_what_was_opened_until_then_and_keeps_one_at_most() {
+        let [phone, laptop] = [1, 2].map(|id| SessionId(uuid::Uuid::from_u128(id)));
+        let kept = Some(phone);
+        let account = given([registered()])
+            .when(Command::LogOutEverywhere { kept })
+            .then([out(1, kept)])
+            .account
+            .expect("there is an account");
+        assert!(account.lets_in(phone, 0), "it is the one that is kept");
+        assert!(!account.lets_in(laptop, 0));
+        assert!(account.lets_in(laptop, 1), "it was opened after");
+
+        let account = given([registered(), out(1, kept)])
+            .when(Command::LogOutEverywhere { kept: None })
+            .then([out(2, None)])
+            .account
+            .expect("there is an account");
+        for epoch in [0, 1] {
+            assert!(!account.lets_in(phone, epoch) && !account.lets_in(laptop, epoch));
+        }
+        assert!(account.lets_in(laptop, 2));
+    }
+
     #[test]
     fn who_has_no_account_changes_nothing_of_it() {
         for command in [
             rename("Ally"),
             Command::GrantSystemRole(SystemRole::Admin),
             Command::RevokeSystemRole(SystemRole::Admin),
+            Command::LogOutEverywhere { kept: None },
         ] {
             given([]).when(command).then_refused(Refused::NotFound);
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::event::{FromCategory as _, events};
+use crate::ids::SessionId;
 use crate::personal::Personal;
 use crate::values::{DisplayName, Email, Handle};
 
@@ -57,6 +58,16 @@ pub struct SystemRoleChanged {
     pub role: SystemRole,
 }
 
+/// `logged-out-everywhere`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedOutEverywhere {
+    /// The login epoch that begins: sessions of earlier ones have ended.
+    pub epoch: u32,
+    /// The one session that goes on all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<SessionId>,
+}
+
 events! {
     /// An event in a stream `user-{id}`.
     UserEvent {
@@ -70,5 +81,7 @@ events! {
         "system-role-granted" => SystemRoleGranted(SystemRoleChanged),
         /// It may do less.
         "system-role-revoked" => SystemRoleRevoked(SystemRoleChanged),
+        /// Its sessions have ended, but for one at most.
+        "logged-out-everywhere" => LoggedOutEverywhere(LoggedOutEverywhere),
     }
 }
