@@ -17,6 +17,8 @@ pub struct Caller {
     pub system_roles: BTreeSet<SystemRole>,
     /// When the token or the login ends by itself, whichever comes first.
     pub expires_at: DateTime<Utc>,
+    /// The account's login epoch when what opened the login was checked.
+    pub login_epoch: u32,
 }
 
 impl Caller {

@@ -9,6 +9,7 @@ pub mod members;
 pub mod messages;
 pub mod projections;
 pub mod receipts;
+pub mod sessions;
 mod snapshot;
 pub mod users;
 
@@ -30,11 +31,12 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 5] = [
+pub const ALL: [&Model; 6] = [
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
     &receipts::MODEL,
+    &sessions::MODEL,
     &users::MODEL,
 ];
 
