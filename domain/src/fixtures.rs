@@ -14,21 +14,21 @@ use crate::conversation::{
     Renamed, Role, SettingsChanged, Started,
 };
 use crate::event::{Actor, Event};
-use crate::ids::{ConversationId, Position, ServiceId, Version};
+use crate::ids::{ConversationId, Position, ServiceId, SessionId, Version};
 use crate::mail::{GivenUp, GivenUpBecause, MailEvent, Sent};
 use crate::owners::{OwnerChanged, OwnersEvent};
 use crate::personal::Personal;
 use crate::receipts::{MarkedUpTo, ReceiptsEvent};
 use crate::reservation::{Held, ReservationEvent};
 use crate::service::{self, Scope, ServiceEvent, TokenIssued};
-use crate::session::{Opened, Revoked, RevokedBecause, SessionEvent};
+use crate::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
 use crate::testing::conversation::{body, emoji, members, title};
 use crate::testing::{ALICE, BOB, moment};
 use crate::user::codes::{CodeHash, CodePurpose};
 use crate::user::{
-    BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified, PasswordSet, Preferences,
-    PreferencesChanged, ProfileChanged, Reactivated, Registered, Reinstated, ServiceAttached,
-    Suspended, SystemRole, SystemRoleChanged, UserEvent,
+    BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified, LoggedOutEverywhere,
+    PasswordSet, Preferences, PreferencesChanged, ProfileChanged, Reactivated, Registered,
+    Reinstated, ServiceAttached, Suspended, SystemRole, SystemRoleChanged, UserEvent,
 };
 use crate::values::{DisplayName, Email, Handle, Reason};
 
@@ -53,8 +53,18 @@ fn samples() -> Vec<Event> {
         expires_at: moment(60),
         device: Some(Personal::new(ALICE, "phone".to_owned())),
         address: Some(Personal::new(ALICE, "192.0.2.1".to_owned())),
+        refresh_hash: Some("00ff".to_owned()),
+        login_epoch: 1,
     };
     samples.push(SessionEvent::Opened(opened).into());
+    let refreshed = Refreshed {
+        generation: 1,
+        refresh_hash: "00ff".to_owned(),
+        at: moment(30),
+        device: Some(Personal::new(ALICE, "phone".to_owned())),
+        address: Some(Personal::new(ALICE, "192.0.2.1".to_owned())),
+    };
+    samples.push(SessionEvent::Refreshed(refreshed).into());
     let because = RevokedBecause::LoggedOut;
     samples.push(SessionEvent::Revoked(Revoked { because }).into());
     samples.push(ReservationEvent::Claimed(Held { user: ALICE }).into());
@@ -171,6 +181,10 @@ fn user_samples() -> Vec<UserEvent> {
         UserEvent::EmailVerified(EmailVerified { email }),
         UserEvent::SystemRoleGranted(SystemRoleChanged { role }),
         UserEvent::SystemRoleRevoked(SystemRoleChanged { role }),
+        UserEvent::LoggedOutEverywhere(LoggedOutEverywhere {
+            epoch: 1,
+            kept: Some(SessionId(ALICE.0)),
+        }),
     ]
 }
 

@@ -29,18 +29,38 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                let status = rejection.status();
-                if status == StatusCode::PAYLOAD_TOO_LARGE {
-                    Problem::new(status, "body_too_large", "The request body is too large")
-                } else {
-                    Problem::malformed_body(rejection.body_text())
-                }
-            })?;
+        let bytes = whole_body(request, state).await?;
         parse_json(&bytes).map(Self)
     }
+}
+
+/// The same where there need not be a body; an empty one is none.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyIfAny<T>(pub Option<T>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for BodyIfAny<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = whole_body(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        parse_json(&bytes).map(|value| Self(Some(value)))
+    }
+}
+
+async fn whole_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| {
+            let status = rejection.status();
+            if status == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::new(status, "body_too_large", "The request body is too large")
+            } else {
+                Problem::malformed_body(rejection.body_text())
+            }
+        })
 }
 
 /// Reads a JSON object that came from outside; problems as for [`Body`]. An array is none, though it
@@ -152,8 +172,9 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
     }
 }
 
-/// A caller who is a user, person or bot, by `Authorization: Bearer …`; without a good token 401,
-/// with that of a service that acts as no user 403 `service_not_allowed`.
+/// A caller who is a user, person or bot, by `Authorization: Bearer …` or by cookie; without a good
+/// token 401, with that of a service that acts as no user 403 `service_not_allowed`, and 403
+/// `csrf_token_wrong` for a cookie that may have been sent on behalf of another site.
 #[derive(Clone, Debug)]
 pub struct Authenticated(pub Caller);
 
@@ -194,7 +215,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         Arc::<Guard>::from_ref(state)
-            .caller_of(&parts.headers)
+            .caller_of(&parts.method, &parts.headers)
             .await
             .map(Self)
     }

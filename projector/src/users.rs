@@ -98,7 +98,9 @@ impl Batch {
             | UserEvent::CodeIssued(_)
             | UserEvent::CodeRefused(_)
             | UserEvent::CodeUsed(_)
-            | UserEvent::EmailVerified(_) => {}
+            | UserEvent::EmailVerified(_)
+            // Whose sessions have ended is asked of the log.
+            | UserEvent::LoggedOutEverywhere(_) => {}
             UserEvent::ProfileChanged(changed) => {
                 change_profile(user, changed);
                 self.renamed.insert(id);

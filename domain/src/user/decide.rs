@@ -9,11 +9,13 @@ use crate::decider::{Decider, Refusal, RefusalKind};
 use uuid::Uuid;
 
 use crate::event::Actor;
-use crate::ids::{ServiceId, UserId, Version};
+use crate::ids::{ServiceId, SessionId, UserId, Version};
 use crate::personal::Personal;
 use crate::user::bot::{self, NewBot};
 use crate::user::codes::{self, CodeCommand, CodePurpose, Codes, NewCode};
-use crate::user::event::{PasswordSet, Registered, SystemRole, SystemRoleChanged, UserEvent};
+use crate::user::event::{
+    LoggedOutEverywhere, PasswordSet, Registered, SystemRole, SystemRoleChanged, UserEvent,
+};
 use crate::user::preferences::Preferences;
 use crate::user::profile::{Profile, ProfileDraft};
 use crate::user::standing::{Suspend, Suspension};
@@ -115,6 +117,12 @@ pub enum Command {
     GrantSystemRole(SystemRole),
     /// Let the user do less.
     RevokeSystemRole(SystemRole),
+    /// End all sessions that there are. Each command ends those opened until then: that one was
+    /// carried out before is known by its id alone.
+    LogOutEverywhere {
+        /// But for this one.
+        kept: Option<SessionId>,
+    },
 }
 
 /// Why an account says no.
@@ -236,6 +244,10 @@ pub struct Account {
     pub verified_email: Option<Email>,
     /// Those in their mail.
     pub codes: Codes,
+    /// How often all sessions were ended. A session is of the epoch in which what opened it was checked.
+    pub login_epoch: u32,
+    /// The session of an earlier epoch that goes on all the same.
+    pub kept_session: Option<SessionId>,
 }
 
 impl Decider for User {
@@ -306,6 +318,9 @@ impl Decider for User {
             Command::Reactivate => Ok(state.account()?.reactivate()),
             Command::GrantSystemRole(role) => state.account()?.grant(*role),
             Command::RevokeSystemRole(role) => Ok(state.account()?.revoke(*role)),
+            Command::LogOutEverywhere { kept } => {
+                Ok(vec![state.account()?.log_out_everywhere(*kept)])
+            }
         }
     }
 
@@ -326,6 +341,8 @@ impl Decider for User {
                     service: None,
                     verified_email: None,
                     codes: Codes::default(),
+                    login_epoch: 0,
+                    kept_session: None,
                 });
             }
             UserEvent::ProfileChanged(changed) => {
@@ -367,6 +384,10 @@ impl Decider for User {
             UserEvent::ServiceAttached(attached) => {
                 state.change(|account| account.service = Some(attached.service));
             }
+            UserEvent::LoggedOutEverywhere(out) => state.change(|account| {
+                account.login_epoch = out.epoch;
+                account.kept_session = out.kept;
+            }),
         }
         state
     }
@@ -419,6 +440,18 @@ impl Account {
             Some(current) if current == from => Ok(vec![password_set(user, to)]),
             Some(_) | None => Err(Refused::PasswordChanged),
         }
+    }
+
+    fn log_out_everywhere(&self, kept: Option<SessionId>) -> UserEvent {
+        UserEvent::LoggedOutEverywhere(LoggedOutEverywhere {
+            epoch: self.login_epoch.saturating_add(1),
+            kept,
+        })
+    }
+
+    /// Whether `session`, which is of `login_epoch`, was not ended together with all others.
+    pub fn lets_in(&self, session: SessionId, login_epoch: u32) -> bool {
+        login_epoch >= self.login_epoch || self.kept_session == Some(session)
     }
 
     /// What a registration is told that finds the account there: the very same registration that
@@ -651,6 +684,34 @@ mod tests {
             .then([]);
     }
 
+    fn out(epoch: u32, kept: Option<SessionId>) -> UserEvent {
+        UserEvent::LoggedOutEverywhere(LoggedOutEverywhere { epoch, kept })
+    }
+
+    #[test]
+    fn logging_out_everywhere_ends_what_was_opened_until_then_and_keeps_one_at_most() {
+        let [phone, laptop] = [1, 2].map(|id| SessionId(uuid::Uuid::from_u128(id)));
+        let kept = Some(phone);
+        let account = given([registered()])
+            .when(Command::LogOutEverywhere { kept })
+            .then([out(1, kept)])
+            .account
+            .expect("there is an account");
+        assert!(account.lets_in(phone, 0), "it is the one that is kept");
+        assert!(!account.lets_in(laptop, 0));
+        assert!(account.lets_in(laptop, 1), "it was opened after");
+
+        let account = given([registered(), out(1, kept)])
+            .when(Command::LogOutEverywhere { kept: None })
+            .then([out(2, None)])
+            .account
+            .expect("there is an account");
+        for epoch in [0, 1] {
+            assert!(!account.lets_in(phone, epoch) && !account.lets_in(laptop, epoch));
+        }
+        assert!(account.lets_in(laptop, 2));
+    }
+
     #[test]
     fn nobody_who_cannot_come_in_becomes_an_owner() {
         let suspended = UserEvent::Suspended(Suspended {
@@ -678,6 +739,7 @@ mod tests {
             Command::Unblock { user: ALICE },
             Command::Deactivate,
             Command::Reactivate,
+            Command::LogOutEverywhere { kept: None },
         ] {
             given([]).when(command).then_refused(Refused::NotFound);
         }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::change::Change;
 use crate::event::{Actor, FromCategory as _, events};
-use crate::ids::{ServiceId, UserId};
+use crate::ids::{ServiceId, SessionId, UserId};
 use crate::personal::Personal;
 use crate::user::codes::{CodeHash, CodePurpose};
 use crate::user::preferences::Preferences;
@@ -156,6 +156,16 @@ pub struct ServiceAttached {
     pub service: ServiceId,
 }
 
+/// `logged-out-everywhere`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedOutEverywhere {
+    /// The login epoch that begins: sessions of earlier ones have ended.
+    pub epoch: u32,
+    /// The one session that goes on all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<SessionId>,
+}
+
 events! {
     /// An event in a stream `user-{id}`.
     UserEvent {
@@ -193,5 +203,7 @@ events! {
         "user-reactivated" => Reactivated(Reactivated),
         /// It is a bot's: nobody logs in to it.
         "service-attached" => ServiceAttached(ServiceAttached),
+        /// Its sessions have ended, but for one at most.
+        "logged-out-everywhere" => LoggedOutEverywhere(LoggedOutEverywhere),
     }
 }

@@ -19,6 +19,8 @@ pub struct Caller {
     pub system_roles: BTreeSet<SystemRole>,
     /// When the token or the login ends by itself, whichever comes first.
     pub expires_at: DateTime<Utc>,
+    /// The account's login epoch when what opened the login was checked.
+    pub login_epoch: u32,
     /// Person or service.
     pub kind: CallerKind,
 }
@@ -98,6 +100,7 @@ mod tests {
             session: SessionId(fresh_id()),
             system_roles: [role].into(),
             expires_at: Clock::system().now(),
+            login_epoch: 0,
             kind: CallerKind::Person,
         }
     }

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use chrono::{DateTime, Utc};
 use domain::service::{self, Live, Scope, Service};
-use domain::session::{self, Session};
-use domain::user::{Account, Standing, SystemRole, User};
+use domain::session::{self, Login, Session};
+use domain::user::{self, Account, Standing, SystemRole, User};
 use domain::{ServiceId, SessionId, StreamName, UserId};
 use futures::future::BoxFuture;
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::cookies::{CSRF_HEADER, TOKEN_COOKIE, cookie};
 use crate::auth::service_tokens::{is_hash_of, is_service_token, service_of};
 use crate::auth::{Caller, CallerKind, Claims, TokenRefused, Tokens};
 use crate::clock::Clock;
@@ -54,6 +55,53 @@ pub enum NotLetIn {
     /// The log could not be asked.
     #[error(transparent)]
     Failure(#[from] Failure),
+}
+
+/// A token as it came with a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SentToken<'a> {
+    /// In `Authorization: Bearer …`.
+    Header(&'a str),
+    /// In a cookie, which the browser may have sent on behalf of another site.
+    Cookie(&'a str),
+}
+
+impl<'a> SentToken<'a> {
+    /// The token of a request with these headers. A cookie counts only where there is no
+    /// `Authorization` at all.
+    ///
+    /// # Errors
+    /// 401 `unauthenticated` where there is none.
+    pub fn of(headers: &'a HeaderMap) -> Result<Self, Problem> {
+        let sent = match headers.get(header::AUTHORIZATION) {
+            Some(value) => value
+                .to_str()
+                .ok()
+                .and_then(|value| value.split_once(' '))
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+                .map(|(_, token)| Self::Header(token.trim())),
+            None => cookie(headers, TOKEN_COOKIE).map(Self::Cookie),
+        };
+        sent.ok_or_else(|| {
+            Problem::unauthenticated("send a token in the header Authorization: Bearer …")
+        })
+    }
+
+    /// The token itself.
+    pub const fn text(self) -> &'a str {
+        match self {
+            Self::Header(token) | Self::Cookie(token) => token,
+        }
+    }
+}
+
+/// How old what is known of sessions and users may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    /// At most [`States::AGE_MAX`].
+    Recent,
+    /// As of now.
+    Current,
 }
 
 impl From<NotLetIn> for Problem {
@@ -103,37 +151,69 @@ impl Guard {
 
     /// Who holds `token`. Boxed, so that every door does not compile all of it again.
     pub fn caller<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Caller, NotLetIn>> {
-        Box::pin(self.check(token))
+        Box::pin(self.check(token, Age::Recent))
     }
 
-    async fn check(&self, token: &str) -> Result<Caller, NotLetIn> {
+    /// The same, with everything that was in the log before this call: for those who hear of what
+    /// happens from now on.
+    pub fn caller_as_of_now<'a>(
+        &'a self,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<Caller, NotLetIn>> {
+        Box::pin(self.check(token, Age::Current))
+    }
+
+    async fn check(&self, token: &str, age: Age) -> Result<Caller, NotLetIn> {
         if is_service_token(token) {
-            return self.check_service(token).await;
+            return self.check_service(token, age).await;
         }
         let claims = self.claims(token).await?;
-        let stream = StreamName::session(claims.sid);
-        let mut session = self.sessions.recent(&stream).await?;
-        if matches!(*session, session::State::Absent) {
-            session = self.sessions.current(&stream).await?;
-        }
-        let expires_at = match *session {
-            session::State::Open { user, expires_at } if user == claims.sub => {
-                expires_at.min(claims.expires_at())
-            }
-            _ => return Err(TokenRefused::SessionEnded.into()),
-        };
-        if expires_at <= self.clock.now() {
+        let now = self.clock.now();
+        claims.check_time(now)?;
+        let login = self.login(claims.sid, age).await?;
+        let login = login.filter(|login| login.user == claims.sub);
+        let login = login.ok_or(TokenRefused::SessionEnded)?;
+        let expires_at = login.expires_at.min(claims.expires_at());
+        if expires_at <= now {
             return Err(TokenRefused::Expired.into());
         }
-        let user = self.users.recent(&StreamName::user(claims.sub)).await?;
-        let account = user.account.as_ref().ok_or(TokenRefused::SessionEnded)?;
+        let user = self.user(claims.sub, age).await?;
+        let account = user.account.as_ref();
+        let account = account
+            .filter(|account| account.lets_in(claims.sid, login.login_epoch))
+            .ok_or(TokenRefused::SessionEnded)?;
         self.check_standing(account)?;
         Ok(Caller {
             user: claims.sub,
             session: claims.sid,
             system_roles: account.system_roles.clone(),
             expires_at,
+            login_epoch: login.login_epoch,
             kind: CallerKind::Person,
+        })
+    }
+
+    async fn user(&self, id: UserId, age: Age) -> Result<Arc<user::State>, Failure> {
+        let stream = StreamName::user(id);
+        match age {
+            Age::Recent => self.users.recent(&stream).await,
+            Age::Current => self.users.current(&stream).await,
+        }
+    }
+
+    /// The session `id`, unless it was revoked or never was.
+    async fn login(&self, id: SessionId, age: Age) -> Result<Option<Login>, Failure> {
+        let stream = StreamName::session(id);
+        let mut session = match age {
+            Age::Recent => self.sessions.recent(&stream).await?,
+            Age::Current => self.sessions.current(&stream).await?,
+        };
+        if matches!(*session, session::State::Absent) {
+            session = self.sessions.current(&stream).await?;
+        }
+        Ok(match &*session {
+            session::State::Open(login) => Some(login.clone()),
+            session::State::Revoked { .. } | session::State::Absent => None,
         })
     }
 
@@ -146,12 +226,12 @@ impl Guard {
     }
 
     /// A service comes in with the one token that the log has the hash of.
-    async fn check_service(&self, token: &str) -> Result<Caller, NotLetIn> {
+    async fn check_service(&self, token: &str, age: Age) -> Result<Caller, NotLetIn> {
         let service = service_of(token).ok_or(TokenRefused::Invalid)?;
         let stream = StreamName::service(service);
         let mut state = self.services.recent(&stream).await?;
         // Another node may have made it, or given it this token, just now.
-        if !is_token_of(&state, token) {
+        if age == Age::Current || !is_token_of(&state, token) {
             state = self.services.current(&stream).await?;
         }
         let live = match &*state {
@@ -165,7 +245,7 @@ impl Guard {
             return Err(TokenRefused::Expired.into());
         }
         if let Some(bot) = live.account {
-            let user = self.users.recent(&StreamName::user(bot)).await?;
+            let user = self.user(bot, age).await?;
             let account = user.account.as_ref().ok_or(TokenRefused::Invalid)?;
             self.check_standing(account)?;
         }
@@ -174,12 +254,12 @@ impl Guard {
 
     /// What `token` says. A signature that was good stays good, so that it is checked once while it
     /// is remembered; whether its time is over is for the caller to see.
-    async fn claims(&self, token: &str) -> Result<Claims, TokenRefused> {
+    async fn claims(&self, token: &str) -> Result<Claims, NotLetIn> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         if let Some(claims) = self.signed.get(&digest).await {
             return Ok(claims);
         }
-        let claims = self.tokens.check(token)?;
+        let claims = self.tokens.verify(token, self.clock.now())?;
         self.signed.insert(digest, claims.clone()).await;
         Ok(claims)
     }
@@ -189,18 +269,33 @@ impl Guard {
         self.clock.now()
     }
 
-    /// Who sent a request with these headers: `Authorization: Bearer …`.
-    pub async fn caller_of(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let token = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or_else(|| {
-                Problem::unauthenticated("send a token in the header Authorization: Bearer …")
-            })?;
-        Ok(self.caller(token).await?)
+    /// Who sent a request with this method and these headers.
+    ///
+    /// # Errors
+    /// 401 without a good token; 403 `csrf_token_wrong` where the token is in a cookie, the method
+    /// changes something, and the header does not show that our cookies can be read.
+    pub async fn caller_of(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let sent = SentToken::of(headers)?;
+        let caller = self.caller(sent.text()).await?;
+        match sent {
+            SentToken::Cookie(_) if !method.is_safe() => {
+                self.check_csrf(caller.session, headers)?;
+            }
+            SentToken::Cookie(_) | SentToken::Header(_) => {}
+        }
+        Ok(caller)
+    }
+
+    /// Refuses a request on behalf of `session` by cookie that may come from another site: 403
+    /// `csrf_token_wrong`.
+    pub fn check_csrf(&self, session: SessionId, headers: &HeaderMap) -> Result<(), Problem> {
+        let said = headers.get(CSRF_HEADER);
+        if said.is_some_and(|said| self.tokens.is_csrf(session, said.as_bytes())) {
+            return Ok(());
+        }
+        let title = "This may come from another site";
+        let detail = "send the value of the cookie verbatim_csrf in the header x-csrf-token";
+        Err(Problem::new(StatusCode::FORBIDDEN, "csrf_token_wrong", title).with_detail(detail))
     }
 
     /// The account of `user`, if there is one.
@@ -269,6 +364,8 @@ fn service_caller(service: ServiceId, live: &Live, expires_at: DateTime<Utc>) ->
         session: SessionId(service.0),
         system_roles: live.scopes.iter().filter_map(role).collect(),
         expires_at,
+        // No login opened it, and none ends it.
+        login_epoch: u32::MAX,
         kind: CallerKind::Service {
             service,
             scopes: live.scopes.clone(),
@@ -325,6 +422,8 @@ mod tests {
             expires_at: now + TimeDelta::hours(2),
             device: None,
             address: None,
+            refresh_hash: None,
+            login_epoch: 0,
         };
         let opened = SessionEvent::Opened(opened).into();
         append(&store, &StreamName::session(session), opened).await;
@@ -344,5 +443,109 @@ mod tests {
         let refused = guard.caller(&short).await.unwrap_err();
         assert!(matches!(refused, NotLetIn::Token(TokenRefused::Expired)));
         guard.caller(&long).await.unwrap();
+    }
+
+    /// A user in `store` whose login `session` is of the first epoch.
+    async fn logged_in(store: &Arc<dyn EventStore>, clock: &Clock) -> (UserId, SessionId) {
+        let (user, session) = (UserId(fresh_id()), SessionId(fresh_id()));
+        let registered = Registered {
+            email: None,
+            display_name: Personal::new(user, DisplayName::parse("Alice").unwrap()),
+            handle: Handle::parse("alice").unwrap(),
+            imported_from: None,
+        };
+        let registered = UserEvent::Registered(registered).into();
+        append(store, &StreamName::user(user), registered).await;
+        log_in(store, clock, user, session, 0).await;
+        (user, session)
+    }
+
+    async fn log_in(
+        store: &Arc<dyn EventStore>,
+        clock: &Clock,
+        user: UserId,
+        session: SessionId,
+        login_epoch: u32,
+    ) {
+        let opened = SessionEvent::Opened(Opened {
+            user,
+            expires_at: clock.now() + TimeDelta::hours(2),
+            device: None,
+            address: None,
+            refresh_hash: None,
+            login_epoch,
+        });
+        append(store, &StreamName::session(session), opened.into()).await;
+    }
+
+    #[tokio::test]
+    async fn a_login_of_an_earlier_epoch_has_ended_but_for_the_one_that_is_kept() {
+        let clock = Clock::fixed(Clock::system().now());
+        let now = clock.now();
+        let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(clock.clone()));
+        let guard = Guard::new(Tokens::new(&Secret::new([1; 32])).unwrap(), &store, &clock);
+        let (user, phone) = logged_in(&store, &clock).await;
+        let [laptop, late, new] = [(); 3].map(|()| SessionId(fresh_id()));
+        log_in(&store, &clock, user, laptop, 0).await;
+        let out = domain::user::LoggedOutEverywhere {
+            epoch: 1,
+            kept: Some(phone),
+        };
+        let out = UserEvent::LoggedOutEverywhere(out).into();
+        append(&store, &StreamName::user(user), out).await;
+        // It was checked before, and comes into the log after.
+        log_in(&store, &clock, user, late, 0).await;
+        log_in(&store, &clock, user, new, 1).await;
+        for (session, is_let_in) in [(phone, true), (laptop, false), (late, false), (new, true)] {
+            let token = guard
+                .tokens()
+                .sign(user, session, now, now + TimeDelta::hours(1));
+            let caller = guard.caller(&token.unwrap()).await;
+            assert_eq!(caller.is_ok(), is_let_in);
+            if let Err(refused) = caller {
+                let ended = NotLetIn::Token(TokenRefused::SessionEnded);
+                assert_eq!(refused.to_string(), ended.to_string());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cookie_counts_without_a_header_and_changes_nothing_without_proof() {
+        let clock = Clock::fixed(Clock::system().now());
+        let now = clock.now();
+        let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(clock.clone()));
+        let guard = Guard::new(Tokens::new(&Secret::new([1; 32])).unwrap(), &store, &clock);
+        let (user, session) = logged_in(&store, &clock).await;
+        let token = guard
+            .tokens()
+            .sign(user, session, now, now + TimeDelta::hours(1));
+        let csrf = guard.tokens().csrf(session);
+        // Somebody who can plant a cookie plants both of their own session.
+        let planted = guard.tokens().csrf(SessionId(fresh_id()));
+        let cookies = format!("verbatim_csrf={planted}; verbatim_token={}", token.unwrap());
+        let code = async |method: Method, pairs: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::COOKIE, cookies.parse().unwrap());
+            for (name, value) in pairs {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            let caller = guard.caller_of(&method, &headers).await;
+            caller.map_or_else(|problem| problem.code, |_| "let in".to_owned())
+        };
+        assert_eq!(code(Method::GET, &[]).await, "let in");
+        assert_eq!(code(Method::HEAD, &[]).await, "let in");
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let proof = [(CSRF_HEADER, csrf.as_str())];
+            assert_eq!(code(method.clone(), &proof).await, "let in");
+            for wrong in ["", "guess", &planted] {
+                let proof = [(CSRF_HEADER, wrong)];
+                assert_eq!(code(method.clone(), &proof).await, "csrf_token_wrong");
+            }
+            assert_eq!(code(method, &[]).await, "csrf_token_wrong");
+        }
+        for other in ["Basic YTpi", "Bearer", "Bearer garbage"] {
+            let refused = code(Method::GET, &[("authorization", other)]).await;
+            assert!(refused.starts_with("unauthenticated") || refused == "token_invalid");
+        }
     }
 }

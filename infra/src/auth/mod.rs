@@ -1,11 +1,15 @@
 //! Who is asking: tokens, sessions, services and what they may do on the whole server.
 
 mod caller;
+pub mod cookies;
 mod guard;
+mod refresh_token;
 mod service_tokens;
+mod signing_keys;
 mod tokens;
 
 pub use caller::{Caller, CallerKind};
-pub use guard::{Guard, NotLetIn, account_suspended};
+pub use guard::{Guard, NotLetIn, SentToken, account_suspended};
+pub use refresh_token::{RefreshToken, RefreshTokens};
 pub use service_tokens::{ServiceTokens, hash_of_service_token};
 pub use tokens::{Claims, TokenRefused, Tokens};

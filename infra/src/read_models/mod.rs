@@ -10,6 +10,7 @@ pub mod messages;
 pub mod projections;
 pub mod receipts;
 pub mod services;
+pub mod sessions;
 mod snapshot;
 pub mod users;
 pub mod words;
@@ -32,12 +33,13 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 6] = [
+pub const ALL: [&Model; 7] = [
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
     &receipts::MODEL,
     &services::MODEL,
+    &sessions::MODEL,
     &users::MODEL,
 ];
 

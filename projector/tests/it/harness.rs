@@ -407,7 +407,7 @@ impl Running {
     }
 }
 
-pub(crate) const ALL: [&Model; 6] = read_models::ALL;
+pub(crate) const ALL: [&Model; 7] = read_models::ALL;
 
 /// Waits for a condition; a minute without it fails the test.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
