@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::execute::{Envelope, Limits};
 use crate::import::slack::*;
-use crate::{CommandApi, Parts};
+use crate::{CommandApi, Parts, SessionRules};
 
 /// A server on a log in memory.
 pub(super) struct Server {
@@ -51,7 +51,7 @@ impl Server {
             secret,
             clock: clock.clone(),
             limits: Limits::default(),
-            session_lifetime: Parts::SESSION_LIFETIME_DEFAULT,
+            session_rules: SessionRules::default(),
             owner_code: None,
         })
         .unwrap();
@@ -163,6 +163,8 @@ impl Server {
             expires_at,
             device: None,
             address: None,
+            refresh_hash: None,
+            login_epoch: 0,
         });
         let stream = StreamName::session(session);
         self.command(self.api.sessions(), stream, open).await;
