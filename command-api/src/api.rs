@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use chrono::TimeDelta;
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use domain::conversation::{Act, Command, Conversation, ConversationEvent, MessageFact, Refused};
 use domain::owners::Owners;
 use domain::reservation::Reservation;
@@ -14,6 +14,7 @@ use domain::values::{Email, Handle};
 use domain::{
     ConversationId, Decider, Event, Position, Seq, ServiceId, StreamName, UserId, Version,
 };
+use infra::auth::cookies::CookieSecurity;
 use infra::auth::{Guard, ServiceTokens};
 use infra::clock::Clock;
 use infra::codes::CodeKeys;
@@ -49,17 +50,47 @@ pub struct Parts {
     pub clock: Clock,
     /// Bounds of each executor.
     pub limits: Limits,
-    /// How long a login lasts.
-    pub session_lifetime: TimeDelta,
+    /// How long logins and tokens last, and how cookies are set.
+    pub session_rules: SessionRules,
     /// What hashing a password costs.
     pub password_cost: PasswordCost,
     /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
     pub owner_code: Option<OwnerCode>,
 }
 
-impl Parts {
-    /// How long a login lasts unless said otherwise.
-    pub const SESSION_LIFETIME_DEFAULT: TimeDelta = TimeDelta::hours(24);
+/// How logins are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRules {
+    /// How long a login lasts, however often it is refreshed.
+    pub session_lifetime: TimeDelta,
+    /// How long an access token is good; never longer than its login.
+    pub access_token_lifetime: TimeDelta,
+    /// Over which connections browsers send our cookies.
+    pub cookies: CookieSecurity,
+}
+
+impl Default for SessionRules {
+    /// Logins of 30 days, access tokens of 15 minutes, cookies over TLS only.
+    fn default() -> Self {
+        Self {
+            session_lifetime: TimeDelta::days(30),
+            access_token_lifetime: TimeDelta::minutes(15),
+            cookies: CookieSecurity::TlsOnly,
+        }
+    }
+}
+
+impl SessionRules {
+    /// Until when an access token is good that is signed at `now` in a session that ends at
+    /// `session_expires_at`: in whole seconds, as a token says it.
+    pub(crate) fn token_expires_at(
+        &self,
+        now: DateTime<Utc>,
+        session_expires_at: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        let expires_at = (now + self.access_token_lifetime).min(session_expires_at);
+        expires_at.trunc_subsecs(0)
+    }
 }
 
 /// Codes that strangers asked for and that are being looked after; one more is 503 `busy`.
@@ -73,7 +104,7 @@ struct Inner {
     store: Arc<dyn EventStore>,
     guard: Arc<Guard>,
     clock: Clock,
-    session_lifetime: TimeDelta,
+    session_rules: SessionRules,
     owner_code: Option<OwnerCode>,
     reservation_key: [u8; 32],
     password_key: [u8; 32],
@@ -137,7 +168,7 @@ impl CommandApi {
             secret,
             clock,
             limits,
-            session_lifetime,
+            session_rules,
             password_cost,
             owner_code,
         } = parts;
@@ -152,7 +183,7 @@ impl CommandApi {
         Ok(Self(Arc::new(Inner {
             guard,
             clock,
-            session_lifetime,
+            session_rules,
             owner_code,
             reservation_key: secret.derive("reservation"),
             password_key: secret.derive("password-in-command-hash"),
@@ -391,8 +422,8 @@ impl CommandApi {
         &self.0.clock
     }
 
-    pub(crate) fn session_lifetime(&self) -> TimeDelta {
-        self.0.session_lifetime
+    pub(crate) fn session_rules(&self) -> SessionRules {
+        self.0.session_rules
     }
 
     pub(crate) fn owner_code(&self) -> Option<&OwnerCode> {

@@ -37,10 +37,16 @@ const OPEN: [(&str, &str); 7] = [
     ("507", "`storage_full`; with Retry-After"),
 ];
 
-const TOKEN: (&str, &str) = (
-    "401",
-    "`unauthenticated`, `token_expired`, `token_invalid`, `session_ended`",
-);
+const TOKEN: [(&str, &str); 2] = [
+    (
+        "401",
+        "`unauthenticated`, `token_expired`, `token_invalid`, `session_ended`",
+    ),
+    (
+        "403",
+        "`csrf_token_wrong`: the token is in a cookie, and x-csrf-token is missing or wrong",
+    ),
+];
 
 fn response(description: &str) -> RefOr<Response> {
     let content = ContentBuilder::new()
@@ -70,6 +76,6 @@ impl IntoResponses for OpenProblems {
 
 impl IntoResponses for CommandProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(OPEN.into_iter().chain([TOKEN]))
+        responses(OPEN.into_iter().chain(TOKEN))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request, header};
+use axum::http::{HeaderMap, Method, Request, header};
 use chrono::TimeDelta;
 use domain::user::codes::CodePurpose;
 use domain::user::{Account, UserEvent};
@@ -24,7 +24,7 @@ use tower::ServiceExt as _;
 use crate::api::CODES_UNDER_WAY_MAX;
 use crate::execute::Limits;
 use crate::owner::OwnerCode;
-use crate::{CommandApi, Parts, PasswordCost, routes};
+use crate::{CommandApi, Parts, PasswordCost, SessionRules, routes};
 
 /// What makes the owner.
 pub(crate) const OWNER_CODE: &str = "an owner's code";
@@ -61,7 +61,7 @@ impl World {
             secret,
             clock: clock.clone(),
             limits: Limits::default(),
-            session_lifetime: Parts::SESSION_LIFETIME_DEFAULT,
+            session_rules: SessionRules::default(),
             password_cost,
             owner_code: Some(OwnerCode::new(OWNER_CODE.to_owned())),
         })
@@ -108,6 +108,26 @@ impl World {
         assert_eq!(status, 201, "{answer}");
         let token = answer["token"].as_str().unwrap().to_owned();
         self.users.insert(name.to_owned(), (user, token));
+    }
+
+    /// Logs `name` in once more; gives the answer.
+    pub(crate) async fn log_in(&self, name: &str) -> Value {
+        let login = json!({"login": name, "password": PASSWORD});
+        let (status, answer) = self.anonymous("/v1/sessions").body(login).send().await;
+        assert_eq!(status, 201, "{answer}");
+        answer
+    }
+
+    /// Exchanges a refresh token.
+    pub(crate) fn refresh(&self, refresh_token: &str) -> Asked<'_> {
+        let body = json!({ "refresh_token": refresh_token });
+        self.anonymous("/v1/sessions/refresh").body(body)
+    }
+
+    /// A command that anybody may ask, with an access token.
+    pub(crate) fn rename(&self, token: &str) -> Asked<'_> {
+        let request = self.ask(Some(token), Method::PATCH, "/v1/users/me");
+        request.body(json!({"display_name": "Somebody"}))
     }
 
     pub(crate) fn register(&self, name: &str) -> Asked<'_> {
@@ -258,7 +278,7 @@ impl World {
         Holder { world: self, token }
     }
 
-    fn ask(&self, token: Option<&str>, method: Method, path: &str) -> Asked<'_> {
+    pub(crate) fn ask(&self, token: Option<&str>, method: Method, path: &str) -> Asked<'_> {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -300,6 +320,11 @@ impl Asked<'_> {
         self
     }
 
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
     pub(crate) fn body(self, body: impl Into<Value>) -> Self {
         self.text(&body.into().to_string())
     }
@@ -311,11 +336,19 @@ impl Asked<'_> {
 
     /// The answer's status and JSON.
     pub(crate) async fn send(self) -> (u16, Value) {
+        let (status, _, body) = self.send_for_headers().await;
+        (status, body)
+    }
+
+    /// The answer's status, headers and JSON.
+    pub(crate) async fn send_for_headers(self) -> (u16, HeaderMap, Value) {
         let request = self.request.body(Body::from(self.body)).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        (status, headers, body)
     }
 
     /// The answer's status, code and the pointer of the first wrong field, which may be empty.

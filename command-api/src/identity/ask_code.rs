@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use domain::user::codes::{CODE_LIFETIME, CodeCommand, CodePurpose, ISSUED_WITHIN};
 use domain::user::{Command, Refused};
 use domain::values::Email;
 use domain::{Actor, CommandId, StreamName, UserId};
-use infra::http::Body;
+use infra::http::{Body, service_not_allowed};
 use infra::problem::Problem;
 use infra::trace::TraceParent;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,11 @@ async fn verify_own(
     email: &Email,
     key: &Key,
 ) -> Result<(), Problem> {
-    let user = api.guard().caller_of(headers).await?.user;
+    let caller = api.guard().caller_of(&Method::POST, headers).await?;
+    if !caller.is_user() {
+        return Err(service_not_allowed());
+    }
+    let user = caller.user;
     let account = api.account(user).await?;
     if account.and_then(|account| account.email).as_ref() != Some(email) {
         let rule = "this is not the address of your account";

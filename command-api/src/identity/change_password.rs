@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::StreamName;
-use domain::user::{Command, Refused};
+use domain::user::{Command, Refused, Sessions};
 use infra::commands::Accepted;
 use infra::http::Body;
 use infra::problem::Problem;
@@ -14,7 +14,6 @@ use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::Asked;
 use crate::conversations::broken;
-use crate::identity::end_sessions::{Kept, end_other_sessions};
 use crate::passwords::{Verified, check_length};
 use crate::problems::CommandProblems;
 
@@ -71,11 +70,11 @@ async fn change_password(
         user,
         from: from_hash,
         to,
+        sessions: Sessions::EndBut(asked.caller.session),
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
-    let kept = Kept::Session(asked.caller.session);
-    end_other_sessions(api, user, asked.asking.command, kept).await?;
+    api.guard().forget_user(user).await;
     Ok(Answer::new(user.0, done))
 }
 

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use domain::user::codes::{CodeCommand, CodePurpose};
 use domain::values::Email;
 use domain::{Actor, CommandId};
@@ -20,7 +20,7 @@ use crate::conversations::broken;
 use crate::even::evenly;
 use crate::execute::Envelope;
 use crate::identity::codes::{Verdict, hash, offer, offer_code};
-use crate::identity::open_session::{LoggedIn, WayIn, check_device, open_session};
+use crate::identity::open_session::{HandOver, LoggedIn, WayIn, check_device, open_session};
 use crate::problems::OpenProblems;
 
 /// Who wants in.
@@ -34,6 +34,9 @@ pub(crate) struct OpenSessionByCode {
     /// What the client calls its device: 1 to 100 characters.
     #[serde(default)]
     device: Option<String>,
+    /// Whether the tokens come in cookies instead of in the answer: for browsers.
+    #[serde(default)]
+    cookies: bool,
 }
 
 /// The answer to every code that lets nobody do anything.
@@ -56,7 +59,7 @@ async fn try_code(
 ) -> Result<Option<WayIn>, Problem> {
     let code = Code::parse(&request.code);
     let found = api.find_user(email.as_str()).await?;
-    let (Some(code), Some((user, _))) = (code, found) else {
+    let (Some(code), Some((user, account))) = (code, found) else {
         return Ok(None);
     };
     let hash = hash(api, user, CodePurpose::LogIn, &code);
@@ -72,6 +75,7 @@ async fn try_code(
         Verdict::Wrong => Ok(None),
         Verdict::Right(_) => Ok(Some(WayIn {
             user,
+            login_epoch: account.login_epoch,
             command,
             envelope: Envelope::new(Actor::User(user), command, &body)?,
             device: request.device,
@@ -116,9 +120,10 @@ pub(crate) async fn post(
     key: Key,
     ClientAddress(address): ClientAddress,
     Body(request): Body<OpenSessionByCode>,
-) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
+) -> Result<Response, Problem> {
+    let hand_over = HandOver::asked(request.cookies);
     let logged_in = log_in(&api, request, &key, address).await?;
-    Ok((StatusCode::CREATED, Json(logged_in)))
+    logged_in.answer(&api, StatusCode::CREATED, hand_over)
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use domain::user::Command;
+use axum::response::Response;
+use domain::user::{Command, Sessions};
 use domain::{Actor, CommandId, StreamName, UserId};
 use infra::clock::fresh_id;
 use infra::http::{Body, ClientAddress};
@@ -17,7 +17,7 @@ use crate::CommandApi;
 use crate::asking::Key;
 use crate::even::Begun;
 use crate::execute::Envelope;
-use crate::identity::open_session::{LoggedIn, WayIn, check_device, open_session};
+use crate::identity::open_session::{HandOver, LoggedIn, WayIn, check_device, open_session};
 use crate::identity::standing::reactivate;
 use crate::passwords::{PASSWORD_BYTES_MAX, Verified};
 use crate::problems::OpenProblems;
@@ -36,6 +36,9 @@ pub(crate) struct OpenSession {
     /// Whether to open the account again, where its user has deactivated it.
     #[serde(default)]
     reactivate: bool,
+    /// Whether the tokens come in cookies instead of in the answer: for browsers.
+    #[serde(default)]
+    cookies: bool,
 }
 
 fn wrong_login() -> Problem {
@@ -46,6 +49,14 @@ fn wrong_login() -> Problem {
     )
 }
 
+/// Somebody whose password was right.
+struct Known {
+    user: UserId,
+    /// Of the account with that password: where another password ends all sessions, it ends those too
+    /// that are being opened with the old one.
+    login_epoch: u32,
+}
+
 impl CommandApi {
     /// Whose `login`, a handle or an e-mail address, and `password` are; `None` where they are wrong.
     /// Opens no session. A hash at another cost than is set now is renewed.
@@ -54,31 +65,8 @@ impl CommandApi {
         login: &str,
         password: String,
     ) -> Result<Option<UserId>, Problem> {
-        let begun = Begun::now();
-        if password.len() > PASSWORD_BYTES_MAX {
-            begun.step().await;
-            return Ok(None);
-        }
-        // Without an account the password is checked all the same, so that time tells nothing. But a hash
-        // at another cost takes another time: so what is wrong is answered at an even time, too.
-        let found = self.find_user(login).await?;
-        let hash = found
-            .as_ref()
-            .and_then(|(_, account)| account.password_hash.clone());
-        let verified = self.passwords().verify(hash.clone(), password.clone());
-        match (verified.await?, found, hash) {
-            (Verified::Yes, Some((user, _)), _) => Ok(Some(user)),
-            (Verified::WithOtherCost, Some((user, _)), Some(hash)) => {
-                if let Err(problem) = self.renew_hash(user, hash, password).await {
-                    tracing::warn!(%user, %problem, "the hash of a password was not renewed");
-                }
-                Ok(Some(user))
-            }
-            (Verified::No | Verified::Yes | Verified::WithOtherCost, ..) => {
-                begun.step().await;
-                Ok(None)
-            }
-        }
+        let known = check_password(self, login, password).await?;
+        Ok(known.map(|known| known.user))
     }
 
     /// Hashes the password that `hash` is of anew, at the cost that is set now.
@@ -93,11 +81,47 @@ impl CommandApi {
             user,
             from: hash,
             to,
+            sessions: Sessions::GoOn,
         };
         let envelope = Envelope::new(Actor::System, CommandId(fresh_id()), &"renew_hash")?;
         let stream = StreamName::user(user);
         self.users().execute(&stream, envelope, command).await?;
         Ok(())
+    }
+}
+
+async fn check_password(
+    api: &CommandApi,
+    login: &str,
+    password: String,
+) -> Result<Option<Known>, Problem> {
+    let begun = Begun::now();
+    if password.len() > PASSWORD_BYTES_MAX {
+        begun.step().await;
+        return Ok(None);
+    }
+    // Without an account the password is checked all the same, so that time tells nothing. But a hash
+    // at another cost takes another time: so what is wrong is answered at an even time, too.
+    let (known, hash) = match api.find_user(login).await? {
+        Some((user, account)) => {
+            let login_epoch = account.login_epoch;
+            (Some(Known { user, login_epoch }), account.password_hash)
+        }
+        None => (None, None),
+    };
+    let verified = api.passwords().verify(hash.clone(), password.clone());
+    match (verified.await?, known, hash) {
+        (Verified::Yes, Some(known), _) => Ok(Some(known)),
+        (Verified::WithOtherCost, Some(known), Some(hash)) => {
+            if let Err(problem) = api.renew_hash(known.user, hash, password).await {
+                tracing::warn!(user = %known.user, %problem, "the hash of a password was not renewed");
+            }
+            Ok(Some(known))
+        }
+        (Verified::No | Verified::Yes | Verified::WithOtherCost, ..) => {
+            begun.step().await;
+            Ok(None)
+        }
     }
 }
 
@@ -111,8 +135,8 @@ async fn login(
     if let Some(device) = &request.device {
         check_device(device)?;
     }
-    let user = api.check_login(&request.login, request.password).await?;
-    let user = user.ok_or_else(wrong_login)?;
+    let known = check_password(api, &request.login, request.password).await?;
+    let Known { user, login_epoch } = known.ok_or_else(wrong_login)?;
     let command = key.command(|key| CommandId::of(user, key));
     if request.reactivate {
         reactivate(api, user, command).await?;
@@ -120,6 +144,7 @@ async fn login(
     let body = ("login", &request.login, &request.device);
     let way_in = WayIn {
         user,
+        login_epoch,
         command,
         envelope: Envelope::new(Actor::User(user), command, &body)?,
         device: request.device,
@@ -129,6 +154,11 @@ async fn login(
 }
 
 /// Log in
+///
+/// The access token is good for minutes; exchange the refresh token for another before that, at
+/// `POST /v1/sessions/refresh`. With `cookies` both come in cookies that scripts cannot read; then every
+/// request that changes something carries the value of the cookie `verbatim_csrf` in the header
+/// `x-csrf-token`.
 #[utoipa::path(
     post,
     path = "/v1/sessions",
@@ -149,9 +179,10 @@ pub(crate) async fn post(
     key: Key,
     ClientAddress(address): ClientAddress,
     Body(request): Body<OpenSession>,
-) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
+) -> Result<Response, Problem> {
+    let hand_over = HandOver::asked(request.cookies);
     let logged_in = login(&api, request, &key, address).await?;
-    Ok((StatusCode::CREATED, Json(logged_in)))
+    logged_in.answer(&api, StatusCode::CREATED, hand_over)
 }
 
 #[cfg(test)]
@@ -205,7 +236,15 @@ mod tests {
         let (status, again) = login().send().await;
         assert_eq!(status, 201);
         assert_eq!(again["session"], first["session"]);
-        assert_eq!(again["expires_at"], first["expires_at"]);
+        assert_eq!(again["session_expires_at"], first["session_expires_at"]);
+        assert_eq!(again["refresh_token"], first["refresh_token"]);
+        let refresh = first["refresh_token"].as_str().unwrap();
+        let (_, refreshed) = world.refresh(refresh).send().await;
+        let (_, again) = login().send().await;
+        assert_eq!(
+            again["refresh_token"], refreshed["refresh_token"],
+            "the first would be a reuse"
+        );
         let path = format!("/v1/sessions/{}", first["session"].as_str().unwrap());
         let not_mine = world.delete("bob", &path).problem().await;
         assert_eq!(not_mine, problem(404, "session_not_found", ""));
@@ -230,7 +269,7 @@ mod tests {
             problem(401, "session_ended", "")
         );
         assert_eq!(profile("bob").send().await.0, 200);
-        world.later(TimeDelta::hours(24));
+        world.later(TimeDelta::minutes(15));
         assert_eq!(
             profile("bob").problem().await,
             problem(401, "token_expired", "")
@@ -312,7 +351,80 @@ mod tests {
     async fn the_public_keys_are_served() {
         let (status, keys) = World::new().get("/.well-known/jwks.json").send().await;
         assert_eq!(status, 200);
-        assert_eq!(keys["keys"][0]["crv"], "Ed25519");
-        assert!(keys["keys"][0]["kid"].is_string());
+        assert_eq!(keys["keys"].as_array().unwrap().len(), 3);
+        for key in keys["keys"].as_array().unwrap() {
+            assert_eq!(key["crv"], "Ed25519");
+            assert!(key["kid"].is_string());
+            assert_eq!(key.get("d"), None, "the private half stays here");
+        }
+    }
+
+    #[tokio::test]
+    async fn tokens_in_cookies_are_not_in_the_answer() {
+        let world = World::with(&["alice"]).await;
+        let body = json!({"login": "alice", "password": PASSWORD, "cookies": true});
+        let login = world.anonymous("/v1/sessions").body(body);
+        let (status, headers, answer) = login.send_for_headers().await;
+        assert_eq!(status, 201, "{answer}");
+        assert_eq!(
+            (answer.get("token"), answer.get("refresh_token")),
+            (None, None)
+        );
+        assert_eq!(headers["cache-control"], "no-store");
+        let set: Vec<&str> = headers
+            .get_all("set-cookie")
+            .iter()
+            .map(|value| value.to_str().unwrap())
+            .collect();
+        assert_eq!(set.len(), 3, "{set:?}");
+        for cookie in &set {
+            assert!(
+                cookie.contains("SameSite=Strict") && cookie.contains("Secure"),
+                "{cookie}"
+            );
+            let is_for_scripts = cookie.starts_with("verbatim_csrf=");
+            assert_eq!(!cookie.contains("HttpOnly"), is_for_scripts, "{cookie}");
+        }
+
+        let value = |at: usize| set[at].split(';').next().unwrap();
+        let (token, refresh, csrf) = (value(0), value(1), value(2));
+        let said = csrf.split_once('=').unwrap().1;
+        let rename = || {
+            let request = world.ask(None, axum::http::Method::PATCH, "/v1/users/me");
+            request
+                .header("cookie", token)
+                .body(json!({"display_name": "Ally"}))
+        };
+        assert_eq!(
+            rename().problem().await,
+            problem(403, "csrf_token_wrong", "")
+        );
+        let (status, _) = rename().header("x-csrf-token", said).send().await;
+        assert_eq!(status, 200);
+
+        let exchange = || {
+            world
+                .anonymous("/v1/sessions/refresh")
+                .header("cookie", refresh)
+        };
+        let forged = exchange().problem().await;
+        assert_eq!(forged, problem(403, "csrf_token_wrong", ""));
+        let exchanged = exchange()
+            .header("x-csrf-token", said)
+            .send_for_headers()
+            .await;
+        assert_eq!((exchanged.0, exchanged.2.get("token")), (200, None));
+        assert_eq!(exchanged.1.get_all("set-cookie").iter().count(), 3);
+
+        let path = "/v1/sessions/current";
+        let log_out = world.ask(None, axum::http::Method::DELETE, path);
+        let log_out = log_out.header("cookie", token).header("x-csrf-token", said);
+        let (status, headers, _) = log_out.send_for_headers().await;
+        assert_eq!(status, 200);
+        for cookie in headers.get_all("set-cookie") {
+            assert!(cookie.to_str().unwrap().contains("=; "), "{cookie:?}");
+            assert!(cookie.to_str().unwrap().contains("Max-Age=0"), "{cookie:?}");
+        }
+        assert_eq!(headers.get_all("set-cookie").iter().count(), 3);
     }
 }

@@ -6,12 +6,13 @@ pub(crate) mod change_password;
 pub(crate) mod claim;
 pub(crate) mod code_login;
 pub(crate) mod codes;
-pub(crate) mod end_sessions;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod logout_everywhere;
 pub(crate) mod open_session;
 pub(crate) mod preferences;
 pub(crate) mod profile;
+pub(crate) mod refresh;
 pub(crate) mod register;
 pub(crate) mod reset_password;
 pub(crate) mod standing;
@@ -22,6 +23,7 @@ use axum::Json;
 use axum::extract::State;
 use domain::CommandId;
 use infra::clock::fresh_id;
+use infra::problem::Problem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -37,6 +39,8 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
         .routes(routes!(verify_email::post))
         .routes(routes!(reset_password::post))
         .routes(routes!(change_password::put))
+        .routes(routes!(refresh::post))
+        .routes(routes!(logout_everywhere::delete))
         .routes(routes!(logout::delete_current))
         .routes(routes!(logout::delete))
         .routes(routes!(profile::patch))
@@ -60,12 +64,15 @@ pub(crate) fn reservation_envelope(
 }
 
 /// The public keys of our tokens
+///
+/// Of the last period of 30 days, this and the next. A token names its key in `kid`.
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",
     tag = "sessions",
     responses((status = 200, body = Object, description = "A JSON Web Key Set, RFC 7517")),
 )]
-async fn jwks(State(api): State<CommandApi>) -> Json<serde_json::Value> {
-    Json(serde_json::json!(api.guard().tokens().jwks()))
+async fn jwks(State(api): State<CommandApi>) -> Result<Json<serde_json::Value>, Problem> {
+    let keys = api.guard().tokens().jwks(api.clock().now())?;
+    Ok(Json(serde_json::json!(keys)))
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use domain::user::Account;
 use domain::user::codes::{CodeCommand, CodeHash, CodePurpose};
 use domain::values::Email;
-use domain::{Actor, CommandId, UserId};
+use domain::{Actor, CommandId};
 use infra::codes::Code;
 use infra::commands::Accepted;
 use infra::http::Body;
@@ -21,7 +21,6 @@ use crate::even::evenly;
 use crate::execute::Envelope;
 use crate::identity::code_login::wrong_code;
 use crate::identity::codes::{Verdict, hash, offer, offer_code};
-use crate::identity::end_sessions::{Kept, end_other_sessions};
 use crate::passwords::check_length;
 use crate::problems::OpenProblems;
 
@@ -58,12 +57,8 @@ async fn check(api: &CommandApi, request: ResetPassword) -> Result<Reset, Proble
     })
 }
 
-/// Sets the password, where the code is right; says whose.
-async fn try_code(
-    api: &CommandApi,
-    reset: Reset,
-    key: &Key,
-) -> Result<Option<(Answer, UserId, CommandId)>, Problem> {
+/// Sets the password, where the code is right.
+async fn try_code(api: &CommandApi, reset: Reset, key: &Key) -> Result<Option<Answer>, Problem> {
     let found = api.find_user(reset.email.as_str()).await?;
     let (Some(code), Some((user, account))) = (reset.code, found) else {
         return Ok(None);
@@ -81,8 +76,10 @@ async fn try_code(
         offer: offer(&hash, api.clock().now()),
         password_hash: reset.password_hash,
     };
-    Ok(match offer_code(api, user, envelope, command).await? {
-        Verdict::Right(done) => Some((Answer::new(user.0, done), user, trying)),
+    let verdict = offer_code(api, user, envelope, command).await?;
+    api.guard().forget_user(user).await;
+    Ok(match verdict {
+        Verdict::Right(done) => Some(Answer::new(user.0, done)),
         Verdict::Wrong => None,
     })
 }
@@ -114,9 +111,7 @@ async fn reset_password(
 ) -> Result<Answer, Problem> {
     let reset = check(api, request).await?;
     let done = evenly(try_code(api, reset, key)).await?;
-    let (answer, user, command) = done.ok_or_else(wrong_code)?;
-    end_other_sessions(api, user, command, Kept::None).await?;
-    Ok(answer)
+    done.ok_or_else(wrong_code)
 }
 
 /// Choose another password with a code from the mail

@@ -115,7 +115,8 @@ pub enum CodeCommand {
         /// What they sent.
         offer: Offer,
     },
-    /// Choose another password, which shows the same. A wrong code is an event, not a refusal.
+    /// Choose another password, which shows the same and ends all sessions. A wrong code is an event, not
+    /// a refusal.
     ResetPassword {
         /// Whose account.
         user: UserId,
@@ -178,6 +179,7 @@ pub(super) fn decide(account: &Account, command: &CodeCommand) -> Result<Vec<Use
                 events.push(UserEvent::PasswordSet(PasswordSet {
                     hash: Personal::new(*user, password_hash.clone()),
                 }));
+                events.push(account.log_out_everywhere(None));
             }
             Ok(events)
         }
@@ -278,7 +280,7 @@ impl Codes {
 mod tests {
     use super::*;
     use crate::testing::{ALICE, Given, moment};
-    use crate::user::event::Registered;
+    use crate::user::event::{LoggedOutEverywhere, Registered};
     use crate::user::{Command, User};
     use crate::values::{DisplayName, Handle};
 
@@ -323,6 +325,13 @@ mod tests {
             hash: hash(code),
             issued_at: moment(at_s),
             expires_at: moment(at_s + LIFETIME_S),
+        })
+    }
+
+    fn all_out() -> UserEvent {
+        UserEvent::LoggedOutEverywhere(LoggedOutEverywhere {
+            epoch: 1,
+            kept: None,
         })
     }
 
@@ -417,7 +426,12 @@ mod tests {
         });
         let account = given(with_codes())
             .when(reset("r", 1))
-            .then([used(CodePurpose::ResetPassword), verified(), password])
+            .then([
+                used(CodePurpose::ResetPassword),
+                verified(),
+                password,
+                all_out(),
+            ])
             .account
             .expect("there is an account");
         assert!(account.is_email_verified());

@@ -102,14 +102,16 @@ pub enum Command {
     Deactivate,
     /// Open it again, likewise.
     Reactivate,
-    /// Have another password in place of the one that was looked at, or have the same hashed anew.
+    /// Have another hash in place of the one that was looked at.
     ReplacePassword {
         /// Whose account.
         user: UserId,
         /// The hash that was looked at, in PHC format.
         from: String,
-        /// Of the new password, in PHC format.
+        /// The other, in PHC format.
         to: String,
+        /// What becomes of the sessions.
+        sessions: Sessions,
     },
     /// Something about codes in mails.
     Code(CodeCommand),
@@ -123,6 +125,15 @@ pub enum Command {
         /// But for this one.
         kept: Option<SessionId>,
     },
+}
+
+/// What becomes of an account's sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sessions {
+    /// They go on: it is the same password, hashed anew.
+    GoOn,
+    /// All end but this one: it is another password.
+    EndBut(SessionId),
 }
 
 /// Why an account says no.
@@ -300,9 +311,14 @@ impl Decider for User {
                 })])
             }
             Command::RegisterBot(bot) => bot::register(state.account.as_ref(), bot),
-            Command::ReplacePassword { user, from, to } => {
-                state.account()?.replace_password(*user, from, to)
-            }
+            Command::ReplacePassword {
+                user,
+                from,
+                to,
+                sessions,
+            } => state
+                .account()?
+                .replace_password(*user, from, to, *sessions),
             Command::Code(command) => codes::decide(state.account()?, command),
             Command::ChangeProfile { user, profile } => {
                 Ok(state.account()?.change_profile(*user, profile))
@@ -429,20 +445,21 @@ impl Account {
         self.email.is_some() && self.email == self.verified_email
     }
 
-    fn replace_password(
-        &self,
-        user: UserId,
-        from: &str,
-        to: &str,
-    ) -> Result<Vec<UserEvent>, Refused> {
+    fn replace_password(&self, user: UserId, from: &str, to: &str, sessions: Sessions) -> Decision {
         match self.password_hash.as_deref() {
-            Some(current) if current == to => Ok(vec![]),
-            Some(current) if current == from => Ok(vec![password_set(user, to)]),
-            Some(_) | None => Err(Refused::PasswordChanged),
+            Some(current) if current == to => return Ok(vec![]),
+            Some(current) if current == from => {}
+            Some(_) | None => return Err(Refused::PasswordChanged),
         }
+        let set = password_set(user, to);
+        Ok(match sessions {
+            Sessions::GoOn => vec![set],
+            Sessions::EndBut(kept) => vec![set, self.log_out_everywhere(Some(kept))],
+        })
     }
 
-    fn log_out_everywhere(&self, kept: Option<SessionId>) -> UserEvent {
+    /// All sessions end but `kept`.
+    pub(super) fn log_out_everywhere(&self, kept: Option<SessionId>) -> UserEvent {
         UserEvent::LoggedOutEverywhere(LoggedOutEverywhere {
             epoch: self.login_epoch.saturating_add(1),
             kept,
@@ -538,6 +555,7 @@ mod tests {
             user: ALICE,
             from: from.to_owned(),
             to: to.to_owned(),
+            sessions: Sessions::GoOn,
         }
     }
 
@@ -710,6 +728,23 @@ mod tests {
             assert!(!account.lets_in(phone, epoch) && !account.lets_in(laptop, epoch));
         }
         assert!(account.lets_in(laptop, 2));
+    }
+
+    #[test]
+    fn another_password_ends_all_sessions_but_the_one_that_asks() {
+        let phone = SessionId(uuid::Uuid::from_u128(1));
+        let choose = |to: &str| Command::ReplacePassword {
+            user: ALICE,
+            from: "$1".to_owned(),
+            to: to.to_owned(),
+            sessions: Sessions::EndBut(phone),
+        };
+        given([registered(), password("$1")])
+            .when(choose("$2"))
+            .then([password("$2"), out(1, Some(phone))]);
+        given([registered(), password("$1")])
+            .when(choose("$1"))
+            .then([]);
     }
 
     #[test]

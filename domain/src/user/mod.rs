@@ -12,7 +12,7 @@ mod standing;
 mod testing;
 
 pub use bot::NewBot;
-pub use decide::{Account, Command, Refused, State, User};
+pub use decide::{Account, Command, Refused, Sessions, State, User};
 pub use event::*;
 pub use preferences::Preferences;
 pub use profile::{Profile, ProfileDraft};

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::execute::{Envelope, Limits};
 use crate::import::slack::*;
-use crate::{CommandApi, Parts, PasswordCost};
+use crate::{CommandApi, Parts, PasswordCost, SessionRules};
 
 /// A server on a log in memory.
 pub(super) struct Server {
@@ -52,7 +52,7 @@ impl Server {
             secret,
             clock: clock.clone(),
             limits: Limits::default(),
-            session_lifetime: Parts::SESSION_LIFETIME_DEFAULT,
+            session_rules: SessionRules::default(),
             password_cost: PasswordCost::default(),
             owner_code: None,
         })
@@ -169,6 +169,8 @@ impl Server {
             expires_at,
             device: None,
             address: None,
+            refresh_hash: None,
+            login_epoch: 0,
         });
         let stream = StreamName::session(session);
         self.command(self.api.sessions(), stream, open).await;
