@@ -71,7 +71,9 @@ fn fold(users: &mut BTreeMap<UserId, User>, fact: &Fact) -> Result<(), Unfit> {
         .get_mut(&id)
         .ok_or_else(|| Unfit::new("the user was not registered"))?;
     match event {
-        UserEvent::Registered(_) | UserEvent::PasswordSet(_) => {}
+        UserEvent::Registered(_)
+        | UserEvent::PasswordSet(_)
+        | UserEvent::LoggedOutEverywhere(_) => {}
         UserEvent::ProfileChanged(changed) => {
             changed
                 .display_name

@@ -10,6 +10,7 @@ mod messages;
 mod min_position;
 mod receipts;
 mod replay;
+mod sessions;
 mod users;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use axum::extract::FromRef;
 use infra::auth::Guard;
+use infra::clock::Clock;
 use infra::database::Database;
 use infra::event_store::EventStore;
 use infra::problem::Problem;
@@ -37,6 +39,8 @@ pub struct QueryApi {
     pub store: Arc<dyn EventStore>,
     /// Knows who asks.
     pub guard: Arc<Guard>,
+    /// The time, for the expiry of sessions.
+    pub clock: Clock,
 }
 
 impl FromRef<QueryApi> for Arc<Guard> {
@@ -58,6 +62,7 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(users::me))
         .routes(routes!(users::one))
         .routes(routes!(users::by_handle))
+        .routes(routes!(sessions::list))
         .routes(routes!(audit::conversation_events))
         .routes(routes!(audit::events))
         .with_state(state)

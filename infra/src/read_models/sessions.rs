@@ -8,7 +8,8 @@ use domain::{Position, SessionId, UserId};
 use serde::Serialize;
 
 use crate::database::{
-    DatabaseError, Index, Row, Table, Transaction, Value, id, int, micros, micros_if_any, text, time,
+    DatabaseError, Index, Row, Table, Transaction, Value, id, int, micros, micros_if_any, text,
+    time,
 };
 use crate::read_models::{Model, ReadError, Snapshot};
 

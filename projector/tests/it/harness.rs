@@ -10,11 +10,12 @@ use domain::conversation::{
     SettingsChanged, Started,
 };
 use domain::receipts::{MarkedUpTo, ReceiptsEvent};
-use domain::user::{Registered, SystemRole, SystemRoleChanged, UserEvent};
+use domain::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
+use domain::user::{LoggedOutEverywhere, Registered, SystemRole, SystemRoleChanged, UserEvent};
 use domain::values::{DisplayName, Email, Emoji, Handle, MessageBody, Reason, Title};
 use domain::{
-    Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, StreamName, UserId,
-    Version,
+    Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, SessionId,
+    StreamName, UserId, Version,
 };
 use infra::clock::{Clock, fresh_id};
 use infra::database::Database;
@@ -165,6 +166,47 @@ impl Log {
         };
         let stream = StreamName::user(user);
         self.append(stream, UserEvent::Registered(registered)).await;
+    }
+
+    /// Logs `user` in, in the first login epoch, for a day.
+    pub(crate) async fn log_in(&self, user: UserId, session: SessionId) {
+        let opened = SessionEvent::Opened(Opened {
+            user,
+            expires_at: self.clock.now() + TimeDelta::days(1),
+            device: Some(Personal::new(user, "A phone".to_owned())),
+            address: Some(Personal::new(user, "192.0.2.1".to_owned())),
+            refresh_hash: Some("0".to_owned()),
+            login_epoch: 0,
+        });
+        self.append(StreamName::session(session), opened).await;
+    }
+
+    /// Refreshes a session of `user` from another address.
+    pub(crate) async fn refresh(&self, user: UserId, session: SessionId) {
+        let refreshed = SessionEvent::Refreshed(Refreshed {
+            generation: 1,
+            refresh_hash: "1".to_owned(),
+            at: self.clock.now(),
+            device: None,
+            address: Some(Personal::new(user, "192.0.2.2".to_owned())),
+        });
+        self.append(StreamName::session(session), refreshed).await;
+    }
+
+    pub(crate) async fn log_out(&self, session: SessionId) {
+        let because = RevokedBecause::LoggedOut;
+        let revoked = SessionEvent::Revoked(Revoked { because });
+        self.append(StreamName::session(session), revoked).await;
+    }
+
+    pub(crate) async fn log_out_everywhere(
+        &self,
+        user: UserId,
+        epoch: u32,
+        kept: Option<SessionId>,
+    ) {
+        let out = UserEvent::LoggedOutEverywhere(LoggedOutEverywhere { epoch, kept });
+        self.append(StreamName::user(user), out).await;
     }
 
     pub(crate) async fn grant(&self, user: UserId, role: SystemRole) {
@@ -341,7 +383,7 @@ impl Running {
     }
 }
 
-pub(crate) const ALL: [&Model; 5] = read_models::ALL;
+pub(crate) const ALL: [&Model; 6] = read_models::ALL;
 
 /// Waits for a condition; a minute without it fails the test.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
