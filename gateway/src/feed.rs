@@ -173,11 +173,12 @@ pub(crate) async fn admit(
         Refused::Close(close, Box::new(why.into()))
     };
     let caller = gateway.guard.caller(token).await.map_err(not_let_in)?;
-    let mailbox = Arc::new(Mailbox::new(caller.user, caller.session));
+    let mailbox = Mailbox::new(caller.user, caller.session, caller.login_epoch);
+    let mailbox = Arc::new(mailbox);
     let registration = gateway.hub.register(mailbox);
-    // From here on the hub tells of a revocation. One that came before shows in the log.
-    gateway.guard.forget_session(caller.session).await;
-    let caller = gateway.guard.caller(token).await.map_err(not_let_in)?;
+    // From here on the hub tells of what ends the login. What came before shows in the log.
+    let caller = gateway.guard.caller_as_of_now(token).await;
+    let caller = caller.map_err(not_let_in)?;
     let (feed, first) = Feed::begin(gateway, registration, &caller, cursor).await?;
     Ok((feed, first, caller))
 }
