@@ -7,8 +7,9 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use command_api::execute::Limits as ExecuteLimits;
 use command_api::owner::OwnerCode;
-use command_api::{CommandApi, Parts as CommandParts};
+use command_api::{CommandApi, Parts as CommandParts, SessionRules};
 use domain::{Position, UserId};
+use infra::auth::cookies::CookieSecurity;
 use infra::auth::{Guard, Tokens};
 use infra::clock::Clock;
 use infra::event_store::EventStore;
@@ -96,7 +97,8 @@ impl Node {
         let engines = Engines::open(settings, &clock).await?;
         let store = engines.store();
         let secret = &engines.secret;
-        let guard = Arc::new(Guard::new(Tokens::new(secret)?, &store, &clock));
+        let tokens = Tokens::of_generation(secret, settings.token_key_generation)?;
+        let guard = Arc::new(Guard::new(tokens, &store, &clock));
         let owner_code = owner_code::of(secret);
         let command_api = CommandApi::new(CommandParts {
             store: Arc::clone(&store),
@@ -105,7 +107,7 @@ impl Node {
             secret: secret.clone(),
             clock: clock.clone(),
             limits: ExecuteLimits::default(),
-            session_lifetime: TimeDelta::hours(settings.session_hours.into()),
+            session_rules: session_rules(settings),
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
         command_api.check_secret().await?;
@@ -222,6 +224,18 @@ impl Node {
     pub(crate) async fn close(&self) {
         self.command_api.close().await;
         self.engines.close().await;
+    }
+}
+
+fn session_rules(settings: &Settings) -> SessionRules {
+    SessionRules {
+        session_lifetime: TimeDelta::hours(settings.session_hours.into()),
+        access_token_lifetime: TimeDelta::minutes(settings.access_token_minutes.into()),
+        cookies: if settings.insecure_cookies {
+            CookieSecurity::Any
+        } else {
+            CookieSecurity::TlsOnly
+        },
     }
 }
 
