@@ -16,6 +16,7 @@ mod outside;
 mod outsiders;
 mod profiles;
 mod read_database;
+mod sessions;
 mod site;
 mod tour;
 
