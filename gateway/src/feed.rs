@@ -178,11 +178,12 @@ pub(crate) async fn admit(
         let problem = Box::new(service_not_allowed());
         return Err(Refused::Close(Close::Unauthenticated, problem));
     }
-    let mailbox = Arc::new(Mailbox::new(caller.user, caller.session));
+    let mailbox = Mailbox::new(caller.user, caller.session, caller.login_epoch);
+    let mailbox = Arc::new(mailbox);
     let registration = gateway.hub.register(mailbox);
-    // From here on the hub tells of a revocation or suspension. One that came before shows in the log.
-    gateway.guard.forget(&caller).await;
-    let caller = gateway.guard.caller(token).await.map_err(not_let_in)?;
+    // From here on the hub tells of what shuts the caller out. What came before shows in the log.
+    let caller = gateway.guard.caller_as_of_now(token).await;
+    let caller = caller.map_err(not_let_in)?;
     let (feed, first) = Feed::begin(gateway, registration, &caller, cursor).await?;
     Ok((feed, first, caller))
 }

@@ -36,6 +36,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Type of the event that ends a login.
 const SESSION_REVOKED: &str = "session-revoked";
 
+/// Type of the event that ends all logins of a user, but for one at most.
+const LOGGED_OUT_EVERYWHERE: &str = "logged-out-everywhere";
+
 /// Type of the event that takes a role of the whole server away.
 const ROLE_REVOKED: &str = "system-role-revoked";
 
@@ -281,7 +284,10 @@ impl Hub {
                 takes_in(event_type)
             }
             "session" => event_type == SESSION_REVOKED,
-            "user" => event_type == ROLE_REVOKED || USER_SHUT_OUT.contains(&event_type),
+            "user" => {
+                matches!(event_type, ROLE_REVOKED | LOGGED_OUT_EVERYWHERE)
+                    || USER_SHUT_OUT.contains(&event_type)
+            }
             "service" => SERVICE_SHUT_OUT.contains(&event_type),
             _ => false,
         };
@@ -313,6 +319,7 @@ impl Hub {
                 "session" => self.note_revocation(recorded),
                 "user" => {
                     self.note_roles(recorded);
+                    self.note_logout_everywhere(recorded);
                     self.note_standing(recorded);
                 }
                 "service" => self.note_service(recorded),
@@ -427,15 +434,37 @@ impl Hub {
     }
 
     fn note_standing(&self, recorded: &RecordedEvent) {
-        if !USER_SHUT_OUT.contains(&&*recorded.event_type) {
+        if USER_SHUT_OUT.contains(&&*recorded.event_type) {
+            self.close_where(recorded, |_| true);
+        }
+    }
+
+    /// Closes the user's connections whose logins have ended. One that was opened after it may be here
+    /// already: it is of the new epoch, and stays.
+    fn note_logout_everywhere(&self, recorded: &RecordedEvent) {
+        if &*recorded.event_type != LOGGED_OUT_EVERYWHERE {
             return;
         }
+        let (epoch, kept) = match recorded.event() {
+            Ok(Event::User(UserEvent::LoggedOutEverywhere(out))) => (out.epoch, out.kept),
+            // Of one that cannot be read, whoever is still logged in comes back.
+            Ok(_) | Err(_) => (u32::MAX, None),
+        };
+        self.close_where(recorded, |mailbox| {
+            mailbox.login_epoch < epoch && kept != Some(mailbox.session)
+        });
+    }
+
+    /// Closes the connections of the user whose event this is, where they are as `ends` says.
+    fn close_where(&self, recorded: &RecordedEvent, ends: impl Fn(&Mailbox) -> bool) {
         let Ok(user) = recorded.stream.key().parse::<UserId>() else {
             return;
         };
         let connections = self.users.part(&user).get(&user).cloned();
         for mailbox in connections.unwrap_or_default() {
-            mailbox.close(Close::Unauthenticated);
+            if ends(&mailbox) {
+                mailbox.close(Close::Unauthenticated);
+            }
         }
     }
 
@@ -566,7 +595,7 @@ mod tests {
         ConversationEvent, HistoryVisibility, Kind, MemberLeft, MemberRole, Role, Started,
     };
     use domain::session::{Opened, SessionEvent};
-    use domain::user::{Registered, UserEvent};
+    use domain::user::{LoggedOutEverywhere, Registered, UserEvent};
     use domain::values::{DisplayName, Handle};
     use domain::{
         Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, SessionId,
@@ -584,6 +613,7 @@ mod tests {
     use super::{Hub, Kept, Registration};
     use crate::entry::Outgoing;
     use crate::feed::{Ended, admit};
+    use crate::frames::Close;
     use crate::gateway::{Gateway, Parts};
     use crate::limits::Limits;
     use crate::mailbox::Mailbox;
@@ -601,7 +631,7 @@ mod tests {
     }
 
     fn connection(hub: &Arc<Hub>, user: UserId) -> Registration {
-        hub.register(Arc::new(Mailbox::new(user, SessionId(fresh_id()))))
+        hub.register(Arc::new(Mailbox::new(user, SessionId(fresh_id()), 0)))
     }
 
     fn start_with(user: UserId) -> Event {
@@ -699,6 +729,27 @@ mod tests {
         assert!(!hub.is_followed(conversation));
     }
 
+    #[tokio::test]
+    async fn a_login_after_all_others_ended_stays_though_the_hub_hears_of_the_end_later() {
+        let hub = hub();
+        let user = UserId(fresh_id());
+        let [kept, old, new] = [0, 0, 1]
+            .map(|epoch| hub.register(Arc::new(Mailbox::new(user, SessionId(fresh_id()), epoch))));
+        let other = connection(&hub, UserId(fresh_id()));
+        let store = MemoryEventStore::new(Clock::system());
+        let out = UserEvent::LoggedOutEverywhere(LoggedOutEverywhere {
+            epoch: 1,
+            kept: Some(kept.mailbox().session),
+        });
+        append(&store, &StreamName::user(user), out.into()).await;
+        let events = store.read_all(Position::ZERO, 1).await.unwrap();
+        hub.work(&events, Position(1), &mut Kept::default());
+        assert_eq!(old.mailbox().closing(), Some(Close::Unauthenticated));
+        for stays in [&kept, &new, &other] {
+            assert_eq!(stays.mailbox().closing(), None);
+        }
+    }
+
     /// Takes no commands.
     struct NoDoor;
 
@@ -727,6 +778,8 @@ mod tests {
             expires_at: until,
             device: None,
             address: None,
+            refresh_hash: None,
+            login_epoch: 0,
         });
         // The hub follows `store`; what comes later is handed to it from `later`, step by step.
         let store = Arc::new(MemoryEventStore::new(clock.clone()));

@@ -10,13 +10,14 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::ConversationId;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{SinkExt as _, StreamExt as _};
 use infra::auth::Caller;
+use infra::auth::cookies::{TOKEN_COOKIE, cookie, is_same_origin};
 use infra::clock::fresh_id;
 use infra::commands::{Accepted, FrameCommand};
 use infra::problem::Problem;
@@ -28,7 +29,8 @@ use uuid::Uuid;
 use crate::entry::{Outgoing, encode};
 use crate::feed::{Ended, Feed, Refused, admit, conversation_not_found};
 use crate::frames::{
-    ClientFrame, Close, Envelope, FrameInvalid, Identify, Incoming, SUBPROTOCOL, ServerFrame, read,
+    ClientFrame, Close, Envelope, FrameInvalid, Identify, Incoming, Renew, SUBPROTOCOL,
+    ServerFrame, read,
 };
 use crate::gateway::Gateway;
 use crate::hub::Hub;
@@ -72,7 +74,7 @@ const SILENT_PERIODS_MAX: u32 = 2;
 /// (bad frame), 4401 (authenticate again), 4408 (timed out), 4409 (replaced by a newer connection),
 /// 4413 (frame too large), 4429 (too many), 1012 (draining) or 1013 (try again). After 4401 (with a
 /// new token), 4408, 4429, 1012 and 1013 the client may come back with its last cursor and misses
-/// nothing.
+/// nothing. `renew` with a newer token in time avoids the 4401 at the end of the old one.
 #[utoipa::path(
     get,
     path = "/v1/stream",
@@ -87,6 +89,7 @@ const SILENT_PERIODS_MAX: u32 = 2;
 )]
 pub(crate) async fn stream(
     State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|rejection| {
@@ -103,6 +106,7 @@ pub(crate) async fn stream(
                 .with_detail(SUBPROTOCOL),
         );
     }
+    let brought = Brought::with(&headers);
     let connection = gateway.connections.enter().map_err(problem_of)?;
     Ok(upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -110,7 +114,7 @@ pub(crate) async fn stream(
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| Session::new(gateway, socket, connection).run()))
+        .on_upgrade(move |socket| Session::new(gateway, socket, connection, brought).run()))
 }
 
 /// What a client is told whose connection is not taken.
@@ -127,11 +131,46 @@ pub(crate) fn problem_of(why: NotTaken) -> Problem {
     problem
 }
 
+/// The token that an upgrade carried in a cookie.
+enum Brought {
+    /// There was none.
+    Nothing,
+    /// One, from a page of our own host.
+    Token(String),
+    /// One, but from a page of another host, or from no page: the browser sends cookies along with
+    /// whatever page asks for a WebSocket, and lets that page speak.
+    FromElsewhere,
+}
+
+impl Brought {
+    fn with(headers: &HeaderMap) -> Self {
+        match cookie(headers, TOKEN_COOKIE) {
+            None => Self::Nothing,
+            Some(token) if is_same_origin(headers) => Self::Token(token.to_owned()),
+            Some(_) => Self::FromElsewhere,
+        }
+    }
+
+    /// The token to identify with where the frame had none.
+    fn token(&self) -> Result<String, Problem> {
+        match self {
+            Self::Token(token) => Ok(token.clone()),
+            Self::Nothing => Err(Problem::unauthenticated("send a token in identify")),
+            Self::FromElsewhere => {
+                let title = "This page may not use the cookie";
+                let problem = Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", title);
+                Err(problem.with_detail("the header Origin does not name the host of this server"))
+            }
+        }
+    }
+}
+
 struct Session {
     gateway: Arc<Gateway>,
     socket: WebSocket,
     connection: Connection,
     id: Uuid,
+    brought: Brought,
     identified: Option<Identified>,
     commands: FuturesUnordered<BoxFuture<'static, Answer>>,
     pace: Pace,
@@ -179,7 +218,12 @@ impl From<Close> for End {
 }
 
 impl Session {
-    fn new(gateway: Arc<Gateway>, socket: WebSocket, connection: Connection) -> Self {
+    fn new(
+        gateway: Arc<Gateway>,
+        socket: WebSocket,
+        connection: Connection,
+        brought: Brought,
+    ) -> Self {
         let now = Instant::now();
         Self {
             pace: Pace::new(gateway.limits.frames_per_second_max, now),
@@ -187,6 +231,7 @@ impl Session {
             socket,
             connection,
             id: fresh_id(),
+            brought,
             identified: None,
             commands: FuturesUnordered::new(),
             opened: now,
@@ -333,6 +378,7 @@ impl Session {
                 "This connection is identified already",
             )),
             (_, None) => Err(not_identified()),
+            (ClientFrame::Renew(renew), Some(_)) => return self.renew(id, renew).await,
             (ClientFrame::Subscribe(asked), Some(identified)) => {
                 identified.feed.subscribe(asked).await
             }
@@ -357,18 +403,20 @@ impl Session {
 
     async fn identify(&mut self, id: Option<String>, identify: Identify) -> Result<(), End> {
         let Identify { token, cursor } = identify;
+        let token = match token.map_or_else(|| self.brought.token(), Ok) {
+            Ok(token) => token,
+            Err(problem) => return self.refuse(id, problem).await,
+        };
         match admit(&self.gateway, &token, cursor.as_deref()).await {
             Ok((feed, first, caller)) => {
-                let left = caller.expires_at - self.gateway.clock.now();
-                let left = left.to_std().unwrap_or(Duration::ZERO);
-                let now = Instant::now();
                 self.identified = Some(Identified {
                     feed,
+                    expires: self.expiry_of(&caller),
                     caller: Arc::new(caller),
-                    // A login that is good for longer than time can count is good for a year.
-                    expires: now.checked_add(left).unwrap_or(now + EXPIRES_WITHIN_MAX),
                     typed: HashMap::new(),
                 });
+                // It was for identifying only; a connection is long.
+                self.brought = Brought::Nothing;
                 self.write(first).await
             }
             Err(Refused::Problem(problem)) => self.refuse(id, *problem).await,
@@ -377,6 +425,38 @@ impl Session {
                 Err(close.into())
             }
         }
+    }
+
+    /// When a connection of `caller` ends without a newer token.
+    fn expiry_of(&self, caller: &Caller) -> Instant {
+        let left = caller.expires_at - self.gateway.clock.now();
+        let left = left.to_std().unwrap_or(Duration::ZERO);
+        let now = Instant::now();
+        // A login that is good for longer than time can count is good for a year.
+        now.checked_add(left).unwrap_or(now + EXPIRES_WITHIN_MAX)
+    }
+
+    /// Goes on with a newer token. One that is refused changes nothing.
+    async fn renew(&mut self, id: Option<String>, renew: Renew) -> Result<(), End> {
+        let caller = match self.gateway.guard.caller(&renew.token).await {
+            Ok(caller) => caller,
+            Err(why) => return self.refuse(id, why.into()).await,
+        };
+        let expires = self.expiry_of(&caller);
+        let Some(identified) = &mut self.identified else {
+            return self.refuse(id, not_identified()).await;
+        };
+        let held = &identified.caller;
+        if (held.user, held.session) != (caller.user, caller.session) {
+            return self.refuse(id, token_of_another()).await;
+        }
+        // An older token does not shorten what a newer one gave.
+        if expires > identified.expires {
+            identified.expires = expires;
+            identified.caller = Arc::new(caller);
+        }
+        let expires_at = identified.caller.expires_at;
+        self.send(ServerFrame::Renewed { expires_at }).await
     }
 
     async fn take_command(&mut self, envelope: Envelope, frame: Box<RawValue>) -> Result<(), End> {
@@ -532,6 +612,12 @@ fn not_identified() -> Problem {
     let mut problem = Problem::unauthenticated("send identify first");
     "not_identified".clone_into(&mut problem.code);
     problem
+}
+
+fn token_of_another() -> Problem {
+    let title = "The token is of another login";
+    Problem::new(StatusCode::FORBIDDEN, "token_of_another", title)
+        .with_detail("renew takes a token of the login that the connection is identified with")
 }
 
 fn rate_limited() -> Problem {

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use futures::StreamExt as _;
+use infra::auth::SentToken;
 use infra::clock::fresh_id;
 use infra::problem::Problem;
 use tokio::sync::mpsc;
@@ -64,9 +65,8 @@ pub(crate) async fn stream_sse(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let token = bearer(&headers).ok_or_else(|| {
-        Problem::unauthenticated("send a token in the header Authorization: Bearer …")
-    })?;
+    // Nothing is changed here, so that a cookie needs no proof besides.
+    let token = SentToken::of(&headers)?.text();
     let cursor = headers
         .get("last-event-id")
         .filter(|cursor| !cursor.is_empty())
@@ -99,12 +99,6 @@ pub(crate) async fn stream_sse(
     // Proxies of the nginx kind hold back answers unless told not to.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 struct EventStream {

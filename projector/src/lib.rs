@@ -16,6 +16,7 @@ mod projector;
 mod receipts;
 mod relay;
 mod services;
+mod sessions;
 mod users;
 
 pub use mail::Mailing;
@@ -53,5 +54,6 @@ static PROJECTIONS: [&dyn Projection; 6] = [
     &messages::Messages,
     &receipts::Receipts,
     &services::Services,
+    &sessions::Sessions,
     &users::Users,
 ];

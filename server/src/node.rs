@@ -7,8 +7,9 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use command_api::execute::Limits as ExecuteLimits;
 use command_api::owner::OwnerCode;
-use command_api::{CommandApi, Parts as CommandParts, PasswordCost};
+use command_api::{CommandApi, Parts as CommandParts, PasswordCost, SessionRules};
 use domain::{Position, UserId};
+use infra::auth::cookies::CookieSecurity;
 use infra::auth::{Guard, Tokens};
 use infra::clock::Clock;
 use infra::codes::CodeKeys;
@@ -99,7 +100,8 @@ impl Node {
         let engines = Engines::open(settings, &clock).await?;
         let store = engines.store();
         let secret = &engines.secret;
-        let guard = Arc::new(Guard::new(Tokens::new(secret)?, &store, &clock));
+        let tokens = Tokens::of_generation(secret, settings.token_key_generation)?;
+        let guard = Arc::new(Guard::new(tokens, &store, &clock));
         let owner_code = owner_code::of(secret);
         let command_api = CommandApi::new(CommandParts {
             store: Arc::clone(&store),
@@ -108,7 +110,7 @@ impl Node {
             secret: secret.clone(),
             clock: clock.clone(),
             limits: ExecuteLimits::default(),
-            session_lifetime: TimeDelta::hours(settings.session_hours.into()),
+            session_rules: session_rules(settings),
             password_cost: PasswordCost {
                 memory_kib: settings.password_memory_kib,
                 passes: settings.password_passes,
@@ -245,6 +247,18 @@ impl Node {
     pub(crate) async fn close(&self) {
         self.command_api.close().await;
         self.engines.close().await;
+    }
+}
+
+fn session_rules(settings: &Settings) -> SessionRules {
+    SessionRules {
+        session_lifetime: TimeDelta::hours(settings.session_hours.into()),
+        access_token_lifetime: TimeDelta::minutes(settings.access_token_minutes.into()),
+        cookies: if settings.insecure_cookies {
+            CookieSecurity::Any
+        } else {
+            CookieSecurity::TlsOnly
+        },
     }
 }
 

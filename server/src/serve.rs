@@ -59,6 +59,7 @@ impl Server {
             database: node.engines.database.clone(),
             store: node.store(),
             guard: Arc::clone(&node.guard),
+            clock: node.clock.clone(),
         };
         let gateway = if node.role.does(Role::Gateway) {
             let database = node.engines.database.clone();

@@ -183,7 +183,7 @@ pub struct Given {
     )]
     pub password_passes: Option<u32>,
 
-    /// Hours a login lasts, 1 to 8760 [default: 24]
+    /// Hours a login lasts at most, however often it is refreshed, 1 to 8760 [default: 720]
     #[arg(
         long,
         env = "VERBATIM_SESSION_HOURS",
@@ -191,6 +191,36 @@ pub struct Given {
         global = true
     )]
     pub session_hours: Option<u32>,
+
+    /// Minutes an access token is good, 1 to 1440 [default: 15]
+    #[arg(
+        long,
+        env = "VERBATIM_ACCESS_TOKEN_MINUTES",
+        value_name = "MINUTES",
+        global = true
+    )]
+    pub access_token_minutes: Option<u32>,
+
+    /// Raise it, on all processes, to make every access token there is worthless [default: 0]
+    #[arg(
+        long,
+        env = "VERBATIM_TOKEN_KEY_GENERATION",
+        value_name = "N",
+        global = true
+    )]
+    pub token_key_generation: Option<u32>,
+
+    /// Let browsers send the cookies of a login without TLS, for trying things out [default: false]
+    #[arg(
+        long,
+        env = "VERBATIM_INSECURE_COOKIES",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        global = true
+    )]
+    pub insecure_cookies: Option<bool>,
 
     /// Largest archive that may be imported over HTTP, in MiB [default: 1024]
     #[arg(
@@ -306,6 +336,12 @@ pub struct Settings {
     pub password_passes: u32,
     /// Hours a login lasts.
     pub session_hours: u32,
+    /// Minutes an access token is good.
+    pub access_token_minutes: u32,
+    /// Which keys sign access tokens; those of another generation are not known.
+    pub token_key_generation: u32,
+    /// Whether browsers may send cookies without TLS.
+    pub insecure_cookies: bool,
     /// Largest archive over HTTP, in MiB.
     pub import_mib_max: u32,
     /// Connections of one user at a time.
@@ -438,7 +474,10 @@ impl Settings {
             public_name: take!(public_name, "Verbatim".to_owned()),
             password_memory_kib: take!(password_memory_kib, PasswordCost::default().memory_kib),
             password_passes: take!(password_passes, PasswordCost::default().passes),
-            session_hours: take!(session_hours, 24),
+            session_hours: take!(session_hours, 720),
+            access_token_minutes: take!(access_token_minutes, 15),
+            token_key_generation: take!(token_key_generation, 0),
+            insecure_cookies: take!(insecure_cookies, false),
             import_mib_max: take!(import_mib_max, 1024),
             connections_per_user_max: take!(connections_per_user_max, 32),
             commands_per_second_max: take!(commands_per_second_max, 50),
@@ -465,6 +504,13 @@ impl Settings {
             1,
             8_760,
             "1 to 8760",
+        )?;
+        within(
+            "access_token_minutes",
+            self.access_token_minutes.into(),
+            1,
+            1_440,
+            "1 to 1440",
         )?;
         within(
             "import_mib_max",
@@ -744,6 +790,12 @@ mod tests {
         };
         let error = Settings::merge(flags, Given::default()).unwrap_err();
         assert!(error.to_string().contains("heartbeat_ms = 1"), "{error}");
+        for minutes in [0, 1_441] {
+            let given = file(&format!("access_token_minutes = {minutes}")).unwrap();
+            let error = Settings::merge(Given::default(), given).unwrap_err();
+            let said = error.to_string();
+            assert!(said.contains("access_token_minutes"), "{said}");
+        }
     }
 
     #[test]

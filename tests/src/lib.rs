@@ -22,7 +22,7 @@ pub use link::Link;
 pub use listener::Listener;
 pub use mail::{Inbox, Letter, MailServer};
 pub use nats::{NatsServer, free_port};
-pub use person::{Answer, Person};
+pub use person::{Answer, Person, password};
 pub use postgres::PostgresServer;
 pub use process::{ServerProcess, run_on_folder};
 pub use storm::Storm;

@@ -5,6 +5,8 @@
 //! taken once more, as long as the one after it was not used, and gets the same answer. A thief gains
 //! nothing by that: whichever of the two comes second with a token of then, ends the session.
 
+use std::cmp::Ordering;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -97,28 +99,32 @@ impl RefreshState {
 
     /// What comes of `refresh`.
     pub(super) fn decide(&self, refresh: &Refresh) -> Result<Vec<SessionEvent>, Refused> {
-        let is_newest = refresh.generation == self.generation;
-        if is_newest || refresh.generation > self.generation {
+        match refresh.generation.cmp(&self.generation) {
+            Ordering::Equal if refresh.refresh_hash == self.refresh_hash => {
+                Ok(self.exchange(refresh))
+            }
             // A number that was not given out yet is of a log that is no longer there.
-            if !is_newest || refresh.refresh_hash != self.refresh_hash {
-                return Err(Refused::RefreshInvalid);
+            Ordering::Equal | Ordering::Greater => Err(Refused::RefreshInvalid),
+            Ordering::Less if self.is_retry(refresh) => Ok(vec![]),
+            Ordering::Less => {
+                let because = RevokedBecause::RefreshReused;
+                Ok(vec![SessionEvent::Revoked(Revoked { because })])
             }
-            if self.is_often(refresh.at) {
-                return Ok(vec![]);
-            }
-            return Ok(vec![SessionEvent::Refreshed(Refreshed {
-                generation: self.generation.saturating_add(1),
-                refresh_hash: refresh.next_hash.clone(),
-                at: refresh.at,
-                device: refresh.device.clone(),
-                address: refresh.address.clone(),
-            })]);
         }
-        if self.is_retry(refresh) {
-            return Ok(vec![]);
+    }
+
+    /// Gives the next token out, unless that happens too often.
+    fn exchange(&self, refresh: &Refresh) -> Vec<SessionEvent> {
+        if self.is_often(refresh.at) {
+            return vec![];
         }
-        let because = RevokedBecause::RefreshReused;
-        Ok(vec![SessionEvent::Revoked(Revoked { because })])
+        vec![SessionEvent::Refreshed(Refreshed {
+            generation: self.generation.saturating_add(1),
+            refresh_hash: refresh.next_hash.clone(),
+            at: refresh.at,
+            device: refresh.device.clone(),
+            address: refresh.address.clone(),
+        })]
     }
 
     /// Whether as many refreshes as may be were stored a short while before `at`.

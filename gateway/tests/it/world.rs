@@ -13,7 +13,7 @@ use domain::conversation::{
 use domain::receipts::{MarkedUpTo, ReceiptsEvent};
 use domain::service::{Created, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Revoked, RevokedBecause, SessionEvent};
-use domain::user::{Registered, SystemRole, SystemRoleChanged, UserEvent};
+use domain::user::{LoggedOutEverywhere, Registered, SystemRole, SystemRoleChanged, UserEvent};
 use domain::values::{DisplayName, Handle, MessageBody, Title};
 use domain::{
     Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, ServiceId,
@@ -169,6 +169,8 @@ impl World {
             expires_at: now + good_for,
             device: None,
             address: None,
+            refresh_hash: None,
+            login_epoch: 0,
         });
         self.append(&StreamName::session(login), Actor::User(id), opened.into())
             .await;
@@ -176,6 +178,22 @@ impl World {
         let token_until = now + good_for + chrono::TimeDelta::seconds(1);
         let token = tokens.sign(id, login, now, token_until).unwrap();
         User { id, login, token }
+    }
+
+    /// Another token of the login of `user`.
+    pub(crate) fn token(&self, user: &User, good_for: chrono::TimeDelta) -> String {
+        let tokens = Tokens::new(&self.secret).unwrap();
+        let now = Clock::system().now();
+        let token = tokens.sign(user.id, user.login, now, now + good_for);
+        token.unwrap()
+    }
+
+    /// Ends all logins of `user` but that of `kept`.
+    pub(crate) async fn log_out_everywhere(&self, user: &User, epoch: u32, kept: Option<&User>) {
+        let kept = kept.map(|kept| kept.login);
+        let out = UserEvent::LoggedOutEverywhere(LoggedOutEverywhere { epoch, kept });
+        self.append(&StreamName::user(user.id), Actor::User(user.id), out.into())
+            .await;
     }
 
     pub(crate) async fn log_out(&self, user: &User) {
@@ -303,11 +321,19 @@ impl World {
     }
 
     pub(crate) async fn connect_raw(&self, subprotocol: Option<&str>) -> Result<Client, Error> {
+        let subprotocol = subprotocol.map(|name| ("sec-websocket-protocol", name));
+        self.connect_with(subprotocol.as_slice()).await
+    }
+
+    /// Connects as a browser that sends these headers.
+    pub(crate) async fn connect_with(
+        &self,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Client, Error> {
         let url = format!("ws://{}/v1/stream", self.address);
         let mut request = url.into_client_request().unwrap();
-        if let Some(subprotocol) = subprotocol {
-            let headers = request.headers_mut();
-            headers.insert("sec-websocket-protocol", subprotocol.parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
         }
         let (socket, _) = connect_async(request).await?;
         Ok(Client { socket })

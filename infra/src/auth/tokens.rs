@@ -1,8 +1,6 @@
 //! Access tokens: short JWTs signed with Ed25519 (RFC 8037), in the form of RFC 9068, checked by anybody
 //! who has the JWKS.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -144,7 +142,7 @@ impl Tokens {
         Ok(self.verify_with(&ring, token)?)
     }
 
-    fn verify_with(&self, ring: &Arc<Ring>, token: &str) -> Result<Claims, TokenRefused> {
+    fn verify_with(&self, ring: &Ring, token: &str) -> Result<Claims, TokenRefused> {
         let invalid = |_| TokenRefused::Invalid;
         let header = jsonwebtoken::decode_header(token).map_err(invalid)?;
         if header.typ.as_deref() != Some(TOKEN_TYPE) {

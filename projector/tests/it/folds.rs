@@ -1,8 +1,12 @@
 //! What events become.
 
 use domain::conversation::HistoryVisibility::{Joined, Start};
-use domain::{Position, UserId};
-use infra::read_models::{Snapshot, conversations, members, messages, receipts, services, users};
+use domain::user::Account;
+use domain::values::{DisplayName, Handle};
+use domain::{Position, SessionId, UserId};
+use infra::read_models::{
+    Snapshot, conversations, members, messages, receipts, services, sessions, users,
+};
 
 use crate::harness::{ALL, BOTH, Log, Running, Scratch, user, version};
 
@@ -265,6 +269,56 @@ async fn services_are_listed_without_their_tokens() {
         assert_eq!((listed[1].generation, listed[1].expires_at), (1, None));
         let rest = services::page(&mut snapshot, listed[0].created_position, 10).await;
         assert_eq!(rest.unwrap().len(), 1);
+    });
+}
+
+#[tokio::test]
+async fn a_session_is_active_until_it_ends_in_one_way_or_another() {
+    let log = Log::new();
+    let (alice, bob) = (user(1), user(2));
+    let [phone, laptop, tablet, other] =
+        [1, 2, 3, 4].map(|number| SessionId(uuid::Uuid::from_u128(number)));
+    log.log_in(alice, phone).await;
+    let opened_at = log.clock.now();
+    log.log_in(alice, laptop).await;
+    log.log_in(alice, tablet).await;
+    log.log_in(bob, other).await;
+    log.refresh(alice, phone).await;
+    let used_at = log.clock.now();
+    log.log_out(tablet).await;
+    let mut account = Account {
+        handle: Handle::parse("alice").unwrap(),
+        email: None,
+        display_name: DisplayName::parse("Alice").unwrap(),
+        password_hash: None,
+        system_roles: std::collections::BTreeSet::new(),
+        login_epoch: 0,
+        kept_session: None,
+    };
+    projected!(log, |snapshot| {
+        let now = log.clock.now();
+        let of_alice = sessions::active(&mut snapshot, alice, &account, now, None, 10)
+            .await
+            .unwrap();
+        let ids: Vec<_> = of_alice.iter().map(|session| session.id).collect();
+        assert_eq!(ids, [laptop, phone], "the newest first");
+        let on_the_phone = &of_alice[1];
+        assert_eq!(on_the_phone.device.as_deref(), Some("A phone"), "as it was");
+        assert_eq!(on_the_phone.address.as_deref(), Some("192.0.2.2"));
+        assert_eq!(
+            (on_the_phone.opened_at, on_the_phone.last_used_at),
+            (opened_at, used_at)
+        );
+        let before = Some(of_alice[0].opened_position);
+        let page = sessions::active(&mut snapshot, alice, &account, now, before, 10).await;
+        assert_eq!(page.unwrap(), of_alice[1..]);
+        let later = now + chrono::TimeDelta::days(1);
+        let late = sessions::active(&mut snapshot, alice, &account, later, None, 10).await;
+        assert_eq!(late.unwrap(), [], "their time is over");
+        (account.login_epoch, account.kept_session) = (1, Some(phone));
+        let kept = sessions::active(&mut snapshot, alice, &account, now, None, 10).await;
+        assert_eq!(kept.unwrap(), of_alice[1..], "the others ended together");
+        (account.login_epoch, account.kept_session) = (0, None);
     });
 }
 

@@ -11,14 +11,15 @@ use domain::conversation::{
 };
 use domain::receipts::{MarkedUpTo, ReceiptsEvent};
 use domain::service::{self, Scope, ServiceEvent, TokenIssued};
+use domain::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
 use domain::user::{
-    BlockChanged, PreferencesChanged, ProfileChanged, Registered, Suspended, SystemRole,
-    SystemRoleChanged, UserEvent,
+    BlockChanged, LoggedOutEverywhere, PreferencesChanged, ProfileChanged, Registered, Suspended,
+    SystemRole, SystemRoleChanged, UserEvent,
 };
 use domain::values::{DisplayName, Email, Emoji, Handle, MessageBody, Reason, StatusText, Title};
 use domain::{
     Actor, Change, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, ServiceId,
-    StreamName, UserId, Version,
+    SessionId, StreamName, UserId, Version,
 };
 use infra::clock::{Clock, fresh_id};
 use infra::database::Database;
@@ -169,6 +170,47 @@ impl Log {
         };
         let stream = StreamName::user(user);
         self.append(stream, UserEvent::Registered(registered)).await;
+    }
+
+    /// Logs `user` in, in the first login epoch, for a day.
+    pub(crate) async fn log_in(&self, user: UserId, session: SessionId) {
+        let opened = SessionEvent::Opened(Opened {
+            user,
+            expires_at: self.clock.now() + TimeDelta::days(1),
+            device: Some(Personal::new(user, "A phone".to_owned())),
+            address: Some(Personal::new(user, "192.0.2.1".to_owned())),
+            refresh_hash: Some("0".to_owned()),
+            login_epoch: 0,
+        });
+        self.append(StreamName::session(session), opened).await;
+    }
+
+    /// Refreshes a session of `user` from another address.
+    pub(crate) async fn refresh(&self, user: UserId, session: SessionId) {
+        let refreshed = SessionEvent::Refreshed(Refreshed {
+            generation: 1,
+            refresh_hash: "1".to_owned(),
+            at: self.clock.now(),
+            device: None,
+            address: Some(Personal::new(user, "192.0.2.2".to_owned())),
+        });
+        self.append(StreamName::session(session), refreshed).await;
+    }
+
+    pub(crate) async fn log_out(&self, session: SessionId) {
+        let because = RevokedBecause::LoggedOut;
+        let revoked = SessionEvent::Revoked(Revoked { because });
+        self.append(StreamName::session(session), revoked).await;
+    }
+
+    pub(crate) async fn log_out_everywhere(
+        &self,
+        user: UserId,
+        epoch: u32,
+        kept: Option<SessionId>,
+    ) {
+        let out = UserEvent::LoggedOutEverywhere(LoggedOutEverywhere { epoch, kept });
+        self.append(StreamName::user(user), out).await;
     }
 
     pub(crate) async fn grant(&self, user: UserId, role: SystemRole) {

@@ -1,8 +1,8 @@
 //! Whatever happened, and wherever the projector was interrupted: the read models are what a fresh
 //! build of them is.
 
-use domain::ConversationId;
 use domain::conversation::HistoryVisibility;
+use domain::{ConversationId, SessionId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -31,6 +31,9 @@ enum Step {
     Block(u8, u8, bool),
     Suspend(u8, bool),
     Service(u8, bool),
+    LogIn(u8, u8),
+    Refresh(u8, u8),
+    LogOut(u8),
     CatchUp,
     Kill,
     Restart,
@@ -61,7 +64,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (person.clone(), person.clone(), any::<bool>())
             .prop_map(|(p, q, b)| Step::Block(p, q, b)),
         1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Suspend(p, b)),
-        1 => (person, any::<bool>()).prop_map(|(p, b)| Step::Service(p, b)),
+        1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Service(p, b)),
+        1 => (0..3_u8, person.clone()).prop_map(|(s, p)| Step::LogIn(s, p)),
+        1 => (0..3_u8, person).prop_map(|(s, p)| Step::Refresh(s, p)),
+        1 => (0..3_u8).prop_map(Step::LogOut),
         3 => Just(Step::CatchUp),
         1 => Just(Step::Kill),
         1 => Just(Step::Restart),
@@ -71,6 +77,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn room(log: &Log, number: u8) -> Room<'_> {
     log.room(ConversationId(Uuid::from_u128(0xc000 + u128::from(number))))
+}
+
+fn session(number: u8) -> SessionId {
+    SessionId(Uuid::from_u128(0x5e00 + u128::from(number)))
 }
 
 /// Does what `step` says to the log; a step of the projector does nothing to it.
@@ -140,6 +150,9 @@ async fn happen(log: &Log, step: &Step) {
         Step::Block(p, q, blocks) => log.block(person(p), person(q), *blocks).await,
         Step::Suspend(p, until) => log.suspend(person(p), *until).await,
         Step::Service(p, made) => log.service(*p, *made).await,
+        Step::LogIn(s, p) => log.log_in(person(p), session(*s)).await,
+        Step::Refresh(s, p) => log.refresh(person(p), session(*s)).await,
+        Step::LogOut(s) => log.log_out(session(*s)).await,
         Step::CatchUp | Step::Kill | Step::Restart | Step::Rebuild(_) => {}
     }
 }

@@ -20,6 +20,7 @@ mod people;
 mod profiles;
 mod read_database;
 mod schema;
+mod sessions;
 mod site;
 mod tour;
 

@@ -170,7 +170,7 @@ async fn the_operator_works_on_a_folder_that_no_server_holds() {
     run_on_folder(PROGRAM, &folder, &["rebuild", "messages"]).await;
     run_on_folder(PROGRAM, &folder, &["role", "grant", "admin", "olga"]).await;
     let checked = run_on_folder(PROGRAM, &folder, &["config", "check"]).await;
-    assert!(checked.contains("session_hours = 24"), "{checked}");
+    assert!(checked.contains("session_hours = 720"), "{checked}");
 }
 
 #[tokio::test]
