@@ -144,14 +144,6 @@ fn executor<D: Decider>(
 /// Where in the log the first user is looked for, to know the secret by.
 const FIRST_EVENTS: usize = 1_000;
 
-/// The secret is that of another log.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the secret is not the one that the log was written with: bring back keys/secret from the \
-     backup, or give every process the same secret_file"
-)]
-struct OtherSecret;
-
 impl FromRef<CommandApi> for Arc<Guard> {
     fn from_ref(api: &CommandApi) -> Self {
         Self::clone(&api.0.guard)
@@ -205,29 +197,27 @@ impl CommandApi {
         })))
     }
 
-    /// Refuses a secret that is not the log's: handles are reserved under it, and with another
-    /// everybody's would be free again. Known by the first user of the log.
+    /// Whether the secret is the one that the log was written with: handles are reserved under it,
+    /// and with another everybody's would be free again. Known by the first user of the log; of a
+    /// log without users every secret is.
     ///
     /// # Errors
-    /// It is another, or the log cannot be read.
-    pub async fn check_secret(&self) -> Result<(), Failure> {
+    /// The log cannot be read.
+    pub async fn is_secret_of_log(&self) -> Result<bool, Failure> {
         let first = self.0.store.read_all(Position::ZERO, FIRST_EVENTS).await?;
         let registered = first.iter().find_map(|recorded| match recorded.event() {
             Ok(Event::User(UserEvent::Registered(registered))) => Some(registered),
             _ => None,
         });
         let Some(registered) = registered else {
-            return Ok(());
+            return Ok(true);
         };
         let stream = self.handle_stream(&registered.handle);
         let reserved = self
             .0
             .store
             .read_stream(&stream, Version(1), Direction::Forward, 1);
-        if reserved.await?.is_empty() {
-            return Err(Failure::internal("open the log", OtherSecret));
-        }
-        Ok(())
+        Ok(!reserved.await?.is_empty())
     }
 
     /// Takes no more commands and returns when those that were taken are answered. Takes about a

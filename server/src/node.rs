@@ -117,7 +117,7 @@ impl Node {
             },
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
-        command_api.check_secret().await?;
+        check_secret(&command_api, settings).await?;
         let mailer = engines.mailer(settings)?;
         let projector = Projector::new(store, engines.database.clone(), clock.clone());
         Ok(Self {
@@ -261,6 +261,30 @@ fn session_rules(settings: &Settings) -> SessionRules {
         },
     }
 }
+
+/// Refuses a secret that is not the log's. A server that only keeps the log for others, who write
+/// through its door, may have one of its own: for them it goes on.
+async fn check_secret(command_api: &CommandApi, settings: &Settings) -> Result<(), Failure> {
+    if command_api.is_secret_of_log().await? {
+        return Ok(());
+    }
+    if settings.eventstore_listen.is_some() {
+        tracing::warn!(
+            "others wrote the log with another secret; send no commands to this server, or give it \
+             their secret_file"
+        );
+        return Ok(());
+    }
+    Err(Failure::internal("open the log", OtherSecret))
+}
+
+/// The secret is that of another log.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the secret is not the one that the log was written with: bring back keys/secret from the \
+     backup, or give every process the same secret_file"
+)]
+struct OtherSecret;
 
 /// A user who was named and is not there.
 #[derive(Debug, thiserror::Error)]
