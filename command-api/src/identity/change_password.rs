@@ -14,7 +14,7 @@ use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::Asked;
 use crate::conversations::broken;
-use crate::identity::end_sessions::{Kept, end_other_sessions};
+use crate::identity::end_sessions::end_other_sessions;
 use crate::passwords::{Verified, check_length};
 use crate::problems::CommandProblems;
 
@@ -74,7 +74,7 @@ async fn change_password(
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
-    let kept = Kept::Session(asked.caller.session);
+    let kept = Some(asked.caller.session);
     end_other_sessions(api, user, asked.asking.command, kept).await?;
     Ok(Answer::new(user.0, done))
 }

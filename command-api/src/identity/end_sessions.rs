@@ -5,26 +5,18 @@ use infra::problem::Problem;
 
 use crate::CommandApi;
 
-/// Which session goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
-    /// None.
-    None,
-    /// The one that asks.
-    Session(SessionId),
-}
-
 /// Ends the sessions of `user` but `kept`, in consequence of `command`.
 ///
-/// MERGE: this is the one call site for `log_out_everywhere(api, envelope, user, kept)` of the branch
-/// `sessions`. Until it is there no session is ended by another password.
+/// MERGE: the one call site for `log_out_everywhere(api, envelope, user, kept)` of the branch `sessions`,
+/// with an envelope of `command.derive("log out everywhere")`, caused by `command`. Until it is here,
+/// another password ends no session.
 pub(crate) async fn end_other_sessions(
     api: &CommandApi,
     user: UserId,
     command: CommandId,
-    kept: Kept,
+    kept: Option<SessionId>,
 ) -> Result<(), Problem> {
-    tracing::debug!(%user, ?command, ?kept, "sessions are not ended yet");
+    tracing::debug!(%user, %command, ?kept, "no session is ended");
     api.guard().forget_user(user).await;
     Ok(())
 }

@@ -21,7 +21,7 @@ use crate::even::evenly;
 use crate::execute::Envelope;
 use crate::identity::code_login::wrong_code;
 use crate::identity::codes::{Verdict, hash, offer, offer_code};
-use crate::identity::end_sessions::{Kept, end_other_sessions};
+use crate::identity::end_sessions::end_other_sessions;
 use crate::passwords::check_length;
 use crate::problems::OpenProblems;
 
@@ -115,7 +115,7 @@ async fn reset_password(
     let reset = check(api, request).await?;
     let done = evenly(try_code(api, reset, key)).await?;
     let (answer, user, command) = done.ok_or_else(wrong_code)?;
-    end_other_sessions(api, user, command, Kept::None).await?;
+    end_other_sessions(api, user, command, None).await?;
     Ok(answer)
 }
 
