@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// Longer than what any of the questions takes on a server that is not overloaded. Where one takes longer
 /// it is answered a step later.
-const STEP: Duration = Duration::from_millis(250);
+pub(crate) const STEP: Duration = Duration::from_millis(250);
 
 /// When a question came.
 pub(crate) struct Begun(Instant);

@@ -208,6 +208,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn it_is_answered_before_it_is_looked_whether_there_is_an_account() {
+        let world = World::with(&["alice"]).await;
+        let asked = world.ask_code("log_in", "alice@example.org");
+        assert_eq!(asked.send().await.0, 202);
+        // Nothing else runs on this thread until it waits.
+        assert_eq!(world.count("alice", "code-issued").await, 1);
+        world.settle().await;
+        assert_eq!(world.count("alice", "code-issued").await, 2);
+    }
+
+    #[tokio::test]
     async fn a_retry_mails_no_second_code() {
         let world = World::with(&["alice"]).await;
         for _ in 0..2 {

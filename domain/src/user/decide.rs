@@ -50,7 +50,7 @@ pub enum Command {
         /// Mailed to the address, to verify it.
         code: NewCode,
     },
-    /// Begin the account of somebody from another system, who cannot log in yet.
+    /// Begin the account of somebody from another system. Without a password they come in with a code.
     Import {
         /// Whose account.
         user: UserId,
@@ -233,7 +233,7 @@ pub struct Account {
     pub email: Option<Email>,
     /// What to be called.
     pub display_name: DisplayName,
-    /// In PHC format; `None` for those who cannot log in.
+    /// In PHC format; `None` for those who come in with a code only.
     pub password_hash: Option<String>,
     /// What they may do on the whole server.
     pub system_roles: BTreeSet<SystemRole>,
