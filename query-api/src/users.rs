@@ -43,7 +43,7 @@ const BEGINNING_CHARACTERS_MIN: usize = 2;
 pub(crate) struct OneParams {
     /// Wait until everything up to this position, or this cursor, is in the answer.
     #[param(value_type = Option<String>)]
-    min_position: Option<MinPosition>,
+    pub(crate) min_position: Option<MinPosition>,
 }
 
 #[derive(Deserialize, IntoParams)]
