@@ -48,7 +48,7 @@ trait Projection: Send + Sync + 'static {
 }
 
 /// Every projection.
-static PROJECTIONS: [&dyn Projection; 6] = [
+static PROJECTIONS: [&dyn Projection; 7] = [
     &conversations::Conversations,
     &members::Members,
     &messages::Messages,
