@@ -83,7 +83,7 @@ async fn refresh(
         .sessions()
         .execute(&StreamName::session(session), envelope, command)
         .await
-        .map_err(|error| error.into_problem(problem_of))?;
+        .map_err(|error| error.into_problem(|refused| problem_of(*refused)))?;
     let after = api.session(session).await?;
     if let SessionState::Revoked { because, .. } = *after {
         api.guard().forget_session(session).await;
@@ -103,11 +103,11 @@ async fn refresh(
     LoggedIn::sign(api, session, &login, generation, done.position)
 }
 
-fn problem_of(refused: &Refused) -> Problem {
+fn problem_of(refused: Refused) -> Problem {
     match refused {
         Refused::RefreshInvalid | Refused::NotFound => refresh_invalid(),
         Refused::Ended => session_ended(),
-        Refused::AlreadyOpen => Problem::refused(refused),
+        Refused::AlreadyOpen => Problem::refused(&refused),
     }
 }
 

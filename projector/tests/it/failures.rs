@@ -211,6 +211,7 @@ async fn an_event_that_cannot_be_read_parks_its_conversation_alone() {
                 ("members", 1),
                 ("messages", 1),
                 ("receipts", 0),
+                ("sessions", 0),
                 ("users", 0)
             ]
         );

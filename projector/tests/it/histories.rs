@@ -34,6 +34,7 @@ enum Step {
     LogIn(u8, u8),
     Refresh(u8, u8),
     LogOut(u8),
+    LogOutEverywhere(u8),
     CatchUp,
     Kill,
     Restart,
@@ -66,7 +67,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Suspend(p, b)),
         1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Service(p, b)),
         1 => (0..3_u8, person.clone()).prop_map(|(s, p)| Step::LogIn(s, p)),
-        1 => (0..3_u8, person).prop_map(|(s, p)| Step::Refresh(s, p)),
+        1 => (0..3_u8, person.clone()).prop_map(|(s, p)| Step::Refresh(s, p)),
+        1 => person.prop_map(Step::LogOutEverywhere),
         1 => (0..3_u8).prop_map(Step::LogOut),
         3 => Just(Step::CatchUp),
         1 => Just(Step::Kill),
@@ -153,6 +155,7 @@ async fn happen(log: &Log, step: &Step) {
         Step::LogIn(s, p) => log.log_in(person(p), session(*s)).await,
         Step::Refresh(s, p) => log.refresh(person(p), session(*s)).await,
         Step::LogOut(s) => log.log_out(session(*s)).await,
+        Step::LogOutEverywhere(p) => log.log_out_everywhere(person(p), 1, None).await,
         Step::CatchUp | Step::Kill | Step::Restart | Step::Rebuild(_) => {}
     }
 }

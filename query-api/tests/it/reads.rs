@@ -227,7 +227,8 @@ async fn my_sessions_are_mine_and_the_one_that_asks_is_marked() {
         let of_alice = door
             .get(alice, &format!("/v1/sessions?before={next}"))
             .await;
-        assert_eq!(each(&of_alice["sessions"], "id"), [own.clone()]);
+        let ids = each(&of_alice["sessions"], "id");
+        assert_eq!(ids, std::slice::from_ref(&own));
         assert_eq!(of_alice.get("next"), None);
         let kept = own.as_str().unwrap().parse().unwrap();
         door.log.log_out_everywhere(alice, 1, Some(kept)).await;
