@@ -91,14 +91,13 @@ impl CommandApi {
         let event = recorded
             .event()
             .map_err(|error| Failure::internal("read how a conversation began", error))?;
-        let pair = match event {
-            Event::Conversation(ConversationEvent::Started(started)) => {
-                match (started.kind, started.members.as_slice()) {
-                    (Kind::Direct, [one, other]) => Some([one.user, other.user]),
-                    (Kind::Direct | Kind::Group, _) => None,
-                }
-            }
-            _ => None,
+        let pair = if let Event::Conversation(ConversationEvent::Started(started)) = event
+            && started.kind == Kind::Direct
+            && let [one, other] = started.members.as_slice()
+        {
+            Some([one.user, other.user])
+        } else {
+            None
         };
         self.directs().0.lock().put(conversation, pair);
         Ok(pair)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use domain::user::{ProfileChanged, Registered, UserEvent};
+use domain::values::{Locale, Pronouns, StatusText, TimeZone};
 use domain::{Change, Event, Personal, UserId};
 use infra::database::{DatabaseError, Transaction};
 use infra::read_models::Model;
@@ -173,12 +174,10 @@ fn change_profile(user: &mut User, changed: &ProfileChanged) {
     if let Some(name) = &changed.display_name {
         name.value.as_str().clone_into(&mut user.display_name);
     }
-    change(&mut user.status_text, &changed.status_text, |it| {
-        it.as_str()
-    });
-    change(&mut user.time_zone, &changed.time_zone, |it| it.as_str());
-    change(&mut user.locale, &changed.locale, |it| it.as_str());
-    change(&mut user.pronouns, &changed.pronouns, |it| it.as_str());
+    change(&mut user.status_text, &changed.status_text, StatusText::as_str);
+    change(&mut user.time_zone, &changed.time_zone, TimeZone::as_str);
+    change(&mut user.locale, &changed.locale, Locale::as_str);
+    change(&mut user.pronouns, &changed.pronouns, Pronouns::as_str);
 }
 
 fn change<T>(field: &mut Option<String>, change: &Change<Personal<T>>, text: impl Fn(&T) -> &str) {
