@@ -303,7 +303,9 @@ mod tests {
             assert_eq!(actor.to_string(), text);
             assert_eq!(text.parse(), Ok(actor));
         }
-        for bad in ["", "user:", "user", "user:me", "service:", "bot:1", "Operator"] {
+        for bad in [
+            "", "user:", "user", "user:me", "service:", "bot:1", "Operator",
+        ] {
             assert_eq!(bad.parse::<Actor>(), Err(ActorInvalid), "{bad:?}");
         }
     }

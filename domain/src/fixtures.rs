@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::audit::{AuditEvent, Replayed, Selection};
+use crate::audit::{AuditEvent, Exported, Replayed, Selection};
 use crate::conversation::{
     ArchiveChanged, ConversationEvent, HistoryVisibility, Kind, MemberAdded, MemberLeft,
     MemberRemoved, MemberRoleChanged, MessageDeleted, MessageEdited, MessageSent, Reaction,
@@ -19,10 +19,10 @@ use crate::owners::{OwnerChanged, OwnersEvent};
 use crate::personal::Personal;
 use crate::receipts::{MarkedUpTo, ReceiptsEvent};
 use crate::reservation::{Held, ReservationEvent};
+use crate::service::{self, Scope, ServiceEvent, TokenIssued};
 use crate::session::{Opened, Revoked, RevokedBecause, SessionEvent};
 use crate::testing::conversation::{body, emoji, members, title};
 use crate::testing::{ALICE, BOB, moment};
-use crate::service::{self, Scope, ServiceEvent, TokenIssued};
 use crate::user::{
     BlockChanged, Deactivated, PasswordSet, Preferences, PreferencesChanged, ProfileChanged,
     Reactivated, Registered, Reinstated, ServiceAttached, Suspended, SystemRole, SystemRoleChanged,
@@ -68,6 +68,7 @@ fn samples() -> Vec<Event> {
         types: vec!["message-sent".to_owned()],
     };
     samples.push(AuditEvent::Replayed(Replayed { selection }).into());
+    samples.push(AuditEvent::Exported(Exported { of: ALICE }).into());
     samples
 }
 

@@ -334,7 +334,17 @@ mod tests {
             assert_eq!(Locale::parse(good).expect(good).as_str(), good);
         }
         let too_long = format!("de{}", "-abcdefg".repeat(5));
-        for bad in ["", "d", "d1", "de_CH", "de-", "de--CH", "de-toolongpart", "ö-DE", &too_long] {
+        for bad in [
+            "",
+            "d",
+            "d1",
+            "de_CH",
+            "de-",
+            "de--CH",
+            "de-toolongpart",
+            "ö-DE",
+            &too_long,
+        ] {
             let refused = Locale::parse(bad).expect_err(bad);
             assert_eq!(refused.code, "invalid_locale", "{bad:?}");
         }

@@ -167,9 +167,7 @@ mod tests {
         given([group_of(ALICE, &[BOB])])
             .when(blocked(CAROL))
             .then_refused(Refused::Blocked);
-        given([group_of(ALICE, &[BOB])])
-            .when(blocked(BOB))
-            .then([]);
+        given([group_of(ALICE, &[BOB])]).when(blocked(BOB)).then([]);
     }
 
     #[test]

@@ -82,8 +82,9 @@ impl Asker<'_> {
 mod tests {
     use crate::conversation::state::DELETED_REMEMBERED_MAX;
     use crate::conversation::{
-        Act, Command, Contact, ConversationEvent, Draft, HistoryVisibility, MemberAdded, MessageDeleted,
-        MessageEdited, MessageFact, MessageSent, Reaction, Refused, Role, SettingsChanged,
+        Act, Command, Contact, ConversationEvent, Draft, HistoryVisibility, MemberAdded,
+        MessageDeleted, MessageEdited, MessageFact, MessageSent, Reaction, Refused, Role,
+        SettingsChanged,
     };
     use crate::ids::{UserId, Version};
     use crate::personal::Personal;

@@ -11,9 +11,8 @@ use uuid::Uuid;
 use crate::event::Actor;
 use crate::ids::{ServiceId, UserId, Version};
 use crate::personal::Personal;
-use crate::user::event::{
-    PasswordSet, Registered, ServiceAttached, SystemRole, SystemRoleChanged, UserEvent,
-};
+use crate::user::bot::{self, NewBot};
+use crate::user::event::{PasswordSet, Registered, SystemRole, SystemRoleChanged, UserEvent};
 use crate::user::preferences::Preferences;
 use crate::user::profile::{Profile, ProfileDraft};
 use crate::user::standing::{Suspend, Suspension};
@@ -60,16 +59,7 @@ pub enum Command {
         imported_from: String,
     },
     /// Begin the account of a bot, to which nobody logs in.
-    RegisterBot {
-        /// Whose account.
-        user: UserId,
-        /// The unique name.
-        handle: Handle,
-        /// What to be called.
-        display_name: DisplayName,
-        /// The service that acts as this user.
-        service: ServiceId,
-    },
+    RegisterBot(NewBot),
     /// Change what the user says of themselves.
     ChangeProfile {
         /// Whose account.
@@ -254,27 +244,7 @@ impl Decider for User {
                     imported_from: Some(imported_from.clone()),
                 })])
             }
-            Command::RegisterBot {
-                user,
-                handle,
-                display_name,
-                service,
-            } => {
-                if let Some(account) = &state.account {
-                    return account.bot_again(handle, *service);
-                }
-                let registered = Registered {
-                    email: None,
-                    display_name: Personal::new(*user, display_name.clone()),
-                    handle: handle.clone(),
-                    imported_from: None,
-                };
-                let attached = ServiceAttached { service: *service };
-                Ok(vec![
-                    UserEvent::Registered(registered),
-                    UserEvent::ServiceAttached(attached),
-                ])
-            }
+            Command::RegisterBot(bot) => bot::register(state.account.as_ref(), bot),
             Command::ChangeProfile { user, profile } => {
                 Ok(state.account()?.change_profile(*user, profile))
             }
@@ -288,14 +258,7 @@ impl Decider for User {
             Command::Deactivate => state.account()?.deactivate(),
             Command::Reactivate => Ok(state.account()?.reactivate()),
             Command::GrantSystemRole(role) => state.account()?.grant(*role),
-            Command::RevokeSystemRole(role) => {
-                if !state.account()?.system_roles.contains(role) {
-                    return Ok(vec![]);
-                }
-                Ok(vec![UserEvent::SystemRoleRevoked(SystemRoleChanged {
-                    role: *role,
-                })])
-            }
+            Command::RevokeSystemRole(role) => Ok(state.account()?.revoke(*role)),
         }
     }
 
@@ -369,12 +332,11 @@ impl Account {
         })])
     }
 
-    /// What is told who makes a bot that is there: the same bot that it is done.
-    fn bot_again(&self, handle: &Handle, service: ServiceId) -> Decision {
-        if self.handle == *handle && self.service == Some(service) {
-            Ok(vec![])
+    fn revoke(&self, role: SystemRole) -> Vec<UserEvent> {
+        if self.system_roles.contains(&role) {
+            vec![UserEvent::SystemRoleRevoked(SystemRoleChanged { role })]
         } else {
-            Err(Refused::AlreadyRegistered)
+            vec![]
         }
     }
 
@@ -460,15 +422,6 @@ mod tests {
                 display_name: Some(name(to)),
                 ..ProfileDraft::default()
             }),
-        }
-    }
-
-    fn register_bot(handle_text: &str) -> Command {
-        Command::RegisterBot {
-            user: ALICE,
-            handle: handle(handle_text),
-            display_name: name("Alice"),
-            service: ServiceId(ALICE.0),
         }
     }
 
@@ -580,31 +533,6 @@ mod tests {
         given([registered(), granted(SystemRole::Admin)])
             .when(revoke)
             .then([]);
-    }
-
-    #[test]
-    fn a_bot_is_made_once_and_has_no_roles() {
-        let attached = UserEvent::ServiceAttached(ServiceAttached {
-            service: ServiceId(ALICE.0),
-        });
-        let bot = UserEvent::Registered(Registered {
-            email: None,
-            display_name: Personal::new(ALICE, name("Alice")),
-            handle: handle("alice"),
-            imported_from: None,
-        });
-        let history = [bot, attached];
-        given([]).when(register_bot("alice")).then(history.clone());
-        given(history.clone()).when(register_bot("alice")).then([]);
-        given(history.clone())
-            .when(register_bot("robot"))
-            .then_refused(Refused::AlreadyRegistered);
-        given([registered()])
-            .when(register_bot("alice"))
-            .then_refused(Refused::AlreadyRegistered);
-        given(history)
-            .when(Command::GrantSystemRole(SystemRole::Auditor))
-            .then_refused(Refused::IsService);
     }
 
     #[test]

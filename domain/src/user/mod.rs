@@ -1,6 +1,7 @@
 //! An account: who somebody is and what they may do on this server.
 
 mod blocks;
+mod bot;
 mod decide;
 mod event;
 mod preferences;
@@ -9,6 +10,7 @@ mod standing;
 #[cfg(test)]
 mod testing;
 
+pub use bot::NewBot;
 pub use decide::{Account, Command, Refused, State, User};
 pub use event::*;
 pub use preferences::Preferences;

@@ -9,9 +9,7 @@ use crate::event::Actor;
 use crate::ids::UserId;
 use crate::personal::Personal;
 use crate::user::decide::{Account, Decision, Refused};
-use crate::user::event::{
-    Deactivated, Reactivated, Reinstated, Suspended, SystemRole, UserEvent,
-};
+use crate::user::event::{Deactivated, Reactivated, Reinstated, Suspended, SystemRole, UserEvent};
 use crate::values::Reason;
 
 /// A suspension to be made.
@@ -173,7 +171,10 @@ mod tests {
         assert_eq!(standing([suspended(until)], 60), Standing::Active);
         let never = Standing::Suspended { until: None };
         assert_eq!(standing([suspended(None)], i64::from(u32::MAX)), never);
-        assert_eq!(standing([suspended(None), reinstated()], 0), Standing::Active);
+        assert_eq!(
+            standing([suspended(None), reinstated()], 0),
+            Standing::Active
+        );
         let reinstate = Command::Reinstate { by };
         given([suspended(None)])
             .when(reinstate.clone())
