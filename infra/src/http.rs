@@ -152,11 +152,41 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
     }
 }
 
-/// The caller, by `Authorization: Bearer …`; without a good token 401.
+/// A caller who is a user, person or bot, by `Authorization: Bearer …`; without a good token 401,
+/// with that of a service that acts as no user 403 `service_not_allowed`.
 #[derive(Clone, Debug)]
 pub struct Authenticated(pub Caller);
 
+/// A caller of any kind: for routes that look at what a service may do. Without a good token 401.
+#[derive(Clone, Debug)]
+pub struct AnyCaller(pub Caller);
+
+/// 403 `service_not_allowed`: the service's scopes are for other things.
+pub fn service_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "service_not_allowed",
+        "This is not among what the service may do",
+    )
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Authenticated
+where
+    Arc<Guard>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let AnyCaller(caller) = AnyCaller::from_request_parts(parts, state).await?;
+        if caller.is_user() {
+            Ok(Self(caller))
+        } else {
+            Err(service_not_allowed())
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AnyCaller
 where
     Arc<Guard>: FromRef<S>,
 {

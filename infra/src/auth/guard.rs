@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
+use chrono::{DateTime, Utc};
+use domain::service::{self, Live, Scope, Service};
 use domain::session::{self, Session};
-use domain::user::User;
-use domain::{SessionId, StreamName, UserId};
+use domain::user::{Account, Standing, SystemRole, User};
+use domain::{ServiceId, SessionId, StreamName, UserId};
 use futures::future::BoxFuture;
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::{Caller, Claims, TokenRefused, Tokens};
+use crate::auth::service_tokens::{is_hash_of, is_service_token, service_of};
+use crate::auth::{Caller, CallerKind, Claims, TokenRefused, Tokens};
 use crate::clock::Clock;
 use crate::event_store::EventStore;
 use crate::failure::Failure;
@@ -24,7 +27,7 @@ const SIGNED_MAX: u64 = 100_000;
 /// How long the signature of an unused token is remembered.
 const SIGNED_IDLE_MAX: Duration = Duration::from_mins(10);
 
-/// Checks tokens against the log: a revoked session or role counts within
+/// Checks tokens against the log: a revoked session, role or service and a suspension count within
 /// [`States::AGE_MAX`] on every node.
 pub struct Guard {
     tokens: Tokens,
@@ -32,6 +35,7 @@ pub struct Guard {
     signed: Cache<[u8; 32], Claims>,
     sessions: States<Session>,
     users: States<User>,
+    services: States<Service>,
     clock: Clock,
 }
 
@@ -41,6 +45,12 @@ pub enum NotLetIn {
     /// The token is worth nothing.
     #[error(transparent)]
     Token(#[from] TokenRefused),
+    /// The account is suspended.
+    #[error("this account is suspended")]
+    Suspended {
+        /// When that ends by itself.
+        until: Option<DateTime<Utc>>,
+    },
     /// The log could not be asked.
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -59,8 +69,19 @@ impl From<NotLetIn> for Problem {
                 code.clone_into(&mut problem.code);
                 problem
             }
+            NotLetIn::Suspended { until } => account_suspended(until),
             NotLetIn::Failure(failure) => failure.into(),
         }
+    }
+}
+
+/// 403 `account_suspended`; says until when, where it ends by itself.
+pub fn account_suspended(until: Option<DateTime<Utc>>) -> Problem {
+    let title = "This account is suspended";
+    let problem = Problem::new(StatusCode::FORBIDDEN, "account_suspended", title);
+    match until {
+        Some(until) => problem.with_detail(format!("until {}", until.to_rfc3339())),
+        None => problem.with_detail("those who run the server can end this"),
     }
 }
 
@@ -75,6 +96,7 @@ impl Guard {
                 .build(),
             sessions: States::new(Arc::clone(store), clock.clone()),
             users: States::new(Arc::clone(store), clock.clone()),
+            services: States::new(Arc::clone(store), clock.clone()),
             clock: clock.clone(),
         }
     }
@@ -85,6 +107,9 @@ impl Guard {
     }
 
     async fn check(&self, token: &str) -> Result<Caller, NotLetIn> {
+        if is_service_token(token) {
+            return self.check_service(token).await;
+        }
         let claims = self.claims(token).await?;
         let stream = StreamName::session(claims.sid);
         let mut session = self.sessions.recent(&stream).await?;
@@ -102,12 +127,49 @@ impl Guard {
         }
         let user = self.users.recent(&StreamName::user(claims.sub)).await?;
         let account = user.account.as_ref().ok_or(TokenRefused::SessionEnded)?;
+        self.check_standing(account)?;
         Ok(Caller {
             user: claims.sub,
             session: claims.sid,
             system_roles: account.system_roles.clone(),
             expires_at,
+            kind: CallerKind::Person,
         })
+    }
+
+    fn check_standing(&self, account: &Account) -> Result<(), NotLetIn> {
+        match account.standing(self.now()) {
+            Standing::Active => Ok(()),
+            Standing::Suspended { until } => Err(NotLetIn::Suspended { until }),
+            Standing::Deactivated => Err(TokenRefused::SessionEnded.into()),
+        }
+    }
+
+    /// A service comes in with the one token that the log has the hash of.
+    async fn check_service(&self, token: &str) -> Result<Caller, NotLetIn> {
+        let service = service_of(token).ok_or(TokenRefused::Invalid)?;
+        let stream = StreamName::service(service);
+        let mut state = self.services.recent(&stream).await?;
+        // Another node may have made it, or given it this token, just now.
+        if !is_token_of(&state, token) {
+            state = self.services.current(&stream).await?;
+        }
+        let live = match &*state {
+            service::State::Live(live) if is_hash_of(&live.hash, token) => live,
+            service::State::Live(_) | service::State::Absent | service::State::Revoked => {
+                return Err(TokenRefused::Invalid.into());
+            }
+        };
+        let expires_at = live.expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
+        if expires_at <= self.now() {
+            return Err(TokenRefused::Expired.into());
+        }
+        if let Some(bot) = live.account {
+            let user = self.users.recent(&StreamName::user(bot)).await?;
+            let account = user.account.as_ref().ok_or(TokenRefused::Invalid)?;
+            self.check_standing(account)?;
+        }
+        Ok(service_caller(service, live, expires_at))
     }
 
     /// What `token` says. A signature that was good stays good, so that it is checked once while it
@@ -120,6 +182,11 @@ impl Guard {
         let claims = self.tokens.check(token)?;
         self.signed.insert(digest, claims.clone()).await;
         Ok(claims)
+    }
+
+    /// The time by which tokens are checked.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     /// Who sent a request with these headers: `Authorization: Bearer …`.
@@ -137,13 +204,28 @@ impl Guard {
     }
 
     /// The account of `user`, if there is one.
-    pub async fn account(&self, user: UserId) -> Result<Option<domain::user::Account>, Failure> {
+    pub async fn account(&self, user: UserId) -> Result<Option<Account>, Failure> {
         Ok(self
             .users
             .current(&StreamName::user(user))
             .await?
             .account
             .clone())
+    }
+
+    /// The account of `user`, if there is one and its user may come in now.
+    pub async fn active_account(&self, user: UserId) -> Result<Option<Account>, Failure> {
+        let account = self.account(user).await?;
+        Ok(account.filter(|account| account.standing(self.now()) == Standing::Active))
+    }
+
+    /// Makes the next check ask the log about everything that lets `caller` in.
+    pub async fn forget(&self, caller: &Caller) {
+        self.forget_user(caller.user).await;
+        match caller.kind {
+            CallerKind::Person => self.forget_session(caller.session).await,
+            CallerKind::Service { service, .. } => self.forget_service(service).await,
+        }
     }
 
     /// Makes the next check ask the log about `user`: call it after changing what they may do, so
@@ -157,9 +239,40 @@ impl Guard {
         self.sessions.forget(&StreamName::session(session)).await;
     }
 
+    /// Makes the next check ask the log about `service`: call it after changing it.
+    pub async fn forget_service(&self, service: ServiceId) {
+        self.services.forget(&StreamName::service(service)).await;
+    }
+
     /// Signs and serves the keys.
     pub const fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+}
+
+fn is_token_of(state: &service::State, token: &str) -> bool {
+    match state {
+        service::State::Live(live) => is_hash_of(&live.hash, token),
+        service::State::Absent | service::State::Revoked => false,
+    }
+}
+
+/// A service that was let in until `expires_at`.
+fn service_caller(service: ServiceId, live: &Live, expires_at: DateTime<Utc>) -> Caller {
+    let role = |scope: &Scope| match scope {
+        Scope::Auditor => Some(SystemRole::Auditor),
+        Scope::Analyst => Some(SystemRole::Analyst),
+        Scope::Bot | Scope::Importer => None,
+    };
+    Caller {
+        user: live.account.unwrap_or(UserId(service.0)),
+        session: SessionId(service.0),
+        system_roles: live.scopes.iter().filter_map(role).collect(),
+        expires_at,
+        kind: CallerKind::Service {
+            service,
+            scopes: live.scopes.clone(),
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! Values on their way into statements and out of rows.
 
 use chrono::{DateTime, Utc};
-use domain::{ConversationId, Position, UserId, Version};
+use domain::{ConversationId, Position, ServiceId, UserId, Version};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, ValueRef as _};
@@ -172,6 +172,12 @@ impl FromColumn for DateTime<Utc> {
 }
 
 impl FromColumn for UserId {
+    fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
+        Uuid::from_column(row, name).map(Self)
+    }
+}
+
+impl FromColumn for ServiceId {
     fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
         Uuid::from_column(row, name).map(Self)
     }

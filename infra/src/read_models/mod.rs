@@ -9,8 +9,10 @@ pub mod members;
 pub mod messages;
 pub mod projections;
 pub mod receipts;
+pub mod services;
 mod snapshot;
 pub mod users;
+pub mod words;
 
 use crate::database::Table;
 
@@ -30,11 +32,12 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 5] = [
+pub const ALL: [&Model; 6] = [
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
     &receipts::MODEL,
+    &services::MODEL,
     &users::MODEL,
 ];
 
