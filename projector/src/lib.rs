@@ -13,6 +13,7 @@ mod messages;
 mod projector;
 mod receipts;
 mod relay;
+mod services;
 mod users;
 
 pub use projector::{ProjectionStatus, Projector, ProjectorError, Rebuild, UnknownProjection};
@@ -43,10 +44,11 @@ trait Projection: Send + Sync + 'static {
 }
 
 /// Every projection.
-static PROJECTIONS: [&dyn Projection; 5] = [
+static PROJECTIONS: [&dyn Projection; 6] = [
     &conversations::Conversations,
     &members::Members,
     &messages::Messages,
     &receipts::Receipts,
+    &services::Services,
     &users::Users,
 ];

@@ -69,6 +69,8 @@ fn mark(fact: &Fact) -> Result<(MarkKey, Seq), Unfit> {
         Event::Conversation(_)
         | Event::User(_)
         | Event::Session(_)
+        | Event::Service(_)
+        | Event::Owners(_)
         | Event::Reservation(_)
         | Event::Audit(_) => return Err(Unfit::new("the event is of another category")),
     };

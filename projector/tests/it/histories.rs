@@ -27,6 +27,10 @@ enum Step {
     Seen(u8, u8, u8),
     Delivered(u8, u8, u8),
     Register(u8),
+    Call(u8, bool),
+    Block(u8, u8, bool),
+    Suspend(u8, bool),
+    Service(u8, bool),
     CatchUp,
     Kill,
     Restart,
@@ -52,11 +56,16 @@ fn step() -> impl Strategy<Value = Step> {
         1 => room.clone().prop_map(Step::Archive),
         3 => (room.clone(), person.clone(), seq.clone()).prop_map(|(r, p, s)| Step::Seen(r, p, s)),
         1 => (room, person.clone(), seq).prop_map(|(r, p, s)| Step::Delivered(r, p, s)),
-        1 => person.prop_map(Step::Register),
+        1 => person.clone().prop_map(Step::Register),
+        1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Call(p, b)),
+        2 => (person.clone(), person.clone(), any::<bool>())
+            .prop_map(|(p, q, b)| Step::Block(p, q, b)),
+        1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Suspend(p, b)),
+        1 => (person, any::<bool>()).prop_map(|(p, b)| Step::Service(p, b)),
         3 => Just(Step::CatchUp),
         1 => Just(Step::Kill),
         1 => Just(Step::Restart),
-        1 => (0..5_u8).prop_map(Step::Rebuild),
+        1 => (0..6_u8).prop_map(Step::Rebuild),
     ]
 }
 
@@ -123,6 +132,14 @@ async fn happen(log: &Log, step: &Step) {
         Step::Seen(r, p, s) => room(log, *r).seen(person(p), seq(s)).await,
         Step::Delivered(r, p, s) => room(log, *r).delivered(person(p), seq(s)).await,
         Step::Register(p) => log.register(person(p), "somebody").await,
+        Step::Call(p, shown) => {
+            let name = if *shown { "Zoë Ångström" } else { "Nobody" };
+            log.call(person(p), name).await;
+            log.discoverable(person(p), *shown).await;
+        }
+        Step::Block(p, q, blocks) => log.block(person(p), person(q), *blocks).await,
+        Step::Suspend(p, until) => log.suspend(person(p), *until).await,
+        Step::Service(p, made) => log.service(*p, *made).await,
         Step::CatchUp | Step::Kill | Step::Restart | Step::Rebuild(_) => {}
     }
 }
