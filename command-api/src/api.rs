@@ -5,12 +5,16 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use chrono::TimeDelta;
 use domain::conversation::{Act, Command, Conversation, ConversationEvent, MessageFact, Refused};
+use domain::owners::Owners;
 use domain::reservation::Reservation;
+use domain::service::{Service, State as ServiceState};
 use domain::session::Session;
 use domain::user::{Account, User, UserEvent};
 use domain::values::{Email, Handle};
-use domain::{ConversationId, Decider, Event, Position, Seq, StreamName, UserId, Version};
-use infra::auth::Guard;
+use domain::{
+    ConversationId, Decider, Event, Position, Seq, ServiceId, StreamName, UserId, Version,
+};
+use infra::auth::{Guard, ServiceTokens};
 use infra::clock::Clock;
 use infra::event_store::{Direction, EventStore};
 use infra::failure::Failure;
@@ -22,6 +26,7 @@ use serde::Serialize;
 
 use crate::answer::Answer;
 use crate::asking::Asking;
+use crate::contacts::Directs;
 use crate::execute::{Executor, Limits, hex};
 use crate::marks::Marks;
 use crate::owner::OwnerCode;
@@ -69,6 +74,10 @@ struct Inner {
     users: Executor<User>,
     sessions: Executor<Session>,
     reservations: Executor<Reservation>,
+    services: Executor<Service>,
+    owners: Executor<Owners>,
+    service_tokens: ServiceTokens,
+    directs: Directs,
     marks: Marks,
     seen: Seen,
 }
@@ -79,6 +88,7 @@ struct Seen {
     users: States<User>,
     sessions: States<Session>,
     reservations: States<Reservation>,
+    services: States<Service>,
 }
 
 fn executor<D: Decider>(
@@ -125,6 +135,7 @@ impl CommandApi {
             users: States::new(Arc::clone(&store), clock.clone()),
             sessions: States::new(Arc::clone(&store), clock.clone()),
             reservations: States::new(Arc::clone(&store), clock.clone()),
+            services: States::new(Arc::clone(&store), clock.clone()),
         };
         Ok(Self(Arc::new(Inner {
             guard,
@@ -138,6 +149,10 @@ impl CommandApi {
             users: executor(&store, &snapshots, limits)?,
             sessions: executor(&store, &snapshots, limits)?,
             reservations: executor(&store, &snapshots, limits)?,
+            services: executor(&store, &snapshots, limits)?,
+            owners: executor(&store, &snapshots, limits)?,
+            service_tokens: ServiceTokens::new(&secret),
+            directs: Directs::default(),
             marks: Marks::new(receipts),
             seen,
             store,
@@ -178,6 +193,8 @@ impl CommandApi {
             self.0.users.close(),
             self.0.sessions.close(),
             self.0.reservations.close(),
+            self.0.services.close(),
+            self.0.owners.close(),
         );
     }
 
@@ -238,6 +255,26 @@ impl CommandApi {
         Ok(state.account.clone())
     }
 
+    /// Whether `blocker` blocks `user`, as of at most [`States::AGE_MAX`] ago; after
+    /// [`Self::forget_user`] as of now.
+    pub(crate) async fn blocks(&self, blocker: UserId, user: UserId) -> Result<bool, Failure> {
+        let stream = StreamName::user(blocker);
+        let state = self.0.seen.users.recent(&stream).await?;
+        Ok(state.account.as_ref().is_some_and(|it| it.blocks(user)))
+    }
+
+    /// Makes what was changed about the account of `user` count at once on this node.
+    pub(crate) async fn forget_user(&self, user: UserId) {
+        self.0.seen.users.forget(&StreamName::user(user)).await;
+        self.0.guard.forget_user(user).await;
+    }
+
+    /// The state of a service, as of now.
+    pub(crate) async fn service(&self, service: ServiceId) -> Result<Arc<ServiceState>, Failure> {
+        let stream = StreamName::service(service);
+        self.0.seen.services.current(&stream).await
+    }
+
     /// Whether there is an account; accounts never go away.
     pub(crate) async fn user_exists(&self, user: UserId) -> Result<bool, Failure> {
         let stream = StreamName::user(user);
@@ -268,7 +305,8 @@ impl CommandApi {
     ) -> Result<Answer, Problem> {
         let envelope = asking.envelope(&(name, conversation, fields))?;
         let stream = StreamName::conversation(conversation);
-        let command = Command::by(asking.user, act);
+        let contact = self.contact(asking.user, conversation, &act).await?;
+        let command = Command::of(asking.user, act, contact);
         let done = self.0.conversations.execute(&stream, envelope, command);
         Ok(Answer::new(conversation.0, done.await?))
     }
@@ -349,6 +387,22 @@ impl CommandApi {
 
     pub(crate) fn sessions(&self) -> &Executor<Session> {
         &self.0.sessions
+    }
+
+    pub(crate) fn services(&self) -> &Executor<Service> {
+        &self.0.services
+    }
+
+    pub(crate) fn owners(&self) -> &Executor<Owners> {
+        &self.0.owners
+    }
+
+    pub(crate) fn service_tokens(&self) -> &ServiceTokens {
+        &self.0.service_tokens
+    }
+
+    pub(crate) fn directs(&self) -> &Directs {
+        &self.0.directs
     }
 
     pub(crate) fn marks(&self) -> &Marks {

@@ -7,6 +7,7 @@
 mod answer;
 mod api;
 mod asking;
+mod contacts;
 mod conversations;
 pub mod execute;
 mod frames;
@@ -16,6 +17,7 @@ mod marks;
 pub mod owner;
 mod passwords;
 mod problems;
+pub mod services;
 #[cfg(test)]
 mod testing;
 
@@ -30,6 +32,7 @@ pub fn routes(api: CommandApi) -> OpenApiRouter {
     OpenApiRouter::new()
         .merge(identity::routes())
         .merge(owner::routes())
+        .merge(services::routes())
         .merge(conversations::routes())
         .with_state(api)
 }
@@ -69,7 +72,7 @@ mod tests {
                 assert_eq!(key, "Idempotency-Key", "{method} {path}");
             }
         }
-        assert_eq!(operations, 22);
+        assert_eq!(operations, 31);
         let description = |path: &str, status: &str| -> &Value {
             &openapi["paths"][path]["post"]["responses"][status]["description"]
         };

@@ -190,6 +190,11 @@ impl World {
         self.ask(None, Method::GET, path)
     }
 
+    /// Whoever has `token`.
+    pub(crate) fn with_token<'a>(&'a self, token: &'a str) -> Holder<'a> {
+        Holder { world: self, token }
+    }
+
     fn ask(&self, token: Option<&str>, method: Method, path: &str) -> Asked<'_> {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = token {
@@ -200,6 +205,22 @@ impl World {
             request,
             body: String::new(),
         }
+    }
+}
+
+/// Somebody with a token who is none of the world's users.
+pub(crate) struct Holder<'a> {
+    world: &'a World,
+    token: &'a str,
+}
+
+impl<'a> Holder<'a> {
+    pub(crate) fn post(&self, path: &str) -> Asked<'a> {
+        self.world.ask(Some(self.token), Method::POST, path)
+    }
+
+    pub(crate) fn patch(&self, path: &str) -> Asked<'a> {
+        self.world.ask(Some(self.token), Method::PATCH, path)
     }
 }
 

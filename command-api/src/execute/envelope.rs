@@ -52,6 +52,11 @@ impl Envelope {
         self
     }
 
+    /// Who asks.
+    pub const fn actor(&self) -> Actor {
+        self.metadata.actor
+    }
+
     /// The command's id.
     pub const fn id(&self) -> CommandId {
         self.metadata.command_id

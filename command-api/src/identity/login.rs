@@ -15,6 +15,7 @@ use crate::CommandApi;
 use crate::asking::Key;
 use crate::execute::Envelope;
 use crate::identity::open_session::{LoggedIn, WayIn, check_device, open_session};
+use crate::identity::standing::reactivate;
 use crate::passwords::PASSWORD_BYTES_MAX;
 use crate::problems::OpenProblems;
 
@@ -29,6 +30,9 @@ pub(crate) struct OpenSession {
     /// What the client calls its device: 1 to 100 characters.
     #[serde(default)]
     device: Option<String>,
+    /// Whether to open the account again, where its user has deactivated it.
+    #[serde(default)]
+    reactivate: bool,
 }
 
 fn wrong_login() -> Problem {
@@ -74,6 +78,9 @@ async fn login(
     let user = api.check_login(&request.login, request.password).await?;
     let user = user.ok_or_else(wrong_login)?;
     let command = key.command(|key| CommandId::of(user, key));
+    if request.reactivate {
+        reactivate(api, user, command).await?;
+    }
     let body = ("login", &request.login, &request.device);
     let way_in = WayIn {
         user,
@@ -97,6 +104,8 @@ async fn login(
         OpenProblems,
         (status = 401, body = Problem, content_type = "application/problem+json",
          description = "`wrong_login`; `session_ended` for a retry of a login that was revoked since"),
+        (status = 403, body = Problem, content_type = "application/problem+json",
+         description = "`account_suspended`, `account_deactivated`: only where the password is right"),
     ),
 )]
 pub(crate) async fn post(

@@ -1,10 +1,14 @@
 //! Commands on accounts and logins, and the public keys of our tokens.
 
+pub(crate) mod blocks;
+pub(crate) mod claim;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod open_session;
+pub(crate) mod preferences;
 pub(crate) mod profile;
 pub(crate) mod register;
+pub(crate) mod standing;
 pub(crate) mod system_roles;
 
 use axum::Json;
@@ -24,6 +28,11 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
         .routes(routes!(logout::delete_current))
         .routes(routes!(logout::delete))
         .routes(routes!(profile::patch))
+        .routes(routes!(preferences::put))
+        .routes(routes!(blocks::put, blocks::delete))
+        .routes(routes!(standing::deactivate))
+        .routes(routes!(standing::suspend))
+        .routes(routes!(standing::reinstate))
         .routes(routes!(system_roles::put, system_roles::delete))
         .routes(routes!(jwks))
 }

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::CommandApi;
 use crate::execute::Envelope;
+use crate::identity::standing::check_active;
 
 /// Longest name of a device, in characters.
 const DEVICE_CHARACTERS_MAX: usize = 100;
@@ -60,7 +61,8 @@ pub(crate) fn check_device(device: &str) -> Result<(), Problem> {
 /// Opens a session for `way_in` and signs a token for it.
 ///
 /// # Errors
-/// 401 `session_ended` for a retry whose session was revoked since, and what every command may answer.
+/// 401 `session_ended` for a retry whose session was revoked since, 403 for an account that is not
+/// active, and what every command may answer.
 pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<LoggedIn, Problem> {
     let WayIn {
         user,
@@ -69,6 +71,7 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
         device,
         address,
     } = way_in;
+    check_active(api, user).await?;
     let session = SessionId(command.derive("session").0);
     let opened = Opened {
         user,
