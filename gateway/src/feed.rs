@@ -18,6 +18,7 @@ use infra::auth::{Caller, NotLetIn};
 use infra::clock::fresh_id;
 use infra::event_store::{AppendError, Direction, EventStore, Expected, NewEvent, version_of};
 use infra::failure::Failure;
+use infra::http::service_not_allowed;
 use infra::problem::Problem;
 use sha2::{Digest as _, Sha256};
 
@@ -167,16 +168,20 @@ pub(crate) async fn admit(
 ) -> Result<(Feed, Vec<Outgoing>, Caller), Refused> {
     let not_let_in = |why: NotLetIn| {
         let close = match why {
-            NotLetIn::Token(_) => Close::Unauthenticated,
+            NotLetIn::Token(_) | NotLetIn::Suspended { .. } => Close::Unauthenticated,
             NotLetIn::Failure(_) => Close::TryAgain,
         };
         Refused::Close(close, Box::new(why.into()))
     };
     let caller = gateway.guard.caller(token).await.map_err(not_let_in)?;
+    if !caller.is_user() {
+        let problem = Box::new(service_not_allowed());
+        return Err(Refused::Close(Close::Unauthenticated, problem));
+    }
     let mailbox = Arc::new(Mailbox::new(caller.user, caller.session));
     let registration = gateway.hub.register(mailbox);
-    // From here on the hub tells of a revocation. One that came before shows in the log.
-    gateway.guard.forget_session(caller.session).await;
+    // From here on the hub tells of a revocation or suspension. One that came before shows in the log.
+    gateway.guard.forget(&caller).await;
     let caller = gateway.guard.caller(token).await.map_err(not_let_in)?;
     let (feed, first) = Feed::begin(gateway, registration, &caller, cursor).await?;
     Ok((feed, first, caller))
@@ -677,7 +682,7 @@ impl Feed {
     ) -> Result<(), Problem> {
         let gateway = &self.gateway;
         gateway.guard.forget_user(self.user()).await;
-        let account = gateway.guard.account(self.user()).await?;
+        let account = gateway.guard.active_account(self.user()).await?;
         let is_auditor = account.is_some_and(|account| {
             let auditor = domain::user::SystemRole::Auditor;
             account.system_roles.contains(&auditor)

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use domain::user::{SystemRole, UserEvent};
-use domain::{ConversationId, Event, Position, SessionId, UserId};
+use domain::{ConversationId, Event, Position, ServiceId, SessionId, UserId};
 use infra::bus::{Announced, Interest, LiveEvents, NodeId, Signal, SignalKind, Signals};
 use infra::clock::fresh_id;
 use infra::event_store::RecordedEvent;
@@ -38,6 +38,12 @@ const SESSION_REVOKED: &str = "session-revoked";
 
 /// Type of the event that takes a role of the whole server away.
 const ROLE_REVOKED: &str = "system-role-revoked";
+
+/// Types of the events after which a user is not let in.
+const USER_SHUT_OUT: [&str; 2] = ["user-suspended", "user-deactivated"];
+
+/// Types of the events after which what a service came in with is worth nothing.
+const SERVICE_SHUT_OUT: [&str; 2] = ["service-token-issued", "service-revoked"];
 
 /// Parts of each map, so that connections seldom wait for each other.
 const SHARDS: usize = 64;
@@ -275,7 +281,8 @@ impl Hub {
                 takes_in(event_type)
             }
             "session" => event_type == SESSION_REVOKED,
-            "user" => event_type == ROLE_REVOKED,
+            "user" => event_type == ROLE_REVOKED || USER_SHUT_OUT.contains(&event_type),
+            "service" => SERVICE_SHUT_OUT.contains(&event_type),
             _ => false,
         };
         if is_wanted {
@@ -304,7 +311,11 @@ impl Hub {
             match recorded.stream.category() {
                 "conversation" | "receipts" => self.publish(recorded, kept, &mut touched),
                 "session" => self.note_revocation(recorded),
-                "user" => self.note_roles(recorded),
+                "user" => {
+                    self.note_roles(recorded);
+                    self.note_standing(recorded);
+                }
+                "service" => self.note_service(recorded),
                 _ => {}
             }
         }
@@ -403,12 +414,39 @@ impl Hub {
         if &*recorded.event_type != SESSION_REVOKED {
             return;
         }
-        let Ok(session) = recorded.stream.key().parse::<SessionId>() else {
-            return;
-        };
+        if let Ok(session) = recorded.stream.key().parse::<SessionId>() {
+            self.close_login(session);
+        }
+    }
+
+    fn close_login(&self, session: SessionId) {
         let connections = self.logins.part(&session).get(&session).cloned();
         for mailbox in connections.unwrap_or_default() {
             mailbox.close(Close::Unauthenticated);
+        }
+    }
+
+    fn note_standing(&self, recorded: &RecordedEvent) {
+        if !USER_SHUT_OUT.contains(&&*recorded.event_type) {
+            return;
+        }
+        let Ok(user) = recorded.stream.key().parse::<UserId>() else {
+            return;
+        };
+        let connections = self.users.part(&user).get(&user).cloned();
+        for mailbox in connections.unwrap_or_default() {
+            mailbox.close(Close::Unauthenticated);
+        }
+    }
+
+    /// Who came in with a token that is none any more comes in again with the next, if there is one.
+    fn note_service(&self, recorded: &RecordedEvent) {
+        if !SERVICE_SHUT_OUT.contains(&&*recorded.event_type) {
+            return;
+        }
+        if let Ok(service) = recorded.stream.key().parse::<ServiceId>() {
+            // Of a service the caller's session is its id.
+            self.close_login(SessionId(service.0));
         }
     }
 

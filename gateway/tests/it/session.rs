@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::{Position, Version};
+use domain::user::{Deactivated, Suspended, UserEvent};
+use domain::{Actor, Position, ServiceId, Version};
 use gateway::Limits;
+use infra::clock::fresh_id;
 use serde_json::json;
 
 use crate::world::{Seen, World};
@@ -166,6 +168,53 @@ async fn a_login_that_expires_takes_its_connections_along() {
     let world = World::new().await;
     let ada = world.user_until("ada", TimeDelta::milliseconds(700)).await;
     let (mut client, _) = world.live(&ada).await;
+    assert_eq!(client.closed_with().await, 4401);
+}
+
+#[tokio::test]
+async fn who_is_shut_out_loses_every_connection() {
+    let world = World::new().await;
+    let suspended = UserEvent::Suspended(Suspended {
+        by: Actor::Operator,
+        until: None,
+        why: None,
+    });
+    let deactivated = UserEvent::Deactivated(Deactivated {});
+    for (event, code) in [
+        (suspended, "account_suspended"),
+        (deactivated, "session_ended"),
+    ] {
+        let ada = world.user("ada").await;
+        let phone = world.login(ada.id, TimeDelta::days(1)).await;
+        let (mut one, _) = world.live(&ada).await;
+        let (mut other, _) = world.live(&phone).await;
+        world.happens_to(ada.id, event).await;
+        assert_eq!(one.closed_with().await, 4401);
+        assert_eq!(other.closed_with().await, 4401);
+        let mut again = world.connect().await;
+        let identify = json!({"op": "identify", "token": ada.token});
+        again.send(identify).await;
+        again.expect_error(code).await;
+        assert_eq!(again.closed_with().await, 4401);
+    }
+}
+
+#[tokio::test]
+async fn a_bot_follows_until_its_token_is_replaced_and_other_services_do_not() {
+    let world = World::new().await;
+    let bot = world.user("bot").await;
+    let service = ServiceId(fresh_id());
+    let token = world.service_token(service, Some(bot.id), 1).await;
+    let (mut client, ready) = world.live(&bot.with_token(token)).await;
+    assert_eq!(ready["user"], json!(bot.id));
+    world.service_token(service, Some(bot.id), 2).await;
+    assert_eq!(client.closed_with().await, 4401);
+
+    let auditor = ServiceId(fresh_id());
+    let token = world.service_token(auditor, None, 1).await;
+    let mut client = world.connect().await;
+    client.send(json!({"op": "identify", "token": token})).await;
+    client.expect_error("service_not_allowed").await;
     assert_eq!(client.closed_with().await, 4401);
 }
 

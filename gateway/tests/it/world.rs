@@ -11,18 +11,19 @@ use domain::conversation::{
     MessageSent, Role, Started,
 };
 use domain::receipts::{MarkedUpTo, ReceiptsEvent};
+use domain::service::{Created, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Revoked, RevokedBecause, SessionEvent};
 use domain::user::{Registered, SystemRole, SystemRoleChanged, UserEvent};
 use domain::values::{DisplayName, Handle, MessageBody, Title};
 use domain::{
-    Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, SessionId,
-    StreamName, UserId, Version,
+    Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, ServiceId,
+    SessionId, StreamName, UserId, Version,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
     Gateway, Limits, LogMemberships, Memberships, MembershipsAt, MembershipsError, Parts,
 };
-use infra::auth::{Caller, Guard, Tokens};
+use infra::auth::{Caller, Guard, ServiceTokens, Tokens, hash_of_service_token};
 use infra::bus::{LocalSignals, LogEvents, Signals};
 use infra::clock::{Clock, fresh_id};
 use infra::commands::{Accepted, CommandDoor, FrameCommand};
@@ -57,6 +58,15 @@ pub(crate) struct User {
     pub(crate) id: UserId,
     pub(crate) login: SessionId,
     pub(crate) token: String,
+}
+
+impl User {
+    /// The same, who comes in with another token.
+    pub(crate) fn with_token(&self, token: String) -> Self {
+        let mut user = self.clone();
+        user.token = token;
+        user
+    }
 }
 
 impl World {
@@ -174,6 +184,39 @@ impl World {
         let stream = StreamName::session(user.login);
         self.append(&stream, Actor::User(user.id), revoked.into())
             .await;
+    }
+
+    pub(crate) async fn happens_to(&self, user: UserId, event: UserEvent) {
+        self.append(&StreamName::user(user), Actor::Operator, event.into())
+            .await;
+    }
+
+    /// Gives `service`, which acts as `bot`, its token number `generation`; the first makes it.
+    pub(crate) async fn service_token(
+        &self,
+        service: ServiceId,
+        bot: Option<UserId>,
+        generation: u32,
+    ) -> String {
+        let token = ServiceTokens::new(&self.secret).token(service, generation);
+        let stream = StreamName::service(service);
+        if generation == 1 {
+            let scope = bot.map_or(Scope::Auditor, |_| Scope::Bot);
+            let created = ServiceEvent::Created(Created {
+                name: DisplayName::parse("A service").unwrap(),
+                scopes: [scope].into(),
+                account: bot,
+                by: Actor::Operator,
+            });
+            self.append(&stream, Actor::Operator, created.into()).await;
+        }
+        let issued = ServiceEvent::TokenIssued(TokenIssued {
+            generation,
+            hash: hash_of_service_token(&token),
+            expires_at: None,
+        });
+        self.append(&stream, Actor::Operator, issued.into()).await;
+        token
     }
 
     pub(crate) async fn role(&self, user: &User, role: SystemRole, has: bool) {
