@@ -5,11 +5,14 @@ mod access;
 mod answers;
 mod audit;
 mod conversations;
+mod export;
 mod members;
 mod messages;
 mod min_position;
 mod receipts;
 mod replay;
+mod self_service;
+mod services;
 mod users;
 
 use std::sync::Arc;
@@ -57,7 +60,11 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(members::list))
         .routes(routes!(users::me))
         .routes(routes!(users::one))
-        .routes(routes!(users::by_handle))
+        .routes(routes!(users::list))
+        .routes(routes!(self_service::preferences))
+        .routes(routes!(self_service::blocks))
+        .routes(routes!(export::export))
+        .routes(routes!(services::list))
         .routes(routes!(audit::conversation_events))
         .routes(routes!(audit::events))
         .with_state(state)
