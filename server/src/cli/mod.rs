@@ -10,6 +10,7 @@ mod rebuild;
 mod remote;
 mod replay;
 mod role;
+mod service;
 mod status;
 
 use std::path::PathBuf;
@@ -92,6 +93,9 @@ pub enum Command {
     /// Give or take what a user may do on the whole server
     #[command(subcommand)]
     Role(Role),
+    /// Make, show and end services: programs with a token of their own
+    #[command(subcommand)]
+    Service(service::Arguments),
 }
 
 /// Where history comes from.
@@ -143,10 +147,12 @@ pub struct RoleOfUser {
 pub enum RoleName {
     /// Gives and takes roles, and everything an admin may
     Owner,
-    /// Runs the server: imports, rebuilds, reads its status
+    /// Runs the server: imports, rebuilds, services, standing, and everything an analyst may
     Admin,
     /// Reads the whole log, on the record
     Auditor,
+    /// Reads how the server is doing
+    Analyst,
 }
 
 impl From<RoleName> for SystemRole {
@@ -155,6 +161,7 @@ impl From<RoleName> for SystemRole {
             RoleName::Owner => Self::Owner,
             RoleName::Admin => Self::Admin,
             RoleName::Auditor => Self::Auditor,
+            RoleName::Analyst => Self::Analyst,
         }
     }
 }
@@ -207,6 +214,10 @@ impl Cli {
             Command::Role(role) => match remote {
                 Some(server) => role::on_server(&server, role).await,
                 None => role::on_folder(settings, role).await,
+            },
+            Command::Service(arguments) => match remote {
+                Some(server) => service::on_server(&server, arguments).await,
+                None => service::on_folder(settings, arguments).await,
             },
         }
     }

@@ -73,6 +73,17 @@ pub(crate) fn router(server: &Server) -> CliResult<Router> {
     Ok(router)
 }
 
+/// 403 `forbidden` for everybody but analysts, admins and owners.
+fn analysts_only(caller: &Caller) -> Result<(), Problem> {
+    if caller.is_analyst() {
+        Ok(())
+    } else {
+        Err(Problem::forbidden(
+            "this is for analysts, admins and owners of the server",
+        ))
+    }
+}
+
 /// 403 `forbidden` for everybody but admins and owners.
 fn admins_only(caller: &Caller) -> Result<(), Problem> {
     if caller.is_admin() {

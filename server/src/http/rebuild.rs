@@ -51,8 +51,8 @@ pub(crate) enum Line {
 /// does not stop it. For admins and owners.
 #[utoipa::path(post, path = "/v1/read-models/{name}/rebuild", tag = "operations",
     security(("bearer" = [])),
-    params(("name" = String, Path, description = "conversations, members, messages, receipts or \
-        users")),
+    params(("name" = String, Path, description = "conversations, members, messages, receipts, \
+        services or users")),
     responses(
         (status = 200, description = "Progress, line by line", body = Line,
             content_type = "application/x-ndjson"),
