@@ -14,6 +14,7 @@ mod jetstream;
 mod operations;
 mod outside;
 mod outsiders;
+mod people;
 mod profiles;
 mod read_database;
 mod site;

@@ -27,7 +27,7 @@ async fn health_metrics_status_and_documents_are_served() {
     assert_eq!(status["connections"], 1, "{status}");
     assert_eq!(
         status["projections"].as_array().map(Vec::len),
-        Some(5),
+        Some(6),
         "{status}"
     );
     let api = olga.get("/openapi.json").await.ok();
@@ -200,6 +200,21 @@ async fn the_command_line_works_on_a_running_server() {
     assert!(status.contains("conversations"), "{status}");
     let replayed = on_server(&["replay", "--type", "user-registered"]).await;
     assert_eq!(replayed.lines().count(), 2, "{replayed}");
+    let token = on_server(&["service", "add", "Board", "--scope", "analyst"]).await;
+    let mut board = bob.clone();
+    token.trim().clone_into(&mut board.token);
+    board.get("/v1/status").await.ok();
+    let listed = on_server(&["service", "list"]).await;
+    assert!(
+        listed.contains("analyst") && listed.contains("Board"),
+        "{listed}"
+    );
+    let id = listed.split(' ').next().expect("an id");
+    let token = on_server(&["service", "rotate", id]).await;
+    token.trim().clone_into(&mut board.token);
+    board.get("/v1/status").await.ok();
+    on_server(&["service", "revoke", id]).await;
+    board.get("/v1/status").await.problem(401, "token_invalid");
     on_server(&["rebuild", "users"]).await;
     let me = bob.get("/v1/users/me").await.ok();
     assert_eq!(me["system_roles"], json!(["auditor"]));
