@@ -174,7 +174,11 @@ fn change_profile(user: &mut User, changed: &ProfileChanged) {
     if let Some(name) = &changed.display_name {
         name.value.as_str().clone_into(&mut user.display_name);
     }
-    change(&mut user.status_text, &changed.status_text, StatusText::as_str);
+    change(
+        &mut user.status_text,
+        &changed.status_text,
+        StatusText::as_str,
+    );
     change(&mut user.time_zone, &changed.time_zone, TimeZone::as_str);
     change(&mut user.locale, &changed.locale, Locale::as_str);
     change(&mut user.pronouns, &changed.pronouns, Pronouns::as_str);

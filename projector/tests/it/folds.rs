@@ -1,14 +1,13 @@
 //! What events become.
 
 use domain::conversation::HistoryVisibility::{Joined, Start};
-use domain::user::Account;
-use domain::values::{DisplayName, Handle};
-use domain::{Position, SessionId, UserId};
+use domain::user::{State, User, UserEvent};
+use domain::{Decider as _, Position, SessionId, UserId};
 use infra::read_models::{
     Snapshot, conversations, members, messages, receipts, services, sessions, users,
 };
 
-use crate::harness::{ALL, BOTH, Log, Running, Scratch, user, version};
+use crate::harness::{ALL, BOTH, Log, Running, Scratch, registered, user, version};
 
 /// A snapshot after a projector has caught up with the log, on each kind of database.
 macro_rules! projected {
@@ -286,15 +285,9 @@ async fn a_session_is_active_until_it_ends_in_one_way_or_another() {
     log.refresh(alice, phone).await;
     let used_at = log.clock.now();
     log.log_out(tablet).await;
-    let mut account = Account {
-        handle: Handle::parse("alice").unwrap(),
-        email: None,
-        display_name: DisplayName::parse("Alice").unwrap(),
-        password_hash: None,
-        system_roles: std::collections::BTreeSet::new(),
-        login_epoch: 0,
-        kept_session: None,
-    };
+    let registered = UserEvent::Registered(registered(alice, "alice"));
+    let state = User::evolve(State::default(), version(1), &registered);
+    let mut account = state.account.unwrap();
     projected!(log, |snapshot| {
         let now = log.clock.now();
         let of_alice = sessions::active(&mut snapshot, alice, &account, now, None, 10)

@@ -159,15 +159,7 @@ impl Log {
     }
 
     pub(crate) async fn register(&self, user: UserId, handle: &str) {
-        let registered = Registered {
-            email: Some(Personal::new(
-                user,
-                Email::parse(&format!("{handle}@example.org")).unwrap(),
-            )),
-            display_name: Personal::new(user, DisplayName::parse(handle).unwrap()),
-            handle: Handle::parse(handle).unwrap(),
-            imported_from: None,
-        };
+        let registered = registered(user, handle);
         let stream = StreamName::user(user);
         self.append(stream, UserEvent::Registered(registered)).await;
     }
@@ -446,6 +438,17 @@ impl Running {
     /// How it ended by itself.
     pub(crate) async fn ended(self) -> Result<(), ProjectorError> {
         self.task.await.unwrap()
+    }
+}
+
+/// How the account of `user` begins.
+pub(crate) fn registered(user: UserId, handle: &str) -> Registered {
+    let email = Email::parse(&format!("{handle}@example.org")).unwrap();
+    Registered {
+        email: Some(Personal::new(user, email)),
+        display_name: Personal::new(user, DisplayName::parse(handle).unwrap()),
+        handle: Handle::parse(handle).unwrap(),
+        imported_from: None,
     }
 }
 

@@ -66,17 +66,15 @@ async fn everybody_is_answered_as_the_table_says() {
     for (method, path) in operations() {
         let request = Request::of(&method, &path)
             .unwrap_or_else(|| panic!("{method} {path} has no request in matrix/requests.rs"));
-        let answers = row(&cast, |scene, actor| {
+        let answers = row(&cast, |scene| {
             let request = request.clone();
-            async move { actors::ask(scene, actor, &request).await }
+            async move { actors::ask(scene, &request).await }
         });
         line(&mut table, &format!("{method} {path}"), &answers.await);
     }
     heading(&mut table, "Frames", "`op`");
     for op in command_api::ops().chain(requests::SIGNALS) {
-        let answers = row(&cast, |scene, actor| async move {
-            actors::send(scene, actor, op).await
-        });
+        let answers = row(&cast, |scene| actors::send(scene, op));
         line(&mut table, op, &answers.await);
     }
 
@@ -96,14 +94,11 @@ async fn everybody_is_answered_as_the_table_says() {
 }
 
 /// What each actor is answered.
-async fn row<F: Future<Output = String>>(
-    cast: &Cast,
-    ask: impl Fn(Scene, Actor) -> F,
-) -> Vec<String> {
+async fn row<F: Future<Output = String>>(cast: &Cast, ask: impl Fn(Scene) -> F) -> Vec<String> {
     stream::iter(Actor::ALL)
         .map(|actor| {
             let ask = &ask;
-            async move { ask(cast.scene(actor).await, actor).await }
+            async move { ask(cast.scene(actor).await).await }
         })
         .buffered(AT_ONCE)
         .collect()

@@ -90,7 +90,7 @@ pub(super) struct Scene {
 impl Cast {
     /// Starts a server, and has everybody come.
     pub(super) async fn assemble() -> Self {
-        let server = ServerProcess::start_with(PROGRAM, UNLIMITED).await;
+        let server = ServerProcess::start(PROGRAM).await;
         let url = server.url();
         let person = |name: &'static str| Person::register(&url, name);
         let server_owner = person("server-owner").await;
@@ -157,11 +157,13 @@ impl Cast {
         let at = format!("/v1/conversations/{conversation}");
         let of = |person: &Person| format!("{at}/members/{}", person.id);
         let admin = json!({ "role": "admin" });
-        let changed = owner.ask(Method::PATCH, &of(&self.admin), Some(admin), &[]);
-        changed.await.ok();
+        let path = of(&self.admin);
+        let changed = owner.ask(Method::PATCH, &path, Some(admin), &[]).await;
+        changed.ok();
         let seq = owner.says(&conversation, "hello").await;
-        let removed = owner.ask(Method::DELETE, &of(&self.removed), None, &[]);
-        let position = removed.await.ok()["position"].clone();
+        let path = of(&self.removed);
+        let removed = owner.ask(Method::DELETE, &path, None, &[]).await;
+        let position = removed.ok()["position"].clone();
         let path = format!("{at}/messages?min_position={position}");
         owner.get(&path).await.ok();
         let mut asker = self.person(actor).unwrap_or(&self.stranger).clone();
@@ -230,12 +232,9 @@ async fn service(owner: &Person, asked: Value) -> Person {
 
 /// The status that the scene's asker gets.
 pub(super) async fn ask(scene: Scene, request: &Request) -> String {
-    let asked = scene.asker.status_of(
-        request.method.clone(),
-        &request.path(&scene),
-        request.body(&scene),
-    );
-    asked.await.as_u16().to_string()
+    let (path, body) = (request.path(&scene), request.body(&scene));
+    let status = scene.asker.status_of(request.method.clone(), &path, body);
+    status.await.as_u16().to_string()
 }
 
 /// What a frame of the scene's asker is answered: `ack`, the status of the problem, or `—`.
