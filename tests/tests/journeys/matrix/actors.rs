@@ -7,6 +7,9 @@ use tests::{Listener, Person, ServerProcess};
 use super::requests::{self, Request};
 use crate::PROGRAM;
 
+/// Nothing has it.
+const NO_SUCH_ID: &str = "0190d0f0-0000-7000-8000-000000000000";
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Actor {
@@ -62,7 +65,7 @@ impl Actor {
 
 /// Everybody on one server.
 pub(super) struct Cast {
-    server: ServerProcess,
+    _server: ServerProcess,
     stranger: Person,
     removed: Person,
     member: Person,
@@ -72,6 +75,8 @@ pub(super) struct Cast {
     other: Person,
     /// Somebody whom nobody knows yet.
     outsider: Person,
+    /// Somebody to whom is done what would be felt in other conversations.
+    unloved: Person,
     auditor: Person,
     analyst: Person,
     bot: Person,
@@ -116,13 +121,14 @@ impl Cast {
             owner: person("owner").await,
             other: person("other").await,
             outsider: person("outsider").await,
+            unloved: person("unloved").await,
             suspended,
             analyst: service(&server_owner, analyst).await,
             bot: service(&server_owner, bot).await,
             auditor,
             server_admin,
             server_owner,
-            server,
+            _server: server,
         }
     }
 
@@ -178,16 +184,40 @@ impl Cast {
                 ("emoji", json!("%F0%9F%91%8D")),
                 ("user", json!(self.other.id)),
                 ("outsider", json!(self.outsider.id)),
+                ("unloved", json!(self.unloved.id)),
+                (
+                    "fresh",
+                    json!(format!("fresh-{seq}-{}", &conversation[..8])),
+                ),
+                ("service", json!(NO_SUCH_ID)),
                 ("handle", json!("other")),
                 ("role", json!("auditor")),
                 ("name", json!("users")),
-                ("session", json!("0190d0f0-0000-7000-8000-000000000000")),
+                ("session", json!(NO_SUCH_ID)),
             ],
         }
     }
 }
 
 impl Scene {
+    /// Has the asker come in once more, if they can log in, so that this session may end.
+    pub(super) async fn log_in_anew(&mut self, actor: Actor) {
+        match actor {
+            Actor::Nobody | Actor::Analyst | Actor::Bot | Actor::Suspended => {}
+            Actor::Stranger
+            | Actor::Removed
+            | Actor::Member
+            | Actor::Admin
+            | Actor::Owner
+            | Actor::Auditor
+            | Actor::ServerAdmin
+            | Actor::ServerOwner => {
+                let handle = actor.name().replace(' ', "-");
+                self.asker.log_in(&handle).await;
+            }
+        }
+    }
+
     /// `text` with the scene's names for those between braces.
     pub(super) fn fill(&self, text: &str) -> String {
         let mut filled = text.to_owned();
@@ -208,7 +238,7 @@ impl Scene {
             found.map(|(_, value)| value.clone())
         };
         match body {
-            Value::String(text) => named(text).unwrap_or_else(|| body.clone()),
+            Value::String(text) => named(text).unwrap_or_else(|| json!(self.fill(text))),
             Value::Array(values) => values.iter().map(|it| self.fill_body(it)).collect(),
             Value::Object(fields) => fields
                 .iter()

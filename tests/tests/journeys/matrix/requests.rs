@@ -8,6 +8,15 @@ use super::actors::Scene;
 /// Frames that are no commands, but signals and subscriptions.
 pub(super) const SIGNALS: [&str; 3] = ["subscribe", "unsubscribe", "typing"];
 
+/// The route after which its asker is nobody.
+pub(super) const ENDS_THE_SESSION: &str = "/v1/sessions/current";
+
+/// Nobody's.
+const NO_ADDRESS: &str = "nobody@example.org";
+
+/// Nobody's, too.
+const NO_PASSWORD: &str = "correct horse nobody has";
+
 /// A request with `{…}` where a scene has names.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -20,7 +29,7 @@ impl Request {
     /// The request for a route of the OpenAPI document.
     pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
         let nothing = Value::Null;
-        let mut query = "";
+        let (mut query, mut whom) = ("", "{user}");
         let body = match (method.as_str(), path) {
             (
                 "GET",
@@ -36,10 +45,15 @@ impl Request {
                 | "/v1/conversations/{conversation}/messages"
                 | "/v1/conversations/{conversation}/messages/{seq}"
                 | "/v1/conversations/{conversation}/messages/{seq}/receipts"
+                | "/v1/services"
+                | "/v1/sessions"
                 | "/v1/status"
                 | "/v1/stream"
                 | "/v1/stream/sse"
                 | "/v1/users/me"
+                | "/v1/users/me/blocks"
+                | "/v1/users/me/export"
+                | "/v1/users/me/preferences"
                 | "/v1/users/{user}",
             )
             | (
@@ -54,10 +68,23 @@ impl Request {
                 | "/v1/conversations/{conversation}/members/{user}"
                 | "/v1/conversations/{conversation}/messages/{seq}"
                 | "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}"
+                | "/v1/services/{service}"
+                | "/v1/sessions"
                 | "/v1/sessions/{session}"
                 | "/v1/users/{user}/system-roles/{role}",
             )
-            | ("POST", "/v1/read-models/{name}/rebuild") => nothing,
+            | ("POST", "/v1/import/slack" | "/v1/read-models/{name}/rebuild")
+            | ("DELETE", ENDS_THE_SESSION) => nothing,
+            // Done to somebody whom no scene needs.
+            ("PUT" | "DELETE", "/v1/users/me/blocks/{user}")
+            | ("POST", "/v1/users/{user}/reinstate") => {
+                whom = "{unloved}";
+                nothing
+            }
+            ("POST", "/v1/users/{user}/suspend") => {
+                whom = "{unloved}";
+                json!({ "why": "to see who may" })
+            }
             ("GET", "/v1/users") => {
                 query = "?handle={handle}";
                 nothing
@@ -78,11 +105,31 @@ impl Request {
                 | "/v1/conversations/{conversation}/receipts/seen",
             ) => json!({ "seq": "{seq}" }),
             ("POST", "/v1/owner") => json!({ "code": "a guess" }),
+            ("POST", "/v1/codes") => json!({ "purpose": "log_in", "email": NO_ADDRESS }),
+            ("POST", "/v1/passwords/reset") => {
+                json!({ "email": NO_ADDRESS, "code": "12345678", "password": NO_PASSWORD })
+            }
+            ("POST", "/v1/services") => json!({ "name": "Board", "scopes": ["analyst"] }),
+            ("POST", "/v1/services/{service}/rotate") => json!({}),
+            ("POST", "/v1/sessions") => json!({ "login": "other", "password": NO_PASSWORD }),
+            ("POST", "/v1/sessions/code") => json!({ "email": NO_ADDRESS, "code": "12345678" }),
+            ("POST", "/v1/sessions/refresh") => json!({ "refresh_token": "vr_guess" }),
+            ("POST", "/v1/users") => json!({
+                "handle": "{fresh}", "email": "{fresh}@example.org", "password": NO_PASSWORD,
+                "display_name": "Somebody new",
+            }),
+            ("PATCH", "/v1/users/me") => json!({ "status_text": "away" }),
+            ("POST", "/v1/users/me/deactivate") => json!({ "password": NO_PASSWORD }),
+            ("PUT", "/v1/users/me/password") => {
+                json!({ "current_password": NO_PASSWORD, "password": "another quiet horse" })
+            }
+            ("PUT", "/v1/users/me/preferences") => json!({ "theme": "dark" }),
+            ("POST", "/v1/users/me/verify-email") => json!({ "code": "12345678" }),
             _ => return None,
         };
         Some(Self {
             method: method.clone(),
-            path: format!("{path}{query}"),
+            path: format!("{}{query}", path.replace("{user}", whom)),
             body,
         })
     }
