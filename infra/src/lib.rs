@@ -13,6 +13,7 @@ pub mod failure;
 pub mod http;
 pub mod keys;
 pub mod leadership;
+pub mod limits;
 pub mod problem;
 pub mod read_models;
 pub mod snapshots;
