@@ -15,6 +15,7 @@ use infra::clock::Clock;
 use infra::event_store::{Direction, EventStore};
 use infra::failure::Failure;
 use infra::keys::{Secret, keyed_hash};
+use infra::limits::LoginGate;
 use infra::problem::Problem;
 use infra::snapshots::Snapshots;
 use infra::states::States;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub limits: Limits,
     /// How long a login lasts.
     pub session_lifetime: TimeDelta,
+    /// Slows down who guesses passwords.
+    pub login_gate: LoginGate,
     /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
     pub owner_code: Option<OwnerCode>,
 }
@@ -61,6 +64,7 @@ struct Inner {
     guard: Arc<Guard>,
     clock: Clock,
     session_lifetime: TimeDelta,
+    login_gate: LoginGate,
     owner_code: Option<OwnerCode>,
     reservation_key: [u8; 32],
     password_key: [u8; 32],
@@ -117,6 +121,7 @@ impl CommandApi {
             clock,
             limits,
             session_lifetime,
+            login_gate,
             owner_code,
         } = parts;
         let receipts = executor(&store, &snapshots, limits)?;
@@ -130,6 +135,7 @@ impl CommandApi {
             guard,
             clock,
             session_lifetime,
+            login_gate,
             owner_code,
             reservation_key: secret.derive("reservation"),
             password_key: secret.derive("password-in-command-hash"),
@@ -337,6 +343,10 @@ impl CommandApi {
 
     pub(crate) fn session_lifetime(&self) -> TimeDelta {
         self.0.session_lifetime
+    }
+
+    pub(crate) fn login_gate(&self) -> &LoginGate {
+        &self.0.login_gate
     }
 
     pub(crate) fn owner_code(&self) -> Option<&OwnerCode> {

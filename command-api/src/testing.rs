@@ -14,6 +14,7 @@ use infra::clock::Clock;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
 use infra::http::IDEMPOTENCY_KEY;
 use infra::keys::Secret;
+use infra::limits::{Limit, LoginGate};
 use infra::snapshots::MemorySnapshots;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -40,12 +41,18 @@ pub(crate) struct World {
 impl World {
     /// Nobody there yet. The clock stands at the real time, at which tokens are checked.
     pub(crate) fn new() -> Self {
+        Self::with_logins(Limit::Off)
+    }
+
+    /// The same, where wrong passwords are limited.
+    pub(crate) fn with_logins(failures: Limit) -> Self {
         let clock = Clock::fixed(Clock::system().now());
-        Self::on(Arc::new(MemoryEventStore::new(clock.clone())), clock)
+        let store = Arc::new(MemoryEventStore::new(clock.clone()));
+        Self::on(store, clock, failures)
     }
 
     /// The command side, started on `store`.
-    fn on(store: Arc<MemoryEventStore>, clock: Clock) -> Self {
+    fn on(store: Arc<MemoryEventStore>, clock: Clock, failures: Limit) -> Self {
         let log: Arc<dyn EventStore> = store.clone();
         let secret = Secret::new([7; 32]);
         let guard = Arc::new(Guard::new(Tokens::new(&secret).unwrap(), &log, &clock));
@@ -57,6 +64,7 @@ impl World {
             clock: clock.clone(),
             limits: Limits::default(),
             session_lifetime: Parts::SESSION_LIFETIME_DEFAULT,
+            login_gate: LoginGate::new(failures, failures),
             owner_code: Some(OwnerCode::new(OWNER_CODE.to_owned())),
         })
         .unwrap();
@@ -82,7 +90,7 @@ impl World {
     /// The same log under a server that was started again; logins stay.
     pub(crate) async fn restarted(self) -> Self {
         self.api.close().await;
-        let mut world = Self::on(self.store, self.clock);
+        let mut world = Self::on(self.store, self.clock, Limit::Off);
         world.users = self.users;
         world
     }

@@ -13,6 +13,7 @@ use infra::auth::{Guard, Tokens};
 use infra::clock::Clock;
 use infra::event_store::EventStore;
 use infra::failure::Failure;
+use infra::limits::LoginGate;
 use infra::read_models::Snapshot;
 use projector::{Projector, Relay, RelayWindow};
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,10 @@ impl Node {
             clock: clock.clone(),
             limits: ExecuteLimits::default(),
             session_lifetime: TimeDelta::hours(settings.session_hours.into()),
+            login_gate: LoginGate::new(
+                settings.edge.limit_login_name,
+                settings.edge.limit_login_strangers,
+            ),
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
         command_api.check_secret().await?;

@@ -41,8 +41,27 @@ fn wrong_login() -> Problem {
 
 impl CommandApi {
     /// Whose `login`, a handle or an e-mail address, and `password` are; `None` where they are wrong.
-    /// Opens no session.
+    /// Opens no session. `from` is where the one is who says so.
+    ///
+    /// # Errors
+    /// 429 `rate_limited` after too many wrong ones, whether there is an account or not.
     pub async fn check_login(
+        &self,
+        login: &str,
+        password: String,
+        from: Option<IpAddr>,
+    ) -> Result<Option<UserId>, Problem> {
+        let attempt = self.login_gate().enter(login, from)?;
+        let checked = self.check_password(login, password).await;
+        match &checked {
+            Ok(Some(_)) => attempt.succeeded(),
+            Ok(None) => drop(attempt),
+            Err(_) => attempt.not_checked(),
+        }
+        checked
+    }
+
+    async fn check_password(
         &self,
         login: &str,
         password: String,
@@ -71,8 +90,10 @@ async fn login(
     if let Some(device) = &request.device {
         check_device(device)?;
     }
-    let user = api.check_login(&request.login, request.password).await?;
-    let user = user.ok_or_else(wrong_login)?;
+    let user = api
+        .check_login(&request.login, request.password, address)
+        .await?
+        .ok_or_else(wrong_login)?;
     let command = key.command(|key| CommandId::of(user, key));
     let body = ("login", &request.login, &request.device);
     let way_in = WayIn {
@@ -113,6 +134,7 @@ pub(crate) async fn post(
 mod tests {
     use crate::testing::{PASSWORD, World, problem};
     use chrono::TimeDelta;
+    use infra::limits::Limit;
     use serde_json::json;
 
     #[tokio::test]
@@ -140,6 +162,28 @@ mod tests {
         ] {
             let refused = login(name, password).problem().await;
             assert_eq!(refused, problem(401, "wrong_login", ""));
+        }
+    }
+
+    #[tokio::test]
+    async fn guessing_is_slowed_whether_there_is_an_account_or_not() {
+        let world = World::with_logins(Limit::at(2, 3_600, 2));
+        world.register("alice").send().await;
+        for name in ["alice", "nobody"] {
+            let login = |password: &str| {
+                let body = json!({"login": name, "password": password});
+                world.anonymous("/v1/sessions").body(body)
+            };
+            for _ in 0..2 {
+                let refused = login("not the password").problem().await;
+                assert_eq!(refused, problem(401, "wrong_login", ""));
+            }
+            for password in [PASSWORD, "not the password"] {
+                let (status, answer) = login(password).send().await;
+                assert_eq!((status, &answer["code"]), (429, &json!("rate_limited")));
+                let wait = answer["retry_after_s"].as_u64();
+                assert!(wait > Some(1_700) && wait <= Some(1_800), "{answer}");
+            }
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct WayIn {
 }
 
 /// A login that succeeded.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct LoggedIn {
     /// For the header `Authorization: Bearer …`, and for `identify` on the stream.
     token: String,

@@ -19,6 +19,7 @@ use infra::auth::{Guard, Tokens};
 use infra::clock::Clock;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
 use infra::keys::Secret;
+use infra::limits::{Limit, LoginGate};
 use infra::snapshots::MemorySnapshots;
 use serde_json::{Value, json};
 
@@ -52,6 +53,7 @@ impl Server {
             clock: clock.clone(),
             limits: Limits::default(),
             session_lifetime: Parts::SESSION_LIFETIME_DEFAULT,
+            login_gate: LoginGate::new(Limit::Off, Limit::Off),
             owner_code: None,
         })
         .unwrap();
