@@ -14,6 +14,7 @@ mod nats;
 mod person;
 mod postgres;
 mod process;
+mod raw;
 mod storm;
 
 pub use cluster::{Cluster, ClusterNode, Plan, ROLES};
@@ -22,5 +23,6 @@ pub use listener::Listener;
 pub use nats::{NatsServer, free_port};
 pub use person::{Answer, Person};
 pub use postgres::PostgresServer;
-pub use process::{ServerProcess, run_on_folder};
+pub use process::{ServerProcess, run_on_folder, without_limits};
+pub use raw::exchange;
 pub use storm::Storm;
