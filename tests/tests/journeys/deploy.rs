@@ -54,7 +54,10 @@ fn nginx_says_in_every_block_where_clients_are() {
         .collect();
     assert!(with_headers.len() > 1, "{conf}");
     for block in with_headers {
-        for needed in ["X-Forwarded-For $proxy_add_x_forwarded_for;", "Forwarded '';"] {
+        for needed in [
+            "X-Forwarded-For $proxy_add_x_forwarded_for;",
+            "Forwarded '';",
+        ] {
             assert!(block.contains(needed), "{needed} is not in {block}");
         }
     }
