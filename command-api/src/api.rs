@@ -21,6 +21,7 @@ use infra::codes::CodeKeys;
 use infra::event_store::{Direction, EventStore};
 use infra::failure::Failure;
 use infra::keys::{Secret, hex, keyed_hash};
+use infra::limits::LoginGate;
 use infra::problem::Problem;
 use infra::snapshots::Snapshots;
 use infra::states::States;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub session_rules: SessionRules,
     /// What hashing a password costs.
     pub password_cost: PasswordCost,
+    /// Slows down who guesses passwords.
+    pub login_gate: LoginGate,
     /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
     pub owner_code: Option<OwnerCode>,
 }
@@ -105,6 +108,7 @@ struct Inner {
     guard: Arc<Guard>,
     clock: Clock,
     session_rules: SessionRules,
+    login_gate: LoginGate,
     owner_code: Option<OwnerCode>,
     reservation_key: [u8; 32],
     password_key: [u8; 32],
@@ -162,6 +166,7 @@ impl CommandApi {
             limits,
             session_rules,
             password_cost,
+            login_gate,
             owner_code,
         } = parts;
         let receipts = executor(&store, &snapshots, limits)?;
@@ -176,6 +181,7 @@ impl CommandApi {
             guard,
             clock,
             session_rules,
+            login_gate,
             owner_code,
             reservation_key: secret.derive("reservation"),
             password_key: secret.derive("password-in-command-hash"),
@@ -414,6 +420,10 @@ impl CommandApi {
 
     pub(crate) fn session_rules(&self) -> SessionRules {
         self.0.session_rules
+    }
+
+    pub(crate) fn login_gate(&self) -> &LoginGate {
+        &self.0.login_gate
     }
 
     pub(crate) fn owner_code(&self) -> Option<&OwnerCode> {

@@ -15,8 +15,9 @@ pub(crate) struct OpenProblems;
 /// Of commands of a caller with a token.
 pub(crate) struct CommandProblems;
 
-const OPEN: [(&str, &str); 7] = [
+const OPEN: [(&str, &str); 9] = [
     ("400", "`malformed_body`, `invalid_idempotency_key`"),
+    ("408", "`request_timeout`"),
     (
         "409",
         "`conflict`: others kept changing the same thing; try again",
@@ -26,6 +27,7 @@ const OPEN: [(&str, &str); 7] = [
         "422",
         "`invalid_body` with a pointer to each wrong field, `idempotency_key_reused`",
     ),
+    ("429", "`rate_limited`; with Retry-After"),
     (
         "500",
         "`internal`: look for the trace id in the server's log",

@@ -17,6 +17,7 @@ use infra::codes::CodeOf;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
 use infra::http::IDEMPOTENCY_KEY;
 use infra::keys::Secret;
+use infra::limits::{Limit, LoginGate};
 use infra::snapshots::MemorySnapshots;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -44,13 +45,23 @@ pub(crate) struct World {
 impl World {
     /// Nobody there yet. The clock stands at the real time, at which tokens are checked.
     pub(crate) fn new() -> Self {
+        Self::with_logins(Limit::Off)
+    }
+
+    /// The same, where wrong passwords are limited.
+    pub(crate) fn with_logins(failures: Limit) -> Self {
         let clock = Clock::fixed(Clock::system().now());
         let store = Arc::new(MemoryEventStore::new(clock.clone()));
-        Self::on(store, clock, PasswordCost::default())
+        Self::on(store, clock, PasswordCost::default(), failures)
     }
 
     /// The command side, started on `store`.
-    fn on(store: Arc<MemoryEventStore>, clock: Clock, password_cost: PasswordCost) -> Self {
+    fn on(
+        store: Arc<MemoryEventStore>,
+        clock: Clock,
+        password_cost: PasswordCost,
+        failures: Limit,
+    ) -> Self {
         let log: Arc<dyn EventStore> = store.clone();
         let secret = Secret::new([7; 32]);
         let guard = Arc::new(Guard::new(Tokens::new(&secret).unwrap(), &log, &clock));
@@ -63,6 +74,7 @@ impl World {
             limits: Limits::default(),
             session_rules: SessionRules::default(),
             password_cost,
+            login_gate: LoginGate::new(failures, failures),
             owner_code: Some(OwnerCode::new(OWNER_CODE.to_owned())),
         })
         .unwrap();
@@ -93,7 +105,7 @@ impl World {
     /// The same, where hashing passwords costs `cost` from now on.
     pub(crate) async fn restarted_at(self, cost: PasswordCost) -> Self {
         self.api.close().await;
-        let mut world = Self::on(self.store, self.clock, cost);
+        let mut world = Self::on(self.store, self.clock, cost, Limit::Off);
         world.users = self.users;
         world
     }

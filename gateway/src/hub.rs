@@ -608,6 +608,7 @@ mod tests {
     use infra::commands::{Accepted, CommandDoor, FrameCommand};
     use infra::event_store::{EventStore, Expected, MemoryEventStore, NewEvent, RecordedEvent};
     use infra::keys::Secret;
+    use infra::limits::{Limit, Limiter};
     use infra::problem::Problem;
 
     use super::{Hub, Kept, Registration};
@@ -806,6 +807,7 @@ mod tests {
             store,
             clock,
             limits: Limits::default(),
+            user_pace: Arc::new(Limiter::new(Limit::Off)),
         };
         let gateway = Gateway::start(parts, &secret);
         let (mut feed, _, _) = admit(&gateway, &token, None).await.unwrap();

@@ -20,6 +20,7 @@ use infra::auth::Caller;
 use infra::auth::cookies::{TOKEN_COOKIE, cookie, is_same_origin};
 use infra::clock::fresh_id;
 use infra::commands::{Accepted, FrameCommand};
+use infra::limits::Exceeded;
 use infra::problem::Problem;
 use infra::trace::TraceParent;
 use serde_json::value::RawValue;
@@ -82,6 +83,8 @@ const SILENT_PERIODS_MAX: u32 = 2;
     responses(
         (status = 101, description = "The connection is a WebSocket from here on"),
         (status = 400, description = "Not a WebSocket request, or without our subprotocol", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests from this address", body = Problem,
             content_type = "application/problem+json"),
         (status = 503, description = "Too many connections, or draining", body = Problem,
             content_type = "application/problem+json"),
@@ -352,16 +355,34 @@ impl Session {
             }
         };
         if !self.pace.take(self.heard)? {
-            let (Incoming::Command {
-                envelope: Envelope { id, .. },
-                ..
-            }
-            | Incoming::Frame { id, .. }) = incoming;
-            return self.refuse(id, rate_limited()).await;
+            return self.refuse(id_of(incoming), rate_limited()).await;
+        }
+        if let Err(exceeded) = self.take_of_user(&incoming) {
+            return self.refuse(id_of(incoming), exceeded.into()).await;
         }
         match incoming {
             Incoming::Frame { id, frame } => self.take_frame(id, frame).await,
             Incoming::Command { envelope, frame } => self.take_command(envelope, frame).await,
+        }
+    }
+
+    /// Counts a frame for the user, over all their connections. Heartbeats are left out: without an answer
+    /// to them a client would come back, which costs more.
+    fn take_of_user(&self, incoming: &Incoming) -> Result<(), Exceeded> {
+        let is_heartbeat = matches!(
+            incoming,
+            Incoming::Frame {
+                frame: ClientFrame::Heartbeat,
+                ..
+            }
+        );
+        match &self.identified {
+            Some(identified) if !is_heartbeat => {
+                let user = identified.caller.user;
+                let now = self.heard.into_std();
+                self.gateway.user_pace.take(user, now).map(drop)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -625,6 +646,15 @@ fn rate_limited() -> Problem {
     let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", title);
     problem.retry_after_s = Some(1);
     problem
+}
+
+fn id_of(incoming: Incoming) -> Option<String> {
+    let (Incoming::Command {
+        envelope: Envelope { id, .. },
+        ..
+    }
+    | Incoming::Frame { id, .. }) = incoming;
+    id
 }
 
 fn bytes_of(message: &Message) -> usize {

@@ -159,7 +159,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
     }
 }
 
-/// Where the client is; `None` where the request came over no network, as in tests.
+/// Where the client is; `None` where the request came over no network, as in tests. Behind proxies it is
+/// what whoever serves found out and put into the request's extensions; else the other end of the
+/// connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub Option<IpAddr>);
 
@@ -167,10 +169,18 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(Self(connection.map(|ConnectInfo(address)| address.ip())))
+        let found = parts.extensions.get::<Self>().copied();
+        Ok(found.unwrap_or_else(|| {
+            let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+            Self(connection.map(|ConnectInfo(address)| address.ip().to_canonical()))
+        }))
     }
 }
+
+/// What came of asking who the caller is, where that was asked before the route was reached. In the
+/// request's extensions, so that it is not asked twice.
+#[derive(Clone, Debug)]
+pub struct Checked(pub Result<Caller, Problem>);
 
 /// A caller who is a user, person or bot, by `Authorization: Bearer …` or by cookie; without a good
 /// token 401, with that of a service that acts as no user 403 `service_not_allowed`, and 403
@@ -214,6 +224,9 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if let Some(Checked(caller)) = parts.extensions.get::<Checked>() {
+            return caller.clone().map(Self);
+        }
         Arc::<Guard>::from_ref(state)
             .caller_of(&parts.method, &parts.headers)
             .await
@@ -249,6 +262,16 @@ mod tests {
         let (pointer, detail) = pointer_and_detail(r#"["a"]"#);
         assert_eq!(pointer, "");
         assert!(detail.contains("object"), "{detail}");
+    }
+
+    #[test]
+    fn what_nests_too_deeply_is_malformed() {
+        for open in ["[", "{\"a\":"] {
+            let text = format!("{{\"a\":{}", open.repeat(100_000));
+            let problem = parse_json::<serde_json::Value>(text.as_bytes()).unwrap_err();
+            assert_eq!(problem.code, "malformed_body", "{problem}");
+            assert!(problem.to_string().contains("recursion"), "{problem}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod http;
 pub mod keys;
 pub mod leadership;
+pub mod limits;
 pub mod mail;
 pub mod problem;
 pub mod read_models;

@@ -15,6 +15,7 @@ use infra::clock::Clock;
 use infra::codes::CodeKeys;
 use infra::event_store::EventStore;
 use infra::failure::Failure;
+use infra::limits::LoginGate;
 use infra::mail::Mailer;
 use infra::read_models::Snapshot;
 use projector::{Mailing, Projector, Relay, RelayWindow};
@@ -115,6 +116,10 @@ impl Node {
                 memory_kib: settings.password_memory_kib,
                 passes: settings.password_passes,
             },
+            login_gate: LoginGate::new(
+                settings.edge.limit_login_name,
+                settings.edge.limit_login_strangers,
+            ),
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
         check_secret(&command_api, settings).await?;

@@ -2,6 +2,10 @@
 //! configuration file. A flag wins over the environment, the environment over the file, the file
 //! over the default. Unknown keys and unknown `VERBATIM_…` variables are refused.
 
+mod edge;
+mod shown;
+
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,17 +13,21 @@ use clap::{Args, CommandFactory, ValueEnum};
 use command_api::PasswordCost;
 use domain::values::{DisplayName, Email};
 use door::SERVICE_TOKEN_BYTES_MIN;
+use infra::limits::{Limit, Proxy};
 use infra::mail::{SmtpUrlInvalid, check_smtp_url};
 use serde::{Deserialize, Serialize};
 
 use crate::role::Role;
+
+pub use edge::Edge;
+use shown::{hidden, without_credentials, without_password};
 
 /// Variables that the tests use; a server started by a test inherits them.
 const TEST_VARIABLES: &str = "VERBATIM_TEST_";
 
 /// Settings as one source gives them: what is absent is left to the next source. The field's docs
 /// are the flag's help.
-#[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Args, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[command(next_help_heading = "Settings")]
 pub struct Given {
@@ -249,6 +257,164 @@ pub struct Given {
     )]
     pub commands_per_second_max: Option<u32>,
 
+    /// Certificates in PEM, for TLS to clients; read again when they change [default: no TLS]
+    #[arg(long, env = "VERBATIM_TLS_CERT", value_name = "FILE", global = true)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the first certificate, in PEM
+    #[arg(long, env = "VERBATIM_TLS_KEY", value_name = "FILE", global = true)]
+    pub tls_key: Option<PathBuf>,
+
+    /// Proxies whose X-Forwarded-For or Forwarded is believed: addresses or networks, with commas
+    /// [default: none]
+    #[arg(
+        long,
+        env = "VERBATIM_TRUSTED_PROXIES",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub trusted_proxies: Option<Vec<Proxy>>,
+
+    /// Origins of web pages that may use the API, with commas; `*` is all, without credentials
+    /// [default: none]
+    #[arg(
+        long,
+        env = "VERBATIM_CORS_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub cors_origins: Option<Vec<String>>,
+
+    /// Open connections of clients [default: 60000]
+    #[arg(
+        long,
+        env = "VERBATIM_CONNECTIONS_MAX",
+        value_name = "N",
+        global = true
+    )]
+    pub connections_max: Option<usize>,
+
+    /// Open connections from one address, or one IPv6 /64 [default: 2000]
+    #[arg(
+        long,
+        env = "VERBATIM_CONNECTIONS_PER_ADDRESS_MAX",
+        value_name = "N",
+        global = true
+    )]
+    pub connections_per_address_max: Option<usize>,
+
+    /// Seconds for the head of a request, which is also how long a connection may idle, 1 to 600
+    /// [default: 30]
+    #[arg(
+        long,
+        env = "VERBATIM_HEAD_SECONDS_MAX",
+        value_name = "SECONDS",
+        global = true
+    )]
+    pub head_seconds_max: Option<u32>,
+
+    /// Seconds that a request's body may pause, 1 to 600 [default: 20]
+    #[arg(
+        long,
+        env = "VERBATIM_BODY_SECONDS_MAX",
+        value_name = "SECONDS",
+        global = true
+    )]
+    pub body_seconds_max: Option<u32>,
+
+    /// Seconds until a request is answered, 1 to 3600; streams and imports go on [default: 60]
+    #[arg(
+        long,
+        env = "VERBATIM_REQUEST_SECONDS_MAX",
+        value_name = "SECONDS",
+        global = true
+    )]
+    pub request_seconds_max: Option<u32>,
+
+    /// Commands of one address; 0 is no limit, here and below [default: 100/1s,burst=1000]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_COMMANDS_ADDRESS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_commands_address: Option<Limit>,
+
+    /// Commands of one user, over HTTP and all sockets [default: 50/1s,burst=200]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_COMMANDS_USER",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_commands_user: Option<Limit>,
+
+    /// Reads of one address [default: 200/1s,burst=2000]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_READS_ADDRESS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_reads_address: Option<Limit>,
+
+    /// Reads of one user [default: 50/1s,burst=500]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_READS_USER",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_reads_user: Option<Limit>,
+
+    /// Logins of one address [default: 10/1m,burst=20]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_LOGIN_ADDRESS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_login_address: Option<Limit>,
+
+    /// Wrong passwords for one login name from one address [default: 10/10m]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_LOGIN_NAME",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_login_name: Option<Limit>,
+
+    /// Wrong passwords for one login name from all addresses together that never logged in to it
+    /// [default: 30/10m]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_LOGIN_STRANGERS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_login_strangers: Option<Limit>,
+
+    /// Codes that one address asks for or tries [default: 10/10m,burst=20]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_CODE_ADDRESS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_code_address: Option<Limit>,
+
+    /// Registrations of one address [default: 10/1h,burst=20]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_REGISTRATION_ADDRESS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_registration_address: Option<Limit>,
+
     /// Milliseconds between a gateway client's heartbeats, 1000 to 600000 [default: 30000]
     #[arg(long, env = "VERBATIM_HEARTBEAT_MS", value_name = "MS", global = true)]
     pub heartbeat_ms: Option<u32>,
@@ -286,8 +452,15 @@ pub enum LogFormat {
     Json,
 }
 
+impl fmt::Debug for Given {
+    /// Says nothing: some are secrets.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Given").finish_non_exhaustive()
+    }
+}
+
 /// The settings in force.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Settings {
     /// Folder that holds everything.
     pub data_dir: PathBuf,
@@ -348,6 +521,9 @@ pub struct Settings {
     pub connections_per_user_max: usize,
     /// Commands a second of one connection.
     pub commands_per_second_max: u32,
+    /// What holds at the edge.
+    #[serde(flatten)]
+    pub edge: Edge,
     /// Milliseconds between heartbeats.
     pub heartbeat_ms: u32,
     /// Seconds a stopping server waits for its clients.
@@ -429,9 +605,26 @@ pub enum SettingsError {
         "eventstore_token is too short: it takes at least {SERVICE_TOKEN_BYTES_MIN} characters"
     )]
     EventstoreToken,
+    /// Half of what TLS to clients needs.
+    #[error("tls_cert and tls_key go together")]
+    Tls,
+    /// A web page's origin that is none.
+    #[error(
+        "cors_origins: {0} is no origin; one is written https://app.example.org, without a path, and * \
+         stands alone"
+    )]
+    CorsOrigin(String),
     /// Half of what TLS needs.
     #[error("eventstore_tls_cert and eventstore_tls_key go together")]
     EventstoreTls,
+}
+
+impl fmt::Debug for Settings {
+    /// As they are shown: without secrets.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = toml::to_string(self).map_err(|_| fmt::Error)?;
+        write!(out, "Settings({shown:?})")
+    }
 }
 
 impl Settings {
@@ -448,6 +641,7 @@ impl Settings {
                 first.$name.or(then.$name).unwrap_or_else(|| $default)
             };
         }
+        let edge = Edge::merge(&first, &then);
         let smtp_url = first.smtp_url.or(then.smtp_url);
         let settings = Self {
             data_dir: take!(data_dir, "verbatim-data".into()),
@@ -481,6 +675,7 @@ impl Settings {
             import_mib_max: take!(import_mib_max, 1024),
             connections_per_user_max: take!(connections_per_user_max, 32),
             commands_per_second_max: take!(commands_per_second_max, 50),
+            edge,
             heartbeat_ms: take!(heartbeat_ms, 30_000),
             drain_seconds: take!(drain_seconds, 10),
             log: take!(log, "info".to_owned()),
@@ -491,13 +686,6 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), SettingsError> {
-        let within = |name, value: u64, from: u64, to: u64, range| {
-            if (from..=to).contains(&value) {
-                Ok(())
-            } else {
-                Err(SettingsError::Range { name, value, range })
-            }
-        };
         within(
             "session_hours",
             self.session_hours.into(),
@@ -583,6 +771,7 @@ impl Settings {
         if event_store.is_some_and(|url| !is_postgres(url) && !is_kurrent(url)) {
             return Err(SettingsError::EventStore);
         }
+        self.edge.check()?;
         self.check_eventstore()?;
         self.check_mail()?;
         self.check_role()
@@ -641,6 +830,21 @@ impl Settings {
     }
 }
 
+/// Refuses a `value` that is not within `from` and `to`, which `range` says in words.
+fn within(
+    name: &'static str,
+    value: u64,
+    from: u64,
+    to: u64,
+    range: &'static str,
+) -> Result<(), SettingsError> {
+    if (from..=to).contains(&value) {
+        Ok(())
+    } else {
+        Err(SettingsError::Range { name, value, range })
+    }
+}
+
 /// Whether an address is of PostgreSQL.
 pub(crate) fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
@@ -681,77 +885,9 @@ fn variables(command: &clap::Command) -> Vec<String> {
         .collect()
 }
 
-#[expect(
-    clippy::ref_option,
-    reason = "serde calls it with a reference to the field"
-)]
-fn without_password<S: serde::Serializer>(
-    url: &Option<String>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    url.as_deref().map(hide_password).serialize(serializer)
-}
-
-#[expect(
-    clippy::ref_option,
-    reason = "serde calls it with a reference to the field"
-)]
-fn without_credentials<S: serde::Serializer>(
-    urls: &Option<String>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    urls.as_deref().map(hide_credentials).serialize(serializer)
-}
-
-/// Says of a secret no more than that there is one.
-#[expect(
-    clippy::ref_option,
-    reason = "serde calls it with a reference to the field"
-)]
-fn hidden<S: serde::Serializer>(secret: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(|_| "…").serialize(serializer)
-}
-
-/// A database URL that may be shown: the password is left out.
-fn hide_password(url: &str) -> String {
-    hide(url, |credentials| match credentials.split_once(':') {
-        Some((user, _)) => format!("{user}:…"),
-        None => credentials.to_owned(),
-    })
-}
-
-/// Addresses of NATS, with commas, that may be shown. Who stands there alone may be a token, so that
-/// all of the credentials is left out.
-fn hide_credentials(urls: &str) -> String {
-    let shown: Vec<String> = urls
-        .split(',')
-        .map(|url| hide(url.trim(), |_| "…".to_owned()))
-        .collect();
-    shown.join(",")
-}
-
-/// An address with what `show` leaves of its credentials. A password may hold letters that should have
-/// been escaped, and may stand behind the `?`: where that is in doubt, more is left out.
-fn hide(url: &str, show: impl FnOnce(&str) -> String) -> String {
-    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + "://".len()));
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    if query.contains('@') {
-        // The `?` may be one of the password.
-        return format!("{scheme}…");
-    }
-    let query = if query.is_empty() { "" } else { "?…" };
-    match place.rsplit_once('@') {
-        Some((credentials, place)) => format!("{scheme}{}@{place}{query}", show(credentials)),
-        None => format!("{scheme}{place}{query}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        Given, Role, Settings, SettingsError, hide_credentials, hide_password,
-        refuse_unknown_variables,
-    };
+    use super::{Given, Role, Settings, SettingsError, refuse_unknown_variables};
 
     fn file(text: &str) -> Result<Given, toml::de::Error> {
         toml::from_str(text)

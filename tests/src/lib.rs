@@ -15,6 +15,7 @@ mod nats;
 mod person;
 mod postgres;
 mod process;
+mod raw;
 mod storm;
 
 pub use cluster::{Cluster, ClusterNode, Plan, ROLES};
@@ -24,5 +25,6 @@ pub use mail::{Inbox, Letter, MailServer};
 pub use nats::{NatsServer, free_port};
 pub use person::{Answer, Person, password};
 pub use postgres::PostgresServer;
-pub use process::{ServerProcess, run_on_folder};
+pub use process::{ServerProcess, run_on_folder, without_limits};
+pub use raw::exchange;
 pub use storm::Storm;

@@ -59,13 +59,18 @@ struct Known {
 
 impl CommandApi {
     /// Whose `login`, a handle or an e-mail address, and `password` are; `None` where they are wrong.
-    /// Opens no session. A hash at another cost than is set now is renewed.
+    /// Opens no session. A hash at another cost than is set now is renewed. `from` is where the one is
+    /// who says so.
+    ///
+    /// # Errors
+    /// 429 `rate_limited` after too many wrong ones, whether there is an account or not.
     pub async fn check_login(
         &self,
         login: &str,
         password: String,
+        from: Option<IpAddr>,
     ) -> Result<Option<UserId>, Problem> {
-        let known = check_password(self, login, password).await?;
+        let known = try_password(self, login, password, from).await?;
         Ok(known.map(|known| known.user))
     }
 
@@ -88,6 +93,23 @@ impl CommandApi {
         self.users().execute(&stream, envelope, command).await?;
         Ok(())
     }
+}
+
+/// Checks a password, unless too many were wrong.
+async fn try_password(
+    api: &CommandApi,
+    login: &str,
+    password: String,
+    from: Option<IpAddr>,
+) -> Result<Option<Known>, Problem> {
+    let attempt = api.login_gate().enter(login, from)?;
+    let checked = check_password(api, login, password).await;
+    match &checked {
+        Ok(Some(_)) => attempt.succeeded(),
+        Ok(None) => drop(attempt),
+        Err(_) => attempt.not_checked(),
+    }
+    checked
 }
 
 async fn check_password(
@@ -135,7 +157,7 @@ async fn login(
     if let Some(device) = &request.device {
         check_device(device)?;
     }
-    let known = check_password(api, &request.login, request.password).await?;
+    let known = try_password(api, &request.login, request.password, address).await?;
     let Known { user, login_epoch } = known.ok_or_else(wrong_login)?;
     let command = key.command(|key| CommandId::of(user, key));
     if request.reactivate {
@@ -194,6 +216,7 @@ mod tests {
     use crate::testing::{Asked, PASSWORD, World, problem};
     use chrono::TimeDelta;
     use domain::user::codes::CodePurpose;
+    use infra::limits::Limit;
     use serde_json::json;
 
     #[tokio::test]
@@ -221,6 +244,28 @@ mod tests {
         ] {
             let refused = login(name, password).problem().await;
             assert_eq!(refused, problem(401, "wrong_login", ""));
+        }
+    }
+
+    #[tokio::test]
+    async fn guessing_is_slowed_whether_there_is_an_account_or_not() {
+        let world = World::with_logins(Limit::at(2, 3_600, 2));
+        world.register("alice").send().await;
+        for name in ["alice", "nobody"] {
+            let login = |password: &str| {
+                let body = json!({"login": name, "password": password});
+                world.anonymous("/v1/sessions").body(body)
+            };
+            for _ in 0..2 {
+                let refused = login("not the password").problem().await;
+                assert_eq!(refused, problem(401, "wrong_login", ""));
+            }
+            for password in [PASSWORD, "not the password"] {
+                let (status, answer) = login(password).send().await;
+                assert_eq!((status, &answer["code"]), (429, &json!("rate_limited")));
+                let wait = answer["retry_after_s"].as_u64();
+                assert!(wait > Some(1_700) && wait <= Some(1_800), "{answer}");
+            }
         }
     }
 

@@ -33,6 +33,7 @@ use infra::event_store::{
 };
 use infra::failure::Failure;
 use infra::keys::Secret;
+use infra::limits::{Limit, Limiter};
 use infra::problem::Problem;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -84,20 +85,41 @@ impl World {
     pub(crate) async fn with_old_memberships(limits: Limits) -> Self {
         let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(Clock::system()));
         let memberships = Arc::new(OldMemberships(Arc::clone(&store)));
-        Self::of(store, memberships, Arc::default(), limits).await
+        Self::of(store, memberships, Arc::default(), limits, Limit::Off).await
+    }
+
+    /// A server that counts what a user sends over all connections.
+    pub(crate) async fn with_user_pace(user_pace: Limit) -> Self {
+        let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(Clock::system()));
+        let memberships = Arc::new(LogMemberships::new(Arc::clone(&store)));
+        Self::of(
+            store,
+            memberships,
+            Arc::default(),
+            Limits::default(),
+            user_pace,
+        )
+        .await
     }
 
     /// A server over a log that is there already, as after a restart.
     pub(crate) async fn over(store: Arc<dyn EventStore>, limits: Limits) -> Self {
         let memberships = Arc::new(LogMemberships::new(Arc::clone(&store)));
-        Self::of(store, memberships, Arc::default(), limits).await
+        Self::of(store, memberships, Arc::default(), limits, Limit::Off).await
     }
 
     /// Another node of the same server.
     pub(crate) async fn another_node(&self, limits: Limits) -> Self {
         let memberships = Arc::new(LogMemberships::new(Arc::clone(&self.store)));
         let signals = Arc::clone(&self.signals);
-        Self::of(Arc::clone(&self.store), memberships, signals, limits).await
+        Self::of(
+            Arc::clone(&self.store),
+            memberships,
+            signals,
+            limits,
+            Limit::Off,
+        )
+        .await
     }
 
     async fn of(
@@ -105,6 +127,7 @@ impl World {
         memberships: Arc<dyn Memberships>,
         signals: Arc<LocalSignals>,
         limits: Limits,
+        user_pace: Limit,
     ) -> Self {
         let clock = Clock::system();
         let secret = Secret::new([3; 32]);
@@ -123,6 +146,7 @@ impl World {
             store: Arc::clone(&store),
             clock,
             limits,
+            user_pace: Arc::new(Limiter::new(user_pace)),
         };
         let gateway = Gateway::start(parts, &secret);
         let (router, openapi) = gateway::routes(Arc::clone(&gateway)).split_for_parts();

@@ -13,6 +13,7 @@ mod role;
 mod service;
 mod status;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -49,7 +50,7 @@ pub struct Cli {
 }
 
 /// A running server, for the commands that can work on one.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Default)]
 #[command(next_help_heading = "A running server")]
 pub struct Remote {
     /// Work on this running server instead of a data folder, such as <http://127.0.0.1:8080>
@@ -65,6 +66,14 @@ pub struct Remote {
         hide_env_values = true
     )]
     pub token: Option<String>,
+}
+
+impl fmt::Debug for Remote {
+    /// Without the token.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = out.debug_struct("Remote");
+        shown.field("server", &self.server).finish_non_exhaustive()
+    }
 }
 
 /// What to do.

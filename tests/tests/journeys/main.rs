@@ -7,6 +7,7 @@
 
 mod crash;
 mod deploy;
+mod edges;
 mod event_store;
 mod faults;
 mod import;

@@ -20,6 +20,7 @@ use infra::auth::{Guard, Tokens};
 use infra::clock::Clock;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
 use infra::keys::Secret;
+use infra::limits::{Limit, LoginGate};
 use infra::snapshots::MemorySnapshots;
 use serde_json::{Value, json};
 
@@ -54,6 +55,7 @@ impl Server {
             limits: Limits::default(),
             session_rules: SessionRules::default(),
             password_cost: PasswordCost::default(),
+            login_gate: LoginGate::new(Limit::Off, Limit::Off),
             owner_code: None,
         })
         .unwrap();
