@@ -139,7 +139,11 @@ impl Cursor {
                 });
                 return Ok((opened.user == self.of).then_some(shown));
             }
-            Event::Session(_) => by_them,
+            Event::Session(SessionEvent::Refreshed(refreshed)) => {
+                let shown = json!({ "device": refreshed.device, "address": refreshed.address });
+                return Ok(by_them.then_some(shown));
+            }
+            Event::Session(SessionEvent::Revoked(_)) => by_them,
             Event::Conversation(ConversationEvent::Started(started)) => {
                 return Ok(self.started(started));
             }

@@ -23,6 +23,7 @@ use utoipa::ToSchema;
 use crate::CommandApi;
 use crate::execute::Envelope;
 use crate::identity::open_session::{HandOver, LoggedIn, check_device, login_of, session_ended};
+use crate::identity::standing::check_active;
 use crate::problems::OpenProblems;
 
 /// Who wants to go on.
@@ -69,6 +70,7 @@ async fn refresh(
         return Err(refresh_invalid());
     }
     let user = login_of(api, session, &before).await?.user;
+    check_active(api, user).await?;
     let next = token.next(api.guard().tokens().refresh());
     let command = Command::Refresh(Refresh {
         generation: token.generation,
@@ -128,7 +130,8 @@ fn problem_of(refused: Refused) -> Problem {
         (status = 401, body = Problem, content_type = "application/problem+json",
          description = "`refresh_invalid`, `refresh_reused`, `session_ended`: log in again"),
         (status = 403, body = Problem, content_type = "application/problem+json",
-         description = "`csrf_token_wrong`: the token is in a cookie, and x-csrf-token is missing or wrong"),
+         description = "`csrf_token_wrong`: the token is in a cookie, and x-csrf-token is missing or \
+            wrong; `account_suspended`, `account_deactivated`"),
     ),
 )]
 pub(crate) async fn post(
