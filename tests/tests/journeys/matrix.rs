@@ -29,8 +29,8 @@ of the problem, or `ack`, or `—` for a frame that is not answered). A test ask
 purpose: nobody learns that there is something they may not see.
 
 Those who ask: nobody (no token); a stranger to the conversation; one who was removed from it; a member, an
-admin and the owner of it; and, strangers to it all of them, an auditor, an analyst, a bot, somebody who is
-suspended, an admin and an owner of the server.
+admin and the owner of it; a bot that is a member; and, strangers to it all of them, an auditor, an analyst,
+somebody who is suspended, an admin and an owner of the server.
 ";
 
 fn workspace() -> PathBuf {
@@ -53,7 +53,7 @@ fn operations() -> Vec<(Method, String)> {
 }
 
 #[tokio::test]
-async fn everybody_is_answered_as_the_table_says() {
+async fn the_committed_table_is_what_everybody_is_answered() {
     let cast = Cast::assemble().await;
     let mut table = String::from(PREFACE);
     heading(&mut table, "Routes", "route");
