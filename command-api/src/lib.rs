@@ -88,7 +88,7 @@ mod tests {
                 assert_eq!(key, "Idempotency-Key", "{method} {path}");
             }
         }
-        assert_eq!(operations, 37);
+        assert_eq!(operations, 38);
         let description = |path: &str, status: &str| -> &Value {
             &openapi["paths"][path]["post"]["responses"][status]["description"]
         };

@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(change(full).send().await.0, 200);
         assert_eq!(change(json!({"status_text": null})).send().await.0, 200);
         let (status, nothing) = change(json!({})).send().await;
-        assert_eq!((status, &nothing["seq"]), (200, &json!(4)));
+        assert_eq!((status, &nothing["seq"]), (200, &json!(5)));
         let user = world.id("alice");
         let account = world.api.account(user).await.unwrap().unwrap();
         assert_eq!(account.profile.status_text, None);

@@ -487,7 +487,7 @@ mod tests {
         for _ in 1..TRIES_MAX {
             history.push(refused(CodePurpose::ResetPassword));
         }
-        given(history.clone()).when(reset("r", 1)).then_some(3);
+        given(history.clone()).when(reset("r", 1)).then_some(4);
         history.push(refused(CodePurpose::ResetPassword));
         for code in ["r", "wrong"] {
             given(history.clone())
