@@ -143,7 +143,6 @@ impl Cursor {
                 let shown = json!({ "device": refreshed.device, "address": refreshed.address });
                 return Ok(by_them.then_some(shown));
             }
-            Event::Session(SessionEvent::Revoked(_)) => by_them,
             Event::Conversation(ConversationEvent::Started(started)) => {
                 return Ok(self.started(started));
             }
@@ -151,7 +150,7 @@ impl Cursor {
             Event::Receipts(ReceiptsEvent::Delivered(mark) | ReceiptsEvent::Seen(mark)) => {
                 mark.member == self.of
             }
-            Event::Audit(_) => by_them,
+            Event::Session(SessionEvent::Revoked(_)) | Event::Audit(_) => by_them,
             // Names of accounts and addresses stand in the account, and what was mailed too; services
             // have no people.
             Event::Reservation(_) | Event::Service(_) | Event::Owners(_) | Event::Mail(_) => false,

@@ -149,7 +149,7 @@ pub struct Given {
     )]
     pub eventstore_tls_key: Option<PathBuf>,
 
-    /// Mail server: smtp://user:password@host:port, smtps://… or smtp://…?tls=required [default:
+    /// Mail server: smtp://user:password@host:port, smtps://… or `smtp://…?tls=required` [default:
     /// mails are files in the data folder]
     #[arg(
         long,

@@ -87,12 +87,12 @@ async fn verify_own(
     let purpose = CodePurpose::VerifyEmail;
     let envelope = Envelope::new(Actor::User(user), command, &("ask_code", purpose))?;
     let issued = issue(api, user, purpose, envelope).await;
-    issued.map_err(|error| error.into_problem(too_many_or_refused))
+    issued.map_err(|error| error.into_problem(|refused| too_many_or_refused(*refused)))
 }
 
-fn too_many_or_refused(refused: &Refused) -> Problem {
-    let mut problem = Problem::refused(refused);
-    if *refused == Refused::TooManyCodes {
+fn too_many_or_refused(refused: Refused) -> Problem {
+    let mut problem = Problem::refused(&refused);
+    if refused == Refused::TooManyCodes {
         problem.status = StatusCode::TOO_MANY_REQUESTS.as_u16();
         problem.retry_after_s = u64::try_from(ISSUED_WITHIN.num_seconds()).ok();
     }
@@ -141,7 +141,7 @@ async fn find_and_issue(
     let command = key.command(|key| CommandId::of(user, &format!("ask_code\n{purpose:?}\n{key}")));
     let envelope = Envelope::new(Actor::System, command, &("ask_code", purpose))?;
     let issued = issue(api, user, purpose, envelope).await;
-    issued.map_err(|error| error.into_problem(too_many_or_refused))
+    issued.map_err(|error| error.into_problem(|refused| too_many_or_refused(*refused)))
 }
 
 /// Have a code mailed

@@ -84,6 +84,8 @@ pub(crate) async fn put(
     responses(
         (status = 200, body = Accepted, description = "They are not blocked, or were not"),
         CommandProblems,
+        (status = 404, body = Problem, content_type = "application/problem+json",
+         description = "`not_found`: this is no user's id"),
     ),
     security(("bearer" = [])),
 )]

@@ -56,7 +56,7 @@ async fn change_password(
     let to = if verify(&request.current_password).await? != Verified::No {
         let known = [
             Some(account.handle.as_str()),
-            account.email.as_ref().map(|email| email.as_str()),
+            account.email.as_ref().map(domain::values::Email::as_str),
         ];
         let known = known.into_iter().flatten().map(str::to_owned).collect();
         api.passwords().hash_chosen(request.password, known).await?

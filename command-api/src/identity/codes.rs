@@ -12,6 +12,9 @@ use infra::problem::Problem;
 use crate::CommandApi;
 use crate::execute::{Done, Envelope, ExecuteError};
 
+/// What failed.
+const READ: &str = "read what came of a code";
+
 /// What came of a code that somebody sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -74,15 +77,14 @@ pub(crate) async fn offer_code(
         return Ok(Verdict::Right(done));
     }
     // The command's first event says which it was; also for a retry, long after.
-    const WHAT: &str = "read what came of a code";
     let events = api
         .store()
         .read_stream(&stream, done.seq, Direction::Forward, 1)
         .await?;
     let event = events.first().map(|recorded| recorded.event()).transpose();
-    match event.map_err(|error| Failure::internal(WHAT, error))? {
+    match event.map_err(|error| Failure::internal(READ, error))? {
         Some(Event::User(UserEvent::CodeUsed(_))) => Ok(Verdict::Right(done)),
         Some(Event::User(UserEvent::CodeRefused(_))) => Ok(Verdict::Wrong),
-        Some(_) | None => Err(Failure::internal(WHAT, "the event is another").into()),
+        Some(_) | None => Err(Failure::internal(READ, "the event is another").into()),
     }
 }

@@ -77,7 +77,7 @@ impl<K: Hash + Eq> Limiter<K> {
         let owed = after.duration_since(now);
         if owed > window {
             return Err(Exceeded {
-                retry_after: owed - window,
+                retry_after: owed.saturating_sub(window),
                 standing: Standing {
                     rate,
                     remaining: 0,
@@ -89,7 +89,7 @@ impl<K: Hash + Eq> Limiter<K> {
         if all.len() > self.keys_max {
             all.pop_lru();
         }
-        let remaining = (window - owed).as_nanos() / interval.as_nanos().max(1);
+        let remaining = window.saturating_sub(owed).as_nanos() / interval.as_nanos().max(1);
         Ok(Some(Standing {
             rate,
             // Never more than the burst, which is a u32.

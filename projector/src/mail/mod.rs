@@ -60,7 +60,7 @@ enum Attempt {
     /// What became of the mail is in the log.
     Settled,
     /// It is to be tried again.
-    Again(Waiting),
+    Again(Box<Waiting>),
 }
 
 impl Mailing {
@@ -128,7 +128,7 @@ impl Mailing {
                 },
                 Some(attempt) = under_way.next() => match attempt {
                     Attempt::Settled => {}
-                    Attempt::Again(waiting) => queue.put_back(waiting),
+                    Attempt::Again(waiting) => queue.put_back(*waiting),
                 },
                 () = sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {}
             }
@@ -157,24 +157,23 @@ impl Mailing {
                 } else {
                     tracing::debug!(%mail, %failure, retry_in_ms, "a mail was not sent again");
                 }
-                Attempt::Again(waiting)
+                Attempt::Again(Box::new(waiting))
             }
         }
     }
 
     /// Sends the mail, unless it is known what became of it, and records that.
     async fn try_to_settle(&self, waiting: &mut Waiting) -> Result<(), Failure> {
-        let outcome = match waiting.outcome.clone() {
-            Some(outcome) => outcome,
-            None => {
-                let stream = StreamName::mail(waiting.asked_by);
-                if version_of(&*self.store, &stream).await? > Version::ZERO {
-                    return Ok(());
-                }
-                let outcome = self.send(waiting).await?;
-                // Kept, so that a mail that was sent is not sent again because that was not recorded.
-                waiting.outcome.insert(outcome).clone()
+        let outcome = if let Some(outcome) = waiting.outcome.clone() {
+            outcome
+        } else {
+            let stream = StreamName::mail(waiting.asked_by);
+            if version_of(&*self.store, &stream).await? > Version::ZERO {
+                return Ok(());
             }
+            let outcome = self.send(waiting).await?;
+            // Kept, so that a mail that was sent is not sent again because that was not recorded.
+            waiting.outcome.insert(outcome).clone()
         };
         record(&*self.store, waiting, &outcome).await?;
         match outcome {

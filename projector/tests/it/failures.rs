@@ -337,7 +337,7 @@ async fn a_model_of_another_version_is_replaced() {
             let status = running.projector.status().await.unwrap();
             let is_of_now = |name: &str, version| {
                 let mut models = ALL.into_iter();
-                models.any(|model| model.name == name && model.version == version)
+                models.any(|model| model.name == name && u64::from(model.version) == version)
             };
             status.len() == ALL.len() && status.iter().all(|s| is_of_now(&s.name, s.version))
         })

@@ -123,7 +123,8 @@ async fn in_folder(node: &Node, arguments: Arguments) -> CliResult {
         }
         Arguments::Revoke { service } => {
             services::revoke(api, by, service).await?;
-            say_revoked(service)
+            say_revoked(service);
+            Ok(())
         }
         Arguments::List => {
             let projecting = node.start_projecting();
@@ -181,7 +182,8 @@ pub(super) async fn on_server(server: &Client, arguments: Arguments) -> CliResul
         Arguments::Revoke { service } => {
             let path = format!("/v1/services/{service}");
             server.send(server.request(Method::DELETE, &path)).await?;
-            say_revoked(service)
+            say_revoked(service);
+            Ok(())
         }
         Arguments::List => list_on_server(server).await,
     }
@@ -214,9 +216,8 @@ fn show_token(issued: &IssuedToken) -> CliResult {
     Ok(())
 }
 
-fn say_revoked(service: ServiceId) -> CliResult {
+fn say_revoked(service: ServiceId) {
     eprintln!("service {service} is revoked");
-    Ok(())
 }
 
 /// A line of the list: id, scopes, whether it is revoked, name.

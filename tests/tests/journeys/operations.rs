@@ -27,7 +27,7 @@ async fn health_metrics_status_and_documents_are_served() {
     assert_eq!(status["connections"], 1, "{status}");
     assert_eq!(
         status["projections"].as_array().map(Vec::len),
-        Some(6),
+        Some(7),
         "{status}"
     );
     let api = olga.get("/openapi.json").await.ok();

@@ -99,7 +99,7 @@ pub(crate) async fn who_is_suspended_is_out_everywhere_until_reinstated(site: &S
     let (olga, bob) = (&site.owner, site.person("bob").await);
     let conversation = olga.starts_group("Team", &[&bob]).await;
     let (mut listener, _) = Listener::live(&bob).await;
-    let login = Login::of(&bob).await;
+    let login = Login::of(&bob);
     let path = format!("/v1/users/{}", bob.id);
     bob.post(&format!("/v1/users/{}/suspend", olga.id), json!({}))
         .await
@@ -135,7 +135,7 @@ pub(crate) async fn who_is_suspended_is_out_everywhere_until_reinstated(site: &S
 
 pub(crate) async fn who_deactivates_comes_back_by_logging_in(site: &Site) {
     let mut bob = site.person("bob").await;
-    let login = Login::of(&bob).await;
+    let login = Login::of(&bob);
     let password = json!({ "password": login.password });
     let wrong = json!({"password": "a wrong password"});
     bob.post("/v1/users/me/deactivate", wrong)
@@ -283,9 +283,8 @@ struct Login {
 }
 
 impl Login {
-    async fn of(person: &Person) -> Self {
-        let me = person.get("/v1/users/me").await.ok();
-        let handle = me["handle"].as_str().expect("a handle").to_owned();
+    fn of(person: &Person) -> Self {
+        let handle = person.handle.clone();
         let password = format!("correct horse {handle}");
         Self { handle, password }
     }

