@@ -1,5 +1,7 @@
 //! What the one who runs the server sees.
 
+use std::time::Duration;
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use reqwest::Method;
@@ -204,11 +206,18 @@ async fn the_command_line_works_on_a_running_server() {
     let mut board = bob.clone();
     token.trim().clone_into(&mut board.token);
     board.get("/v1/status").await.ok();
-    let listed = on_server(&["service", "list"]).await;
-    assert!(
-        listed.contains("analyst") && listed.contains("Board"),
-        "{listed}"
-    );
+    // The list is read from a read model, which is there a moment later.
+    let listed = async {
+        loop {
+            let listed = on_server(&["service", "list"]).await;
+            if listed.contains("Board") {
+                return listed;
+            }
+        }
+    };
+    let listed = tokio::time::timeout(Duration::from_secs(10), listed).await;
+    let listed = listed.expect("it is listed");
+    assert!(listed.contains("analyst"), "{listed}");
     let id = listed.split(' ').next().expect("an id");
     let token = on_server(&["service", "rotate", id]).await;
     token.trim().clone_into(&mut board.token);
