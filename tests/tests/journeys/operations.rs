@@ -1,8 +1,7 @@
 //! What the one who runs the server sees.
 
-use std::time::Duration;
-
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
