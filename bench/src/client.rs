@@ -51,7 +51,7 @@ impl Server {
 pub(crate) async fn start(program: &Path) -> Fallible<Server> {
     let folder = tempfile::tempdir_in("target")?;
     let data = folder.path().join("data");
-    let mut process = Command::new(program)
+    let mut process = tests::without_limits(&mut Command::new(program))
         .arg("--data-dir")
         .arg(&data)
         .args(["--listen", "127.0.0.1:0", "--log", "warn"])

@@ -3,30 +3,40 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use chrono::TimeDelta;
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use domain::conversation::{Act, Command, Conversation, ConversationEvent, MessageFact, Refused};
+use domain::owners::Owners;
 use domain::reservation::Reservation;
+use domain::service::{Service, State as ServiceState};
 use domain::session::Session;
 use domain::user::{Account, User, UserEvent};
 use domain::values::{Email, Handle};
-use domain::{ConversationId, Decider, Event, Position, Seq, StreamName, UserId, Version};
-use infra::auth::Guard;
+use domain::{
+    ConversationId, Decider, Event, Position, Seq, ServiceId, StreamName, UserId, Version,
+};
+use infra::auth::cookies::CookieSecurity;
+use infra::auth::{Guard, ServiceTokens};
 use infra::clock::Clock;
+use infra::codes::CodeKeys;
 use infra::event_store::{Direction, EventStore};
 use infra::failure::Failure;
 use infra::issuers::Issuers;
-use infra::keys::{Secret, keyed_hash};
+use infra::keys::{Secret, hex, keyed_hash};
+use infra::limits::LoginGate;
 use infra::problem::Problem;
 use infra::snapshots::Snapshots;
 use infra::states::States;
 use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::answer::Answer;
 use crate::asking::Asking;
-use crate::execute::{Executor, Limits, hex};
+use crate::contacts::Directs;
+use crate::execute::{Executor, Limits};
 use crate::marks::Marks;
 use crate::owner::OwnerCode;
-use crate::passwords::Passwords;
+use crate::passwords::{PasswordCost, Passwords};
 
 /// What a [`CommandApi`] is made of.
 pub struct Parts {
@@ -44,16 +54,53 @@ pub struct Parts {
     pub clock: Clock,
     /// Bounds of each executor.
     pub limits: Limits,
-    /// How long a login lasts.
-    pub session_lifetime: TimeDelta,
+    /// How long logins and tokens last, and how cookies are set.
+    pub session_rules: SessionRules,
+    /// What hashing a password costs.
+    pub password_cost: PasswordCost,
+    /// Slows down who guesses passwords.
+    pub login_gate: LoginGate,
     /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
     pub owner_code: Option<OwnerCode>,
 }
 
-impl Parts {
-    /// How long a login lasts unless said otherwise.
-    pub const SESSION_LIFETIME_DEFAULT: TimeDelta = TimeDelta::hours(24);
+/// How logins are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRules {
+    /// How long a login lasts, however often it is refreshed.
+    pub session_lifetime: TimeDelta,
+    /// How long an access token is good; never longer than its login.
+    pub access_token_lifetime: TimeDelta,
+    /// Over which connections browsers send our cookies.
+    pub cookies: CookieSecurity,
 }
+
+impl Default for SessionRules {
+    /// Logins of 30 days, access tokens of 15 minutes, cookies over TLS only.
+    fn default() -> Self {
+        Self {
+            session_lifetime: TimeDelta::days(30),
+            access_token_lifetime: TimeDelta::minutes(15),
+            cookies: CookieSecurity::TlsOnly,
+        }
+    }
+}
+
+impl SessionRules {
+    /// Until when an access token is good that is signed at `now` in a session that ends at
+    /// `session_expires_at`: in whole seconds, as a token says it.
+    pub(crate) fn token_expires_at(
+        &self,
+        now: DateTime<Utc>,
+        session_expires_at: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        let expires_at = (now + self.access_token_lifetime).min(session_expires_at);
+        expires_at.trunc_subsecs(0)
+    }
+}
+
+/// Codes that strangers asked for and that are being looked after; one more is 503 `busy`.
+pub(crate) const CODES_UNDER_WAY_MAX: usize = 256;
 
 /// The command side. Cheap to clone; clones are the same.
 #[derive(Clone)]
@@ -64,15 +111,23 @@ struct Inner {
     guard: Arc<Guard>,
     issuers: Arc<Issuers>,
     clock: Clock,
-    session_lifetime: TimeDelta,
+    session_rules: SessionRules,
+    login_gate: LoginGate,
     owner_code: Option<OwnerCode>,
     reservation_key: [u8; 32],
     password_key: [u8; 32],
     passwords: Passwords,
+    code_keys: CodeKeys,
+    codes_under_way: Arc<Semaphore>,
+    afterwards: TaskTracker,
     conversations: Executor<Conversation>,
     users: Executor<User>,
     sessions: Executor<Session>,
     reservations: Executor<Reservation>,
+    services: Executor<Service>,
+    owners: Executor<Owners>,
+    service_tokens: ServiceTokens,
+    directs: Directs,
     marks: Marks,
     seen: Seen,
 }
@@ -83,6 +138,7 @@ struct Seen {
     users: States<User>,
     sessions: States<Session>,
     reservations: States<Reservation>,
+    services: States<Service>,
 }
 
 fn executor<D: Decider>(
@@ -95,14 +151,6 @@ fn executor<D: Decider>(
 
 /// Where in the log the first user is looked for, to know the secret by.
 const FIRST_EVENTS: usize = 1_000;
-
-/// The secret is that of another log.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the secret is not the one that the log was written with: bring back keys/secret from the \
-     backup, or give every process the same secret_file"
-)]
-struct OtherSecret;
 
 impl FromRef<CommandApi> for Arc<Guard> {
     fn from_ref(api: &CommandApi) -> Self {
@@ -121,7 +169,9 @@ impl CommandApi {
             secret,
             clock,
             limits,
-            session_lifetime,
+            session_rules,
+            password_cost,
+            login_gate,
             owner_code,
         } = parts;
         let receipts = executor(&store, &snapshots, limits)?;
@@ -130,60 +180,72 @@ impl CommandApi {
             users: States::new(Arc::clone(&store), clock.clone()),
             sessions: States::new(Arc::clone(&store), clock.clone()),
             reservations: States::new(Arc::clone(&store), clock.clone()),
+            services: States::new(Arc::clone(&store), clock.clone()),
         };
         Ok(Self(Arc::new(Inner {
             guard,
             issuers,
             clock,
-            session_lifetime,
+            session_rules,
+            login_gate,
             owner_code,
             reservation_key: secret.derive("reservation"),
             password_key: secret.derive("password-in-command-hash"),
-            passwords: Passwords::new(),
+            passwords: Passwords::new(password_cost)?,
+            code_keys: CodeKeys::new(&secret),
+            codes_under_way: Arc::new(Semaphore::new(CODES_UNDER_WAY_MAX)),
+            afterwards: TaskTracker::new(),
             conversations: executor(&store, &snapshots, limits)?,
             users: executor(&store, &snapshots, limits)?,
             sessions: executor(&store, &snapshots, limits)?,
             reservations: executor(&store, &snapshots, limits)?,
+            services: executor(&store, &snapshots, limits)?,
+            owners: executor(&store, &snapshots, limits)?,
+            service_tokens: ServiceTokens::new(&secret),
+            directs: Directs::default(),
             marks: Marks::new(receipts),
             seen,
             store,
         })))
     }
 
-    /// Refuses a secret that is not the log's: handles are reserved under it, and with another
-    /// everybody's would be free again. Known by the first user of the log.
+    /// Whether the secret is the one that the log was written with: handles are reserved under it,
+    /// and with another everybody's would be free again. Known by the first user of the log; of a
+    /// log without users every secret is.
     ///
     /// # Errors
-    /// It is another, or the log cannot be read.
-    pub async fn check_secret(&self) -> Result<(), Failure> {
+    /// The log cannot be read.
+    pub async fn is_secret_of_log(&self) -> Result<bool, Failure> {
         let first = self.0.store.read_all(Position::ZERO, FIRST_EVENTS).await?;
         let registered = first.iter().find_map(|recorded| match recorded.event() {
             Ok(Event::User(UserEvent::Registered(registered))) => Some(registered),
             _ => None,
         });
         let Some(registered) = registered else {
-            return Ok(());
+            return Ok(true);
         };
         let stream = self.handle_stream(&registered.handle);
         let reserved = self
             .0
             .store
             .read_stream(&stream, Version(1), Direction::Forward, 1);
-        if reserved.await?.is_empty() {
-            return Err(Failure::internal("open the log", OtherSecret));
-        }
-        Ok(())
+        Ok(!reserved.await?.is_empty())
     }
 
     /// Takes no more commands and returns when those that were taken are answered. Takes about a
     /// second where marks wait for their turn.
     pub async fn close(&self) {
+        // First, because it asks the executors.
+        self.0.afterwards.close();
+        self.0.afterwards.wait().await;
         futures::join!(
             self.0.marks.close(),
             self.0.conversations.close(),
             self.0.users.close(),
             self.0.sessions.close(),
             self.0.reservations.close(),
+            self.0.services.close(),
+            self.0.owners.close(),
         );
     }
 
@@ -249,6 +311,26 @@ impl CommandApi {
         Ok(state.account.clone())
     }
 
+    /// Whether `blocker` blocks `user`, as of at most [`States::AGE_MAX`] ago; after
+    /// [`Self::forget_user`] as of now.
+    pub(crate) async fn blocks(&self, blocker: UserId, user: UserId) -> Result<bool, Failure> {
+        let stream = StreamName::user(blocker);
+        let state = self.0.seen.users.recent(&stream).await?;
+        Ok(state.account.as_ref().is_some_and(|it| it.blocks(user)))
+    }
+
+    /// Makes what was changed about the account of `user` count at once on this node.
+    pub(crate) async fn forget_user(&self, user: UserId) {
+        self.0.seen.users.forget(&StreamName::user(user)).await;
+        self.0.guard.forget_user(user).await;
+    }
+
+    /// The state of a service, as of now.
+    pub(crate) async fn service(&self, service: ServiceId) -> Result<Arc<ServiceState>, Failure> {
+        let stream = StreamName::service(service);
+        self.0.seen.services.current(&stream).await
+    }
+
     /// Whether there is an account; accounts never go away.
     pub(crate) async fn user_exists(&self, user: UserId) -> Result<bool, Failure> {
         let stream = StreamName::user(user);
@@ -279,7 +361,8 @@ impl CommandApi {
     ) -> Result<Answer, Problem> {
         let envelope = asking.envelope(&(name, conversation, fields))?;
         let stream = StreamName::conversation(conversation);
-        let command = Command::by(asking.user, act);
+        let contact = self.contact(asking.user, conversation, &act).await?;
+        let command = Command::of(asking.user, act, contact);
         let done = self.0.conversations.execute(&stream, envelope, command);
         Ok(Answer::new(conversation.0, done.await?))
     }
@@ -350,8 +433,12 @@ impl CommandApi {
         &self.0.clock
     }
 
-    pub(crate) fn session_lifetime(&self) -> TimeDelta {
-        self.0.session_lifetime
+    pub(crate) fn session_rules(&self) -> SessionRules {
+        self.0.session_rules
+    }
+
+    pub(crate) fn login_gate(&self) -> &LoginGate {
+        &self.0.login_gate
     }
 
     pub(crate) fn owner_code(&self) -> Option<&OwnerCode> {
@@ -362,8 +449,38 @@ impl CommandApi {
         &self.0.passwords
     }
 
+    pub(crate) fn code_keys(&self) -> &CodeKeys {
+        &self.0.code_keys
+    }
+
+    /// How many codes may still be looked after at once.
+    pub(crate) fn codes_under_way(&self) -> &Arc<Semaphore> {
+        &self.0.codes_under_way
+    }
+
+    /// What goes on after its request was answered; closing waits for it.
+    pub(crate) fn afterwards(&self) -> &TaskTracker {
+        &self.0.afterwards
+    }
+
     pub(crate) fn sessions(&self) -> &Executor<Session> {
         &self.0.sessions
+    }
+
+    pub(crate) fn services(&self) -> &Executor<Service> {
+        &self.0.services
+    }
+
+    pub(crate) fn owners(&self) -> &Executor<Owners> {
+        &self.0.owners
+    }
+
+    pub(crate) fn service_tokens(&self) -> &ServiceTokens {
+        &self.0.service_tokens
+    }
+
+    pub(crate) fn directs(&self) -> &Directs {
+        &self.0.directs
     }
 
     pub(crate) fn marks(&self) -> &Marks {

@@ -47,27 +47,34 @@ enum Op {
     UnarchiveConversation,
 }
 
+/// The `op` of every command that a frame may carry.
+pub fn ops() -> impl Iterator<Item = &'static str> {
+    COMMANDS.into_iter().map(|(op, _)| op)
+}
+
+const COMMANDS: [(&str, Op); 16] = [
+    ("send_message", Op::SendMessage),
+    ("edit_message", Op::EditMessage),
+    ("delete_message", Op::DeleteMessage),
+    ("add_reaction", Op::AddReaction),
+    ("remove_reaction", Op::RemoveReaction),
+    ("mark_seen", Op::MarkSeen),
+    ("mark_delivered", Op::MarkDelivered),
+    ("start_conversation", Op::StartConversation),
+    ("rename_conversation", Op::RenameConversation),
+    ("change_settings", Op::ChangeSettings),
+    ("add_member", Op::AddMember),
+    ("remove_member", Op::RemoveMember),
+    ("leave_conversation", Op::LeaveConversation),
+    ("change_role", Op::ChangeRole),
+    ("archive_conversation", Op::ArchiveConversation),
+    ("unarchive_conversation", Op::UnarchiveConversation),
+];
+
 impl Op {
     fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "send_message" => Self::SendMessage,
-            "edit_message" => Self::EditMessage,
-            "delete_message" => Self::DeleteMessage,
-            "add_reaction" => Self::AddReaction,
-            "remove_reaction" => Self::RemoveReaction,
-            "mark_seen" => Self::MarkSeen,
-            "mark_delivered" => Self::MarkDelivered,
-            "start_conversation" => Self::StartConversation,
-            "rename_conversation" => Self::RenameConversation,
-            "change_settings" => Self::ChangeSettings,
-            "add_member" => Self::AddMember,
-            "remove_member" => Self::RemoveMember,
-            "leave_conversation" => Self::LeaveConversation,
-            "change_role" => Self::ChangeRole,
-            "archive_conversation" => Self::ArchiveConversation,
-            "unarchive_conversation" => Self::UnarchiveConversation,
-            _ => return None,
-        })
+        let mut commands = COMMANDS.into_iter();
+        commands.find_map(|(known, op)| (known == name).then_some(op))
     }
 }
 

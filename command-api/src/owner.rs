@@ -25,7 +25,7 @@ use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
 use crate::execute::{Done, ExecuteError};
 use crate::identity::reservation_envelope;
-use crate::identity::system_roles::{RoleChange, carry_out};
+use crate::identity::system_roles::{RoleChange, carry_out, count_in};
 use crate::problems::CommandProblems;
 
 /// Events of an account read at once.
@@ -99,6 +99,8 @@ async fn claim(
         match first_ownership(api, user).await? {
             None => {}
             Some((command, done)) if command == asking.command => {
+                let envelope = asking.envelope(&"claim_ownership")?;
+                count_in(api, &envelope, user).await?;
                 return Ok(Answer::new(user.0, done));
             }
             Some(_) => return Err(already_owned()),
@@ -251,12 +253,22 @@ mod tests {
         assert_eq!(metadata.actor, Actor::Operator);
         let taken = format!("/v1/users/{alice}/system-roles/owner");
         assert_eq!(world.delete("bob", &taken).send().await.0, 200);
+        let last = format!("/v1/users/{bob}/system-roles/owner");
+        let last = world.delete("bob", &last).problem().await;
+        assert_eq!(last, problem(409, "last_owner", ""));
+        assert!(world.caller("bob").await.is_owner());
         let back = claim(&world, "alice", OWNER_CODE).problem().await;
         assert_eq!(back, problem(409, "already_owned", ""));
         claim(&world, "alice", OWNER_CODE).key("k").send().await;
         assert!(
             !world.caller("alice").await.is_owner(),
             "a retry gives nothing back"
+        );
+        let last = change_role(&world.api, bob, RoleChange::Revoke(SystemRole::Owner)).await;
+        assert_eq!(
+            last.unwrap_err().code,
+            "last_owner",
+            "nor counts for an owner"
         );
     }
 }

@@ -15,8 +15,9 @@ pub(crate) struct OpenProblems;
 /// Of commands of a caller with a token.
 pub(crate) struct CommandProblems;
 
-const OPEN: [(&str, &str); 7] = [
+const OPEN: [(&str, &str); 9] = [
     ("400", "`malformed_body`, `invalid_idempotency_key`"),
+    ("408", "`request_timeout`"),
     (
         "409",
         "`conflict`: others kept changing the same thing; try again",
@@ -26,6 +27,7 @@ const OPEN: [(&str, &str); 7] = [
         "422",
         "`invalid_body` with a pointer to each wrong field, `idempotency_key_reused`",
     ),
+    ("429", "`rate_limited`; with Retry-After"),
     (
         "500",
         "`internal`: look for the trace id in the server's log",
@@ -37,10 +39,16 @@ const OPEN: [(&str, &str); 7] = [
     ("507", "`storage_full`; with Retry-After"),
 ];
 
-const TOKEN: (&str, &str) = (
-    "401",
-    "`unauthenticated`, `token_expired`, `token_invalid`, `session_ended`",
-);
+const TOKEN: [(&str, &str); 2] = [
+    (
+        "401",
+        "`unauthenticated`, `token_expired`, `token_invalid`, `session_ended`",
+    ),
+    (
+        "403",
+        "`csrf_token_wrong`: the token is in a cookie, and x-csrf-token is missing or wrong",
+    ),
+];
 
 fn response(description: &str) -> RefOr<Response> {
     let content = ContentBuilder::new()
@@ -70,6 +78,6 @@ impl IntoResponses for OpenProblems {
 
 impl IntoResponses for CommandProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(OPEN.into_iter().chain([TOKEN]))
+        responses(OPEN.into_iter().chain(TOKEN))
     }
 }

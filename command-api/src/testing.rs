@@ -6,22 +6,27 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request, header};
+use axum::http::{HeaderMap, Method, Request, header};
 use chrono::TimeDelta;
-use domain::{StreamName, UserId, Version};
+use domain::user::codes::CodePurpose;
+use domain::user::{Account, UserEvent};
+use domain::{Event, StreamName, UserId, Version};
 use infra::auth::{Caller, Guard, Tokens};
 use infra::clock::Clock;
+use infra::codes::CodeOf;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
 use infra::http::IDEMPOTENCY_KEY;
 use infra::issuers::{IssuerConfig, Issuers};
 use infra::keys::Secret;
+use infra::limits::{Limit, LoginGate};
 use infra::snapshots::MemorySnapshots;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use crate::api::CODES_UNDER_WAY_MAX;
 use crate::execute::Limits;
 use crate::owner::OwnerCode;
-use crate::{CommandApi, Parts, routes};
+use crate::{CommandApi, Parts, PasswordCost, SessionRules, routes};
 
 /// What makes the owner.
 pub(crate) const OWNER_CODE: &str = "an owner's code";
@@ -42,18 +47,33 @@ pub(crate) struct World {
 impl World {
     /// Nobody there yet. The clock stands at the real time, at which tokens are checked.
     pub(crate) fn new() -> Self {
-        Self::with_issuers(vec![])
+        Self::with(vec![], Limit::Off)
     }
 
     /// The same, where these issuers' word lets people in.
     pub(crate) fn with_issuers(issuers: Vec<IssuerConfig>) -> Self {
+        Self::with(issuers, Limit::Off)
+    }
+
+    /// The same, where wrong passwords are limited.
+    pub(crate) fn with_logins(failures: Limit) -> Self {
+        Self::with(vec![], failures)
+    }
+
+    fn with(issuers: Vec<IssuerConfig>, failures: Limit) -> Self {
         let clock = Clock::fixed(Clock::system().now());
         let store = Arc::new(MemoryEventStore::new(clock.clone()));
-        Self::on(store, clock, issuers)
+        Self::on(store, clock, issuers, PasswordCost::default(), failures)
     }
 
     /// The command side, started on `store`.
-    fn on(store: Arc<MemoryEventStore>, clock: Clock, issuers: Vec<IssuerConfig>) -> Self {
+    fn on(
+        store: Arc<MemoryEventStore>,
+        clock: Clock,
+        issuers: Vec<IssuerConfig>,
+        password_cost: PasswordCost,
+        failures: Limit,
+    ) -> Self {
         let log: Arc<dyn EventStore> = store.clone();
         let secret = Secret::new([7; 32]);
         let configured = Arc::new(Issuers::new(issuers.clone(), &secret, &clock).unwrap());
@@ -67,7 +87,9 @@ impl World {
             secret,
             clock: clock.clone(),
             limits: Limits::default(),
-            session_lifetime: Parts::SESSION_LIFETIME_DEFAULT,
+            session_rules: SessionRules::default(),
+            password_cost,
+            login_gate: LoginGate::new(failures, failures),
             owner_code: Some(OwnerCode::new(OWNER_CODE.to_owned())),
         })
         .unwrap();
@@ -93,8 +115,13 @@ impl World {
 
     /// The same log under a server that was started again; logins stay.
     pub(crate) async fn restarted(self) -> Self {
+        self.restarted_at(PasswordCost::default()).await
+    }
+
+    /// The same, where hashing passwords costs `cost` from now on.
+    pub(crate) async fn restarted_at(self, cost: PasswordCost) -> Self {
         self.api.close().await;
-        let mut world = Self::on(self.store, self.clock, self.issuers);
+        let mut world = Self::on(self.store, self.clock, self.issuers, cost, Limit::Off);
         world.users = self.users;
         world
     }
@@ -109,6 +136,26 @@ impl World {
         assert_eq!(status, 201, "{answer}");
         let token = answer["token"].as_str().unwrap().to_owned();
         self.users.insert(name.to_owned(), (user, token));
+    }
+
+    /// Logs `name` in once more; gives the answer.
+    pub(crate) async fn log_in(&self, name: &str) -> Value {
+        let login = json!({"login": name, "password": PASSWORD});
+        let (status, answer) = self.anonymous("/v1/sessions").body(login).send().await;
+        assert_eq!(status, 201, "{answer}");
+        answer
+    }
+
+    /// Exchanges a refresh token.
+    pub(crate) fn refresh(&self, refresh_token: &str) -> Asked<'_> {
+        let body = json!({ "refresh_token": refresh_token });
+        self.anonymous("/v1/sessions/refresh").body(body)
+    }
+
+    /// A command that anybody may ask, with an access token.
+    pub(crate) fn rename(&self, token: &str) -> Asked<'_> {
+        let request = self.ask(Some(token), Method::PATCH, "/v1/users/me");
+        request.body(json!({"display_name": "Somebody"}))
     }
 
     pub(crate) fn register(&self, name: &str) -> Asked<'_> {
@@ -143,6 +190,58 @@ impl World {
             .await;
         assert_eq!(status, 201, "{answer}");
         answer["seq"].as_u64().unwrap()
+    }
+
+    /// Asks for a code as a stranger.
+    pub(crate) fn ask_code(&self, purpose: &str, email: &str) -> Asked<'_> {
+        let body = json!({"purpose": purpose, "email": email});
+        self.anonymous("/v1/codes").body(body)
+    }
+
+    /// Waits until everything is done that was answered before it was begun.
+    pub(crate) async fn settle(&self) {
+        let all = u32::try_from(CODES_UNDER_WAY_MAX).unwrap();
+        let under_way = self.api.codes_under_way().acquire_many(all).await;
+        drop(under_way.unwrap());
+    }
+
+    /// Has a code mailed to `name`; the code.
+    pub(crate) async fn mailed_code(&self, name: &str, purpose: CodePurpose) -> String {
+        let named = serde_json::to_value(purpose).unwrap();
+        let email = format!("{name}@example.org");
+        let asked = self.ask_code(named.as_str().unwrap(), &email);
+        assert_eq!(asked.send().await.0, 202);
+        self.settle().await;
+        self.last_code(name, purpose).await
+    }
+
+    /// The code that was mailed to `name` last, made as the mail's is.
+    pub(crate) async fn last_code(&self, name: &str, purpose: CodePurpose) -> String {
+        let user = self.id(name);
+        let events = self.events(&StreamName::user(user)).await;
+        let mut issued = events.iter().rev().filter_map(|recorded| {
+            let Event::User(UserEvent::CodeIssued(issued)) = recorded.event().unwrap() else {
+                return None;
+            };
+            (issued.purpose == purpose).then(|| CodeOf {
+                command: recorded.metadata().unwrap().command_id,
+                user,
+                purpose,
+                expires_at: issued.expires_at,
+            })
+        });
+        let code = self.api.code_keys().code(&issued.next().unwrap());
+        code.as_str().to_owned()
+    }
+
+    /// How many events of a type the account of `name` has.
+    pub(crate) async fn count(&self, name: &str, event_type: &str) -> usize {
+        let types = self.types(&StreamName::user(self.id(name))).await;
+        types.iter().filter(|it| *it == event_type).count()
+    }
+
+    pub(crate) async fn account(&self, name: &str) -> Account {
+        self.api.account(self.id(name)).await.unwrap().unwrap()
     }
 
     pub(crate) fn id(&self, name: &str) -> UserId {
@@ -211,7 +310,12 @@ impl World {
         self.ask(None, Method::GET, path)
     }
 
-    fn ask(&self, token: Option<&str>, method: Method, path: &str) -> Asked<'_> {
+    /// Whoever has `token`.
+    pub(crate) fn with_token<'a>(&'a self, token: &'a str) -> Holder<'a> {
+        Holder { world: self, token }
+    }
+
+    pub(crate) fn ask(&self, token: Option<&str>, method: Method, path: &str) -> Asked<'_> {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -221,6 +325,22 @@ impl World {
             request,
             body: String::new(),
         }
+    }
+}
+
+/// Somebody with a token who is none of the world's users.
+pub(crate) struct Holder<'a> {
+    world: &'a World,
+    token: &'a str,
+}
+
+impl<'a> Holder<'a> {
+    pub(crate) fn post(&self, path: &str) -> Asked<'a> {
+        self.world.ask(Some(self.token), Method::POST, path)
+    }
+
+    pub(crate) fn patch(&self, path: &str) -> Asked<'a> {
+        self.world.ask(Some(self.token), Method::PATCH, path)
     }
 }
 
@@ -253,11 +373,19 @@ impl Asked<'_> {
 
     /// The answer's status and JSON.
     pub(crate) async fn send(self) -> (u16, Value) {
+        let (status, _, body) = self.send_for_headers().await;
+        (status, body)
+    }
+
+    /// The answer's status, headers and JSON.
+    pub(crate) async fn send_for_headers(self) -> (u16, HeaderMap, Value) {
         let request = self.request.body(Body::from(self.body)).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        (status, headers, body)
     }
 
     /// The answer's status, code and the pointer of the first wrong field, which may be empty.

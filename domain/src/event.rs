@@ -11,9 +11,12 @@ use std::str::FromStr;
 
 use crate::audit::AuditEvent;
 use crate::conversation::ConversationEvent;
-use crate::ids::{CommandId, UserId};
+use crate::ids::{CommandId, ServiceId, UserId};
+use crate::mail::MailEvent;
+use crate::owners::OwnersEvent;
 use crate::receipts::ReceiptsEvent;
 use crate::reservation::ReservationEvent;
+use crate::service::ServiceEvent;
 use crate::session::SessionEvent;
 use crate::user::UserEvent;
 
@@ -170,17 +173,26 @@ categories! {
     User(UserEvent),
     /// A login.
     Session(SessionEvent),
+    /// A service account.
+    Service(ServiceEvent),
+    /// Who owns the server.
+    Owners(OwnersEvent),
     /// A handle, an address or an identity that only one may hold.
     Reservation(ReservationEvent),
+    /// What became of a mail.
+    Mail(MailEvent),
     /// What auditors did.
     Audit(AuditEvent),
 }
 
-/// Who caused an event. Stored as text: `user:{id}`, `operator` or `system`.
+/// Who caused an event. Stored as text: `user:{id}`, `service:{id}`, `operator` or
+/// `system`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Actor {
     /// A user, through an API.
     User(UserId),
+    /// A service that acts as no user, with its token.
+    Service(ServiceId),
     /// Whoever holds the data folder, through the command line.
     Operator,
     /// The server itself.
@@ -192,7 +204,7 @@ impl Actor {
     pub const fn user(self) -> Option<UserId> {
         match self {
             Self::User(user) => Some(user),
-            Self::Operator | Self::System => None,
+            Self::Service(_) | Self::Operator | Self::System => None,
         }
     }
 }
@@ -201,6 +213,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(user) => write!(out, "user:{user}"),
+            Self::Service(service) => write!(out, "service:{service}"),
             Self::Operator => out.write_str("operator"),
             Self::System => out.write_str("system"),
         }
@@ -209,7 +222,7 @@ impl fmt::Display for Actor {
 
 /// Text that names no actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an actor is user:{{id}}, operator or system")]
+#[error("an actor is user:{{id}}, service:{{id}}, operator or system")]
 pub struct ActorInvalid;
 
 impl FromStr for Actor {
@@ -219,11 +232,15 @@ impl FromStr for Actor {
         match text {
             "operator" => Ok(Self::Operator),
             "system" => Ok(Self::System),
-            _ => text
-                .strip_prefix("user:")
-                .and_then(|id| id.parse().ok())
-                .map(Self::User)
-                .ok_or(ActorInvalid),
+            _ => {
+                let (kind, id) = text.split_once(':').ok_or(ActorInvalid)?;
+                let id = id.parse().map_err(|_| ActorInvalid)?;
+                match kind {
+                    "user" => Ok(Self::User(UserId(id))),
+                    "service" => Ok(Self::Service(ServiceId(id))),
+                    _ => Err(ActorInvalid),
+                }
+            }
         }
     }
 }
@@ -279,13 +296,19 @@ mod tests {
                 Actor::User(UserId(Uuid::nil())),
                 "user:00000000-0000-0000-0000-000000000000",
             ),
+            (
+                Actor::Service(ServiceId(Uuid::nil())),
+                "service:00000000-0000-0000-0000-000000000000",
+            ),
             (Actor::Operator, "operator"),
             (Actor::System, "system"),
         ] {
             assert_eq!(actor.to_string(), text);
             assert_eq!(text.parse(), Ok(actor));
         }
-        for bad in ["", "user:", "user", "user:me", "Operator"] {
+        for bad in [
+            "", "user:", "user", "user:me", "service:", "bot:1", "Operator",
+        ] {
             assert_eq!(bad.parse::<Actor>(), Err(ActorInvalid), "{bad:?}");
         }
     }

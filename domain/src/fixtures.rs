@@ -7,23 +7,29 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::audit::{AuditEvent, Replayed, Selection};
+use crate::audit::{AuditEvent, Exported, Replayed, Selection};
 use crate::conversation::{
     ArchiveChanged, ConversationEvent, HistoryVisibility, Kind, MemberAdded, MemberLeft,
     MemberRemoved, MemberRoleChanged, MessageDeleted, MessageEdited, MessageSent, Reaction,
     Renamed, Role, SettingsChanged, Started,
 };
-use crate::event::Event;
-use crate::ids::{ConversationId, Position, Version};
+use crate::event::{Actor, Event};
+use crate::ids::{ConversationId, Position, ServiceId, SessionId, Version};
+use crate::mail::{GivenUp, GivenUpBecause, MailEvent, Sent};
+use crate::owners::{OwnerChanged, OwnersEvent};
 use crate::personal::Personal;
 use crate::receipts::{MarkedUpTo, ReceiptsEvent};
 use crate::reservation::{Held, ReservationEvent};
-use crate::session::{Opened, Revoked, RevokedBecause, SessionEvent};
+use crate::service::{self, Scope, ServiceEvent, TokenIssued};
+use crate::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
 use crate::testing::conversation::{body, emoji, members, title};
 use crate::testing::{ALICE, BOB, moment};
+use crate::user::codes::{CodeHash, CodePurpose};
 use crate::user::{
-    ExternalIdentityLinked, ExternalIdentityUnlinked, ExternalIdentityUpdated, PasswordSet,
-    ProfileChanged, Registered, SystemRole, SystemRoleChanged, UnlinkedBecause, UserEvent,
+    BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified, ExternalIdentityLinked,
+    ExternalIdentityUnlinked, ExternalIdentityUpdated, LoggedOutEverywhere, PasswordSet, Preferences,
+    PreferencesChanged, ProfileChanged, Reactivated, Registered, Reinstated, ServiceAttached,
+    Suspended, SystemRole, SystemRoleChanged, UnlinkedBecause, UserEvent,
 };
 use crate::values::{DisplayName, Email, Handle, IssuerName, Reason, Subject};
 
@@ -32,6 +38,11 @@ fn samples() -> Vec<Event> {
     let mut samples: Vec<Event> = Vec::new();
     samples.extend(conversation_samples().into_iter().map(Event::from));
     samples.extend(user_samples().into_iter().map(Event::from));
+    samples.extend(standing_samples().into_iter().map(Event::from));
+    samples.extend(service_samples().into_iter().map(Event::from));
+    let owner = OwnerChanged { user: ALICE };
+    samples.push(OwnersEvent::Added(owner.clone()).into());
+    samples.push(OwnersEvent::Removed(owner).into());
     let mark = MarkedUpTo {
         member: ALICE,
         seq: Version(7),
@@ -43,14 +54,29 @@ fn samples() -> Vec<Event> {
         expires_at: moment(60),
         device: Some(Personal::new(ALICE, "phone".to_owned())),
         address: Some(Personal::new(ALICE, "192.0.2.1".to_owned())),
+        refresh_hash: Some("00ff".to_owned()),
+        login_epoch: 1,
         vouched_by: None,
     };
     samples.push(SessionEvent::Opened(opened).into());
     samples.extend(identity_samples().into_iter().map(Event::from));
+    let refreshed = Refreshed {
+        generation: 1,
+        refresh_hash: "00ff".to_owned(),
+        at: moment(30),
+        device: Some(Personal::new(ALICE, "phone".to_owned())),
+        address: Some(Personal::new(ALICE, "192.0.2.1".to_owned())),
+    };
+    samples.push(SessionEvent::Refreshed(refreshed).into());
     let because = RevokedBecause::LoggedOut;
     samples.push(SessionEvent::Revoked(Revoked { because }).into());
     samples.push(ReservationEvent::Claimed(Held { user: ALICE }).into());
     samples.push(ReservationEvent::Released(Held { user: ALICE }).into());
+    let message_id = "0f8fad5b-d9cb-569f-a165-70867728950e@example.org".to_owned();
+    let user = ALICE;
+    samples.push(MailEvent::Sent(Sent { user, message_id }).into());
+    let why = GivenUpBecause::Expired;
+    samples.push(MailEvent::GivenUp(GivenUp { user, why }).into());
     let selection = Selection {
         conversation: Some(ConversationId(BOB.0)),
         stream: None,
@@ -62,6 +88,7 @@ fn samples() -> Vec<Event> {
         types: vec!["message-sent".to_owned()],
     };
     samples.push(AuditEvent::Replayed(Replayed { selection }).into());
+    samples.push(AuditEvent::Exported(Exported { of: ALICE }).into());
     samples
 }
 
@@ -126,24 +153,86 @@ fn conversation_samples() -> Vec<ConversationEvent> {
 fn user_samples() -> Vec<UserEvent> {
     let name = DisplayName::parse("Alice").expect("a good name");
     let role = SystemRole::Auditor;
+    let purpose = CodePurpose::ResetPassword;
+    let email = Personal::new(
+        ALICE,
+        Email::parse("alice@example.org").expect("a good address"),
+    );
     vec![
         UserEvent::Registered(Registered {
-            email: Some(Personal::new(
-                ALICE,
-                Email::parse("alice@example.org").expect("a good address"),
-            )),
+            email: Some(email.clone()),
             display_name: Personal::new(ALICE, name.clone()),
             handle: Handle::parse("alice").expect("a good handle"),
             imported_from: Some("slack:U5213C2A7".to_owned()),
         }),
         UserEvent::ProfileChanged(ProfileChanged {
-            display_name: Personal::new(ALICE, name),
+            display_name: Some(Personal::new(ALICE, name)),
+            ..ProfileChanged::default()
         }),
         UserEvent::PasswordSet(PasswordSet {
             hash: Personal::new(ALICE, "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA".to_owned()),
         }),
+        UserEvent::CodeIssued(CodeIssued {
+            purpose,
+            email: email.clone(),
+            hash: CodeHash::new("00ff".to_owned()),
+            issued_at: moment(0),
+            expires_at: moment(600),
+        }),
+        UserEvent::CodeRefused(CodeDone { purpose }),
+        UserEvent::CodeUsed(CodeDone { purpose }),
+        UserEvent::EmailVerified(EmailVerified { email }),
         UserEvent::SystemRoleGranted(SystemRoleChanged { role }),
         UserEvent::SystemRoleRevoked(SystemRoleChanged { role }),
+        UserEvent::LoggedOutEverywhere(LoggedOutEverywhere {
+            epoch: 1,
+            kept: Some(SessionId(ALICE.0)),
+        }),
+    ]
+}
+
+fn standing_samples() -> Vec<UserEvent> {
+    let object = serde_json::json!({"discoverable": false, "theme": "dark"});
+    let preferences = object.as_object().cloned().unwrap_or_default();
+    let preferences = Preferences::parse(preferences).expect("good preferences");
+    let by = Actor::User(BOB);
+    vec![
+        UserEvent::PreferencesChanged(PreferencesChanged {
+            preferences: Personal::new(ALICE, preferences),
+        }),
+        UserEvent::Blocked(BlockChanged { user: BOB }),
+        UserEvent::Unblocked(BlockChanged { user: BOB }),
+        UserEvent::Suspended(Suspended {
+            by,
+            until: Some(moment(60)),
+            why: Reason::parse("spam")
+                .ok()
+                .map(|why| Personal::new(ALICE, why)),
+        }),
+        UserEvent::Reinstated(Reinstated { by }),
+        UserEvent::Deactivated(Deactivated {}),
+        UserEvent::Reactivated(Reactivated {}),
+        UserEvent::ServiceAttached(ServiceAttached {
+            service: ServiceId(BOB.0),
+        }),
+    ]
+}
+
+fn service_samples() -> Vec<ServiceEvent> {
+    let by = Actor::Service(ServiceId(BOB.0));
+    vec![
+        ServiceEvent::Created(service::Created {
+            name: DisplayName::parse("Reminders").expect("a good name"),
+            scopes: [Scope::Bot].into(),
+            account: Some(ALICE),
+            by,
+        }),
+        ServiceEvent::TokenIssued(TokenIssued {
+            generation: 1,
+            hash: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned(),
+            expires_at: Some(moment(60)),
+        }),
+        ServiceEvent::Revoked(service::Revoked { by }),
     ]
 }
 

@@ -53,6 +53,10 @@ uuid_id!(
     ConversationId
 );
 uuid_id!(
+    /// A service account: a program that comes in with a token of its own.
+    ServiceId
+);
+uuid_id!(
     /// An accepted or refused request to change something; its retries carry the same id.
     CommandId
 );
@@ -82,6 +86,18 @@ impl CommandId {
     #[must_use]
     pub fn derive(self, part: &str) -> Self {
         Self(Uuid::new_v5(&self.0, part.as_bytes()))
+    }
+}
+
+impl ServiceId {
+    /// The service that the command `command` creates: a retry creates the same one.
+    pub fn created_by(command: CommandId) -> Self {
+        Self(Uuid::new_v5(&command.0, b"service"))
+    }
+
+    /// The account of the service, where it has one: a bot acts as a user of its own.
+    pub fn account(self) -> UserId {
+        UserId(Uuid::new_v5(&self.0, b"account"))
     }
 }
 

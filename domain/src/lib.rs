@@ -3,15 +3,19 @@
 //! Pure: no IO, no async, no clock, no randomness. Time and ids arrive inside commands.
 
 pub mod audit;
+mod change;
 pub mod conversation;
 mod decider;
 pub mod event;
 #[cfg(test)]
 mod fixtures;
 mod ids;
+pub mod mail;
+pub mod owners;
 mod personal;
 pub mod receipts;
 pub mod reservation;
+pub mod service;
 pub mod session;
 mod stream;
 #[cfg(test)]
@@ -19,8 +23,11 @@ mod testing;
 pub mod user;
 pub mod values;
 
+pub use change::Change;
 pub use decider::{Decider, Refusal, RefusalKind};
 pub use event::{Actor, DecodeError, Event, Metadata};
-pub use ids::{CommandId, ConversationId, EventId, Position, Seq, SessionId, UserId, Version};
+pub use ids::{
+    CommandId, ConversationId, EventId, Position, Seq, ServiceId, SessionId, UserId, Version,
+};
 pub use personal::Personal;
 pub use stream::{StreamName, StreamNameInvalid};

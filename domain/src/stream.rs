@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConversationId, SessionId, UserId};
+use crate::ids::{ConversationId, EventId, ServiceId, SessionId, UserId};
 
 /// The name of a stream. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,6 +55,11 @@ impl StreamName {
         Self::of("session", id)
     }
 
+    /// A service account.
+    pub fn service(id: ServiceId) -> Self {
+        Self::of("service", id)
+    }
+
     /// Who holds a handle; `digest` is the HMAC of the handle in lower-case hex.
     pub fn handle(digest: &str) -> Self {
         Self::of("handle", digest)
@@ -71,9 +76,19 @@ impl StreamName {
         Self::of("identity", digest)
     }
 
+    /// What became of the mail that an event asked for.
+    pub fn mail(asked_by: EventId) -> Self {
+        Self::of("mail", asked_by)
+    }
+
     /// Who claimed to own the server: a reservation that is made once.
     pub fn owner() -> Self {
         Self("owner".into())
+    }
+
+    /// Who the owners of the server are.
+    pub fn owners() -> Self {
+        Self("owners".into())
     }
 
     /// What auditors did.
@@ -109,10 +124,12 @@ impl StreamName {
             "conversation" | "receipts" => key.parse::<ConversationId>().is_ok(),
             "user" => key.parse::<UserId>().is_ok(),
             "session" => key.parse::<SessionId>().is_ok(),
+            "service" => key.parse::<ServiceId>().is_ok(),
+            "mail" => key.parse::<EventId>().is_ok(),
             "handle" | "email" | "identity" => {
                 !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_hexdigit())
             }
-            "owner" | "audit" => key.is_empty(),
+            "owner" | "owners" | "audit" => key.is_empty(),
             _ => false,
         }
     }
@@ -169,10 +186,13 @@ mod tests {
             StreamName::receipts(ConversationId(id)),
             StreamName::user(UserId(id)),
             StreamName::session(SessionId(id)),
+            StreamName::service(ServiceId(id)),
+            StreamName::mail(EventId(id)),
             StreamName::handle("00ff"),
             StreamName::email("00ff"),
             StreamName::identity("00ff"),
             StreamName::owner(),
+            StreamName::owners(),
             StreamName::audit(),
         ] {
             assert!(ours.is_of_domain(), "{ours}");

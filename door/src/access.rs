@@ -3,7 +3,8 @@
 //!
 //! Both come in the call's `authorization`: a person with `Bearer` and an access token, or with `Basic`
 //! and handle or address and password; a service with `Bearer` and its token, or with `Basic`, the user
-//! `service` and its token.
+//! `service` and its token. A service account with the scope `auditor` may read as a person may, with
+//! `Bearer` and its own token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +12,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::UserId;
 use domain::user::SystemRole;
-use infra::auth::{Guard, NotLetIn, TokenRefused};
+use domain::{Actor, UserId};
+use infra::auth::{Caller, CallerKind, Guard, NotLetIn, TokenRefused};
 use infra::failure::Failure;
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
@@ -74,11 +75,13 @@ pub enum Deletes {
 pub(crate) enum Visitor {
     /// Holds the service token.
     Service,
-    /// An auditor.
-    Auditor {
-        user: UserId,
-        /// What they came with, unless it was a password.
-        token: Option<Arc<str>>,
+    /// An auditor who came with a password.
+    Auditor { user: UserId },
+    /// An auditor, person or service account, who came with a token of their own.
+    Holder {
+        /// Who they are on the record.
+        actor: Actor,
+        token: Arc<str>,
     },
 }
 
@@ -118,10 +121,9 @@ impl Doorkeeper {
         let visitor = match credentials(call)? {
             Credentials::Bearer(token) if self.is_service(token) => Visitor::Service,
             Credentials::Bearer(token) => {
-                let token: Arc<str> = token.into();
-                let user = self.holder(&token).await?;
-                let token = Some(token);
-                Visitor::Auditor { user, token }
+                let actor = self.holder(token).await?.actor();
+                let token = token.into();
+                Visitor::Holder { actor, token }
             }
             Credentials::Basic(name, token) if name == SERVICE_USER => {
                 if !self.is_service(&token) {
@@ -131,8 +133,7 @@ impl Doorkeeper {
             }
             Credentials::Basic(login, password) => {
                 let user = self.login(&login, &password).await?;
-                let token = None;
-                Visitor::Auditor { user, token }
+                Visitor::Auditor { user }
             }
         };
         self.still(&visitor).await?;
@@ -143,22 +144,25 @@ impl Doorkeeper {
     pub(crate) async fn writer(&self, call: &MetadataMap) -> Result<(), Status> {
         match self.reader(call).await? {
             Visitor::Service => Ok(()),
-            Visitor::Auditor { .. } => Err(access_denied("only services append")),
+            Visitor::Auditor { .. } | Visitor::Holder { .. } => {
+                Err(access_denied("only services append"))
+            }
         }
     }
 
     /// Checks that `visitor` may still read.
     pub(crate) async fn still(&self, visitor: &Visitor) -> Result<(), Status> {
-        let Visitor::Auditor { user, token } = visitor else {
-            return Ok(());
+        let is_auditor = match visitor {
+            Visitor::Service => true,
+            Visitor::Auditor { user } => self.is_auditor(*user).await?,
+            Visitor::Holder { token, .. } => {
+                let caller = self.holder(token).await?;
+                match caller.kind {
+                    CallerKind::Person => self.is_auditor(caller.user).await?,
+                    CallerKind::Service { .. } => caller.is_auditor(),
+                }
+            }
         };
-        if let Some(token) = token {
-            self.holder(token).await?;
-        }
-        let account = self.guard.account(*user).await;
-        let account = account.map_err(|error| failure(&error))?;
-        let is_auditor =
-            account.is_some_and(|account| account.system_roles.contains(&SystemRole::Auditor));
         if is_auditor {
             Ok(())
         } else {
@@ -166,21 +170,29 @@ impl Doorkeeper {
         }
     }
 
+    /// Whether `user` is an auditor as of now, and may come in.
+    async fn is_auditor(&self, user: UserId) -> Result<bool, Status> {
+        let account = self.guard.active_account(user).await;
+        let account = account.map_err(|error| failure(&error))?;
+        Ok(account.is_some_and(|account| account.system_roles.contains(&SystemRole::Auditor)))
+    }
+
     fn is_service(&self, token: &str) -> bool {
         let service = self.service.as_ref();
         service.is_some_and(|service| service.is(token))
     }
 
-    /// Whose access token it is.
-    async fn holder(&self, token: &str) -> Result<UserId, Status> {
+    /// Whose token it is.
+    async fn holder(&self, token: &str) -> Result<Caller, Status> {
         match self.guard.caller(token).await {
-            Ok(caller) => Ok(caller.user),
+            Ok(caller) => Ok(caller),
             Err(NotLetIn::Token(refused)) => Err(unauthenticated(match refused {
                 TokenRefused::Expired => "the token has expired; log in again",
                 TokenRefused::Invalid => "the token is not valid",
                 TokenRefused::SessionEnded => "the session has ended; log in again",
                 TokenRefused::AccountNotReady => "call the command API once with this token first",
             })),
+            Err(NotLetIn::Suspended { .. }) => Err(access_denied("the account is suspended")),
             Err(NotLetIn::Problem(_)) => Err(unauthenticated(
                 "the token's issuer or its account did not let it in",
             )),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use domain::audit::{AuditEvent, Replayed, Selection};
-use domain::{Actor, CommandId, Metadata, StreamName, UserId};
+use domain::{Actor, CommandId, Metadata, StreamName};
 use infra::clock::fresh_id;
 use infra::event_store::{AppendError, EventStore, Expected, NewEvent};
 use infra::failure::Failure;
@@ -13,8 +13,8 @@ use tonic::Status;
 use crate::access::Visitor;
 use crate::statuses::failure;
 
-/// Records what `visitor` is about to read. Services are not recorded: they are programs of the
-/// operator's, and the other roles are among them.
+/// Records what `visitor` is about to read. Who holds the token of the settings is not recorded: they
+/// are programs of the operator's, and the other roles are among them.
 pub(crate) async fn record(
     store: &dyn EventStore,
     visitor: &Visitor,
@@ -22,15 +22,15 @@ pub(crate) async fn record(
 ) -> Result<(), Status> {
     match visitor {
         Visitor::Service => Ok(()),
-        Visitor::Auditor { user, .. } => record_user(store, *user, selection)
-            .await
-            .map_err(|error| failure(&error)),
+        Visitor::Auditor { user } => record_of(store, Actor::User(*user), selection).await,
+        Visitor::Holder { actor, .. } => record_of(store, *actor, selection).await,
     }
+    .map_err(|error| failure(&error))
 }
 
-async fn record_user(
+async fn record_of(
     store: &dyn EventStore,
-    user: UserId,
+    actor: Actor,
     selection: Selection,
 ) -> Result<(), Failure> {
     const WHAT: &str = "put a reading on the record";
@@ -41,7 +41,7 @@ async fn record_user(
         let _ = write!(command_hash, "{byte:02x}");
     }
     let metadata = Metadata {
-        actor: Actor::User(user),
+        actor,
         // Not a retry of anything: each reading is on the record by itself.
         command_id: CommandId(fresh_id()),
         command_hash,

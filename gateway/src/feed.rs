@@ -18,6 +18,7 @@ use infra::auth::{Caller, NotLetIn};
 use infra::clock::fresh_id;
 use infra::event_store::{AppendError, Direction, EventStore, Expected, NewEvent, version_of};
 use infra::failure::Failure;
+use infra::http::service_not_allowed;
 use infra::problem::Problem;
 use sha2::{Digest as _, Sha256};
 
@@ -168,20 +169,24 @@ pub(crate) async fn admit(
     let not_let_in = |why: NotLetIn| {
         let close = match &why {
             NotLetIn::Problem(problem) if problem.status().is_server_error() => Close::TryAgain,
-            NotLetIn::Token(_) | NotLetIn::Problem(_) => Close::Unauthenticated,
+            NotLetIn::Token(_) | NotLetIn::Suspended { .. } | NotLetIn::Problem(_) => {
+                Close::Unauthenticated
+            }
             NotLetIn::Failure(_) => Close::TryAgain,
         };
         Refused::Close(close, Box::new(why.into()))
     };
     let caller = gateway.guard.caller(token).await.map_err(not_let_in)?;
-    let mailbox = Arc::new(Mailbox::new(caller.user, caller.session));
-    let registration = gateway.hub.register(mailbox);
-    // From here on the hub tells of a revocation. One that came before shows in the log.
-    gateway.guard.forget_session(caller.session).await;
-    if caller.issuer.is_some() {
-        gateway.guard.forget_user(caller.user).await;
+    if !caller.is_user() {
+        let problem = Box::new(service_not_allowed());
+        return Err(Refused::Close(Close::Unauthenticated, problem));
     }
-    let caller = gateway.guard.caller(token).await.map_err(not_let_in)?;
+    let mailbox = Mailbox::new(caller.user, caller.session, caller.login_epoch);
+    let mailbox = Arc::new(mailbox);
+    let registration = gateway.hub.register(mailbox);
+    // From here on the hub tells of what shuts the caller out. What came before shows in the log.
+    let caller = gateway.guard.caller_as_of_now(token).await;
+    let caller = caller.map_err(not_let_in)?;
     let (feed, first) = Feed::begin(gateway, registration, &caller, cursor).await?;
     Ok((feed, first, caller))
 }
@@ -681,7 +686,7 @@ impl Feed {
     ) -> Result<(), Problem> {
         let gateway = &self.gateway;
         gateway.guard.forget_user(self.user()).await;
-        let account = gateway.guard.account(self.user()).await?;
+        let account = gateway.guard.active_account(self.user()).await?;
         let is_auditor = account.is_some_and(|account| {
             let auditor = domain::user::SystemRole::Auditor;
             account.system_roles.contains(&auditor)

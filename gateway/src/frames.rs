@@ -80,6 +80,11 @@ pub enum ServerFrame {
         /// Position of the command's last event.
         position: Position,
     },
+    /// The connection goes on with the token of `renew`.
+    Renewed {
+        /// Until when. Without a further `renew` it is closed with 4401 then.
+        expires_at: DateTime<Utc>,
+    },
     /// Something was wrong with a frame. The connection lives on.
     Error {
         /// The `id` of the frame, where it had one.
@@ -120,6 +125,7 @@ impl ServerFrame {
             Self::Event(_) => "event",
             Self::Signal(_) => "signal",
             Self::Ack { .. } => "ack",
+            Self::Renewed { .. } => "renewed",
             Self::Error { .. } => "error",
             Self::HeartbeatAck { .. } => "heartbeat_ack",
             Self::Reconnect { .. } => "reconnect",
@@ -226,6 +232,8 @@ pub enum ClientFrame {
     Unsubscribe(InConversation),
     /// You are writing. At most one a second and conversation is passed on.
     Typing(InConversation),
+    /// A newer token of the same login: the connection goes on until that ends.
+    Renew(Renew),
     /// You are there.
     Heartbeat,
 }
@@ -233,8 +241,10 @@ pub enum ClientFrame {
 /// `identify`
 #[derive(Clone, Deserialize, ToSchema)]
 pub struct Identify {
-    /// An access token.
-    pub token: String,
+    /// An access token. May be absent where the upgrade carried it in a cookie and came from a page of
+    /// the same host.
+    #[serde(default)]
+    pub token: Option<String>,
     /// The last cursor you got, if you want to go on from there.
     #[serde(default)]
     pub cursor: Option<String>,
@@ -243,6 +253,19 @@ pub struct Identify {
 impl std::fmt::Debug for Identify {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Identify(cursor {:?})", self.cursor)
+    }
+}
+
+/// `renew`
+#[derive(Clone, Deserialize, ToSchema)]
+pub struct Renew {
+    /// An access token of the login that the connection is identified with.
+    pub token: String,
+}
+
+impl std::fmt::Debug for Renew {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Renew(…)")
     }
 }
 
@@ -315,6 +338,7 @@ pub(crate) fn read(text: &str) -> Result<Incoming, FrameInvalid> {
         "identify" => Some(parse_json(bytes).map(ClientFrame::Identify)),
         "subscribe" => Some(parse_json(bytes).map(ClientFrame::Subscribe)),
         "unsubscribe" => Some(parse_json(bytes).map(ClientFrame::Unsubscribe)),
+        "renew" => Some(parse_json(bytes).map(ClientFrame::Renew)),
         "typing" => Some(parse_json(bytes).map(ClientFrame::Typing)),
         "heartbeat" => Some(Ok(ClientFrame::Heartbeat)),
         _ => None,
@@ -330,7 +354,7 @@ pub(crate) fn read(text: &str) -> Result<Incoming, FrameInvalid> {
     if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&id_bytes) {
         Ok(Incoming::Command { envelope, frame })
     } else {
-        let rule = "any other op than identify, subscribe, unsubscribe, typing and heartbeat is a \
+        let rule = "any other op than identify, renew, subscribe, unsubscribe, typing and heartbeat is a \
                     command, and a command has an id of 1 to 200 bytes";
         Err(wrong(None, Problem::invalid_field("/id", "invalid", rule)))
     }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use domain::UserId;
 use infra::auth::Guard;
 use infra::bus::{LiveEvents, SignalKind, Signals};
 use infra::clock::Clock;
 use infra::commands::CommandDoor;
 use infra::event_store::EventStore;
 use infra::keys::Secret;
+use infra::limits::Limiter;
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -38,6 +40,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The bounds.
     pub limits: Limits,
+    /// Counts what each user sends over all their connections of the process.
+    pub user_pace: Arc<Limiter<UserId>>,
 }
 
 /// Streams events to clients. One for each process.
@@ -48,6 +52,7 @@ pub struct Gateway {
     pub(crate) guard: Arc<Guard>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
+    pub(crate) user_pace: Arc<Limiter<UserId>>,
     pub(crate) cursors: CursorKey,
     pub(crate) hub: Arc<Hub>,
     pub(crate) connections: Arc<Connections>,
@@ -79,6 +84,7 @@ impl Gateway {
             guard: parts.guard,
             clock: parts.clock,
             limits: parts.limits,
+            user_pace: parts.user_pace,
         })
     }
 

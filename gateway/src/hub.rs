@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use domain::user::{SystemRole, UserEvent};
-use domain::{ConversationId, Event, Position, SessionId, UserId};
+use domain::{ConversationId, Event, Position, ServiceId, SessionId, UserId};
 use infra::bus::{Announced, Interest, LiveEvents, NodeId, Signal, SignalKind, Signals};
 use infra::clock::fresh_id;
 use infra::event_store::RecordedEvent;
@@ -36,8 +36,17 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Type of the event that ends a login.
 const SESSION_REVOKED: &str = "session-revoked";
 
+/// Type of the event that ends all logins of a user, but for one at most.
+const LOGGED_OUT_EVERYWHERE: &str = "logged-out-everywhere";
+
 /// Type of the event that takes a role of the whole server away.
 const ROLE_REVOKED: &str = "system-role-revoked";
+
+/// Types of the events after which a user is not let in.
+const USER_SHUT_OUT: [&str; 2] = ["user-suspended", "user-deactivated"];
+
+/// Types of the events after which what a service came in with is worth nothing.
+const SERVICE_SHUT_OUT: [&str; 2] = ["service-token-issued", "service-revoked"];
 
 /// Type of the event that takes a way in away, and with it the logins on that issuer's word.
 const IDENTITY_UNLINKED: &str = "external-identity-unlinked";
@@ -278,7 +287,13 @@ impl Hub {
                 takes_in(event_type)
             }
             "session" => event_type == SESSION_REVOKED,
-            "user" => [ROLE_REVOKED, IDENTITY_UNLINKED].contains(&event_type),
+            "user" => {
+                matches!(
+                    event_type,
+                    ROLE_REVOKED | LOGGED_OUT_EVERYWHERE | IDENTITY_UNLINKED
+                ) || USER_SHUT_OUT.contains(&event_type)
+            }
+            "service" => SERVICE_SHUT_OUT.contains(&event_type),
             _ => false,
         };
         if is_wanted {
@@ -309,8 +324,11 @@ impl Hub {
                 "session" => self.note_revocation(recorded),
                 "user" => {
                     self.note_roles(recorded);
+                    self.note_logout_everywhere(recorded);
+                    self.note_standing(recorded);
                     self.note_identities(recorded);
                 }
+                "service" => self.note_service(recorded),
                 _ => {}
             }
         }
@@ -409,27 +427,74 @@ impl Hub {
         if &*recorded.event_type != SESSION_REVOKED {
             return;
         }
-        let Ok(session) = recorded.stream.key().parse::<SessionId>() else {
-            return;
-        };
+        if let Ok(session) = recorded.stream.key().parse::<SessionId>() {
+            self.close_login(session);
+        }
+    }
+
+    fn close_login(&self, session: SessionId) {
         let connections = self.logins.part(&session).get(&session).cloned();
         for mailbox in connections.unwrap_or_default() {
             mailbox.close(Close::Unauthenticated);
         }
     }
 
+    fn note_standing(&self, recorded: &RecordedEvent) {
+        if USER_SHUT_OUT.contains(&&*recorded.event_type) {
+            self.close_where(recorded, Close::Unauthenticated, |_| true);
+        }
+    }
+
     /// Which of the user's logins were on that issuer's word is in the log: all of their connections end,
     /// and those whose logins are still good come back.
     fn note_identities(&self, recorded: &RecordedEvent) {
-        if &*recorded.event_type != IDENTITY_UNLINKED {
+        if &*recorded.event_type == IDENTITY_UNLINKED {
+            self.close_where(recorded, Close::TryAgain, |_| true);
+        }
+    }
+
+    /// Closes the user's connections whose logins have ended. One that was opened after it may be here
+    /// already: it is of the new epoch, and stays.
+    fn note_logout_everywhere(&self, recorded: &RecordedEvent) {
+        if &*recorded.event_type != LOGGED_OUT_EVERYWHERE {
             return;
         }
+        let (epoch, kept) = match recorded.event() {
+            Ok(Event::User(UserEvent::LoggedOutEverywhere(out))) => (out.epoch, out.kept),
+            // Of one that cannot be read, whoever is still logged in comes back.
+            Ok(_) | Err(_) => (u32::MAX, None),
+        };
+        self.close_where(recorded, Close::Unauthenticated, |mailbox| {
+            mailbox.login_epoch < epoch && kept != Some(mailbox.session)
+        });
+    }
+
+    /// Closes the connections of the user whose event this is, where they are as `ends` says.
+    fn close_where(
+        &self,
+        recorded: &RecordedEvent,
+        close: Close,
+        ends: impl Fn(&Mailbox) -> bool,
+    ) {
         let Ok(user) = recorded.stream.key().parse::<UserId>() else {
             return;
         };
         let connections = self.users.part(&user).get(&user).cloned();
         for mailbox in connections.unwrap_or_default() {
-            mailbox.close(Close::TryAgain);
+            if ends(&mailbox) {
+                mailbox.close(close);
+            }
+        }
+    }
+
+    /// Who came in with a token that is none any more comes in again with the next, if there is one.
+    fn note_service(&self, recorded: &RecordedEvent) {
+        if !SERVICE_SHUT_OUT.contains(&&*recorded.event_type) {
+            return;
+        }
+        if let Ok(service) = recorded.stream.key().parse::<ServiceId>() {
+            // Of a service the caller's session is its id.
+            self.close_login(SessionId(service.0));
         }
     }
 
@@ -549,7 +614,7 @@ mod tests {
         ConversationEvent, HistoryVisibility, Kind, MemberLeft, MemberRole, Role, Started,
     };
     use domain::session::{Opened, SessionEvent};
-    use domain::user::{Registered, UserEvent};
+    use domain::user::{LoggedOutEverywhere, Registered, UserEvent};
     use domain::values::{DisplayName, Handle};
     use domain::{
         Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, SessionId,
@@ -562,11 +627,13 @@ mod tests {
     use infra::commands::{Accepted, CommandDoor, FrameCommand};
     use infra::event_store::{EventStore, Expected, MemoryEventStore, NewEvent, RecordedEvent};
     use infra::keys::Secret;
+    use infra::limits::{Limit, Limiter};
     use infra::problem::Problem;
 
     use super::{Hub, Kept, Registration};
     use crate::entry::Outgoing;
     use crate::feed::{Ended, admit};
+    use crate::frames::Close;
     use crate::gateway::{Gateway, Parts};
     use crate::limits::Limits;
     use crate::mailbox::Mailbox;
@@ -584,7 +651,7 @@ mod tests {
     }
 
     fn connection(hub: &Arc<Hub>, user: UserId) -> Registration {
-        hub.register(Arc::new(Mailbox::new(user, SessionId(fresh_id()))))
+        hub.register(Arc::new(Mailbox::new(user, SessionId(fresh_id()), 0)))
     }
 
     fn start_with(user: UserId) -> Event {
@@ -682,6 +749,27 @@ mod tests {
         assert!(!hub.is_followed(conversation));
     }
 
+    #[tokio::test]
+    async fn a_login_after_all_others_ended_stays_though_the_hub_hears_of_the_end_later() {
+        let hub = hub();
+        let user = UserId(fresh_id());
+        let [kept, old, new] = [0, 0, 1]
+            .map(|epoch| hub.register(Arc::new(Mailbox::new(user, SessionId(fresh_id()), epoch))));
+        let other = connection(&hub, UserId(fresh_id()));
+        let store = MemoryEventStore::new(Clock::system());
+        let out = UserEvent::LoggedOutEverywhere(LoggedOutEverywhere {
+            epoch: 1,
+            kept: Some(kept.mailbox().session),
+        });
+        append(&store, &StreamName::user(user), out.into()).await;
+        let events = store.read_all(Position::ZERO, 1).await.unwrap();
+        hub.work(&events, Position(1), &mut Kept::default());
+        assert_eq!(old.mailbox().closing(), Some(Close::Unauthenticated));
+        for stays in [&kept, &new, &other] {
+            assert_eq!(stays.mailbox().closing(), None);
+        }
+    }
+
     /// Takes no commands.
     struct NoDoor;
 
@@ -710,6 +798,8 @@ mod tests {
             expires_at: until,
             device: None,
             address: None,
+            refresh_hash: None,
+            login_epoch: 0,
             vouched_by: None,
         });
         // The hub follows `store`; what comes later is handed to it from `later`, step by step.
@@ -737,6 +827,7 @@ mod tests {
             store,
             clock,
             limits: Limits::default(),
+            user_pace: Arc::new(Limiter::new(Limit::Off)),
         };
         let gateway = Gateway::start(parts, &secret);
         let (mut feed, _, _) = admit(&gateway, &token, None).await.unwrap();

@@ -19,7 +19,8 @@ pub struct Limits {
     pub frame_bytes_max: usize,
     /// Commands, signals and subscriptions that one connection may send per second, with a burst of
     /// twice as many. What is beyond gets an `error` with 429 `rate_limited`; who goes on
-    /// regardless is closed with 4429. Default 50.
+    /// regardless is closed with 4429. Default 50. What a user sends over all connections is counted
+    /// besides, by [`crate::Parts::user_pace`]; what is beyond that is refused likewise.
     pub frames_per_second_max: u32,
     /// Commands of one connection that run at once. While they run no further frame is read, so
     /// that the client feels it in its socket. Default 16.

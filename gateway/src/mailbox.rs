@@ -20,6 +20,7 @@ const PRESENCE_WAITING_MAX: usize = 256;
 pub(crate) struct Mailbox {
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
+    pub(crate) login_epoch: u32,
     mail: Mutex<Mail>,
     wake: Notify,
 }
@@ -58,10 +59,12 @@ pub(crate) struct Notices {
 }
 
 impl Mailbox {
-    pub(crate) fn new(user: UserId, session: SessionId) -> Self {
+    /// Of a connection of `user` through the login `session`, which is of `login_epoch`.
+    pub(crate) fn new(user: UserId, session: SessionId, login_epoch: u32) -> Self {
         Self {
             user,
             session,
+            login_epoch,
             mail: Mutex::default(),
             wake: Notify::new(),
         }

@@ -10,15 +10,17 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::ConversationId;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{SinkExt as _, StreamExt as _};
 use infra::auth::Caller;
+use infra::auth::cookies::{TOKEN_COOKIE, cookie, is_same_origin};
 use infra::clock::fresh_id;
 use infra::commands::{Accepted, FrameCommand};
+use infra::limits::Exceeded;
 use infra::problem::Problem;
 use infra::trace::TraceParent;
 use serde_json::value::RawValue;
@@ -28,7 +30,8 @@ use uuid::Uuid;
 use crate::entry::{Outgoing, encode};
 use crate::feed::{Ended, Feed, Refused, admit, conversation_not_found};
 use crate::frames::{
-    ClientFrame, Close, Envelope, FrameInvalid, Identify, Incoming, SUBPROTOCOL, ServerFrame, read,
+    ClientFrame, Close, Envelope, FrameInvalid, Identify, Incoming, Renew, SUBPROTOCOL,
+    ServerFrame, read,
 };
 use crate::gateway::Gateway;
 use crate::hub::Hub;
@@ -72,19 +75,24 @@ const SILENT_PERIODS_MAX: u32 = 2;
 /// (bad frame), 4401 (authenticate again), 4408 (timed out), 4409 (replaced by a newer connection),
 /// 4413 (frame too large), 4429 (too many), 1012 (draining) or 1013 (try again). After 4401 (with a
 /// new token), 4408, 4429, 1012 and 1013 the client may come back with its last cursor and misses
-/// nothing.
+/// nothing. `renew` with a newer token in time avoids the 4401 at the end of the old one.
 #[utoipa::path(
     get,
     path = "/v1/stream",
     tag = "stream",
     responses(
         (status = 101, description = "The connection is a WebSocket from here on"),
-        (status = 400, description = "Not a WebSocket request, or without our subprotocol", body = Problem),
-        (status = 503, description = "Too many connections, or draining", body = Problem),
+        (status = 400, description = "Not a WebSocket request, or without our subprotocol", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests from this address", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Too many connections, or draining", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn stream(
     State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|rejection| {
@@ -101,6 +109,7 @@ pub(crate) async fn stream(
                 .with_detail(SUBPROTOCOL),
         );
     }
+    let brought = Brought::with(&headers);
     let connection = gateway.connections.enter().map_err(problem_of)?;
     Ok(upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -108,7 +117,7 @@ pub(crate) async fn stream(
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| Session::new(gateway, socket, connection).run()))
+        .on_upgrade(move |socket| Session::new(gateway, socket, connection, brought).run()))
 }
 
 /// What a client is told whose connection is not taken.
@@ -125,11 +134,46 @@ pub(crate) fn problem_of(why: NotTaken) -> Problem {
     problem
 }
 
+/// The token that an upgrade carried in a cookie.
+enum Brought {
+    /// There was none.
+    Nothing,
+    /// One, from a page of our own host.
+    Token(String),
+    /// One, but from a page of another host, or from no page: the browser sends cookies along with
+    /// whatever page asks for a WebSocket, and lets that page speak.
+    FromElsewhere,
+}
+
+impl Brought {
+    fn with(headers: &HeaderMap) -> Self {
+        match cookie(headers, TOKEN_COOKIE) {
+            None => Self::Nothing,
+            Some(token) if is_same_origin(headers) => Self::Token(token.to_owned()),
+            Some(_) => Self::FromElsewhere,
+        }
+    }
+
+    /// The token to identify with where the frame had none.
+    fn token(&self) -> Result<String, Problem> {
+        match self {
+            Self::Token(token) => Ok(token.clone()),
+            Self::Nothing => Err(Problem::unauthenticated("send a token in identify")),
+            Self::FromElsewhere => {
+                let title = "This page may not use the cookie";
+                let problem = Problem::new(StatusCode::FORBIDDEN, "origin_not_allowed", title);
+                Err(problem.with_detail("the header Origin does not name the host of this server"))
+            }
+        }
+    }
+}
+
 struct Session {
     gateway: Arc<Gateway>,
     socket: WebSocket,
     connection: Connection,
     id: Uuid,
+    brought: Brought,
     identified: Option<Identified>,
     commands: FuturesUnordered<BoxFuture<'static, Answer>>,
     pace: Pace,
@@ -177,7 +221,12 @@ impl From<Close> for End {
 }
 
 impl Session {
-    fn new(gateway: Arc<Gateway>, socket: WebSocket, connection: Connection) -> Self {
+    fn new(
+        gateway: Arc<Gateway>,
+        socket: WebSocket,
+        connection: Connection,
+        brought: Brought,
+    ) -> Self {
         let now = Instant::now();
         Self {
             pace: Pace::new(gateway.limits.frames_per_second_max, now),
@@ -185,6 +234,7 @@ impl Session {
             socket,
             connection,
             id: fresh_id(),
+            brought,
             identified: None,
             commands: FuturesUnordered::new(),
             opened: now,
@@ -305,16 +355,34 @@ impl Session {
             }
         };
         if !self.pace.take(self.heard)? {
-            let (Incoming::Command {
-                envelope: Envelope { id, .. },
-                ..
-            }
-            | Incoming::Frame { id, .. }) = incoming;
-            return self.refuse(id, rate_limited()).await;
+            return self.refuse(id_of(incoming), rate_limited()).await;
+        }
+        if let Err(exceeded) = self.take_of_user(&incoming) {
+            return self.refuse(id_of(incoming), exceeded.into()).await;
         }
         match incoming {
             Incoming::Frame { id, frame } => self.take_frame(id, frame).await,
             Incoming::Command { envelope, frame } => self.take_command(envelope, frame).await,
+        }
+    }
+
+    /// Counts a frame for the user, over all their connections. Heartbeats are left out: without an answer
+    /// to them a client would come back, which costs more.
+    fn take_of_user(&self, incoming: &Incoming) -> Result<(), Exceeded> {
+        let is_heartbeat = matches!(
+            incoming,
+            Incoming::Frame {
+                frame: ClientFrame::Heartbeat,
+                ..
+            }
+        );
+        match &self.identified {
+            Some(identified) if !is_heartbeat => {
+                let user = identified.caller.user;
+                let now = self.heard.into_std();
+                self.gateway.user_pace.take(user, now).map(drop)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -331,6 +399,7 @@ impl Session {
                 "This connection is identified already",
             )),
             (_, None) => Err(not_identified()),
+            (ClientFrame::Renew(renew), Some(_)) => return self.renew(id, renew).await,
             (ClientFrame::Subscribe(asked), Some(identified)) => {
                 identified.feed.subscribe(asked).await
             }
@@ -355,18 +424,20 @@ impl Session {
 
     async fn identify(&mut self, id: Option<String>, identify: Identify) -> Result<(), End> {
         let Identify { token, cursor } = identify;
+        let token = match token.map_or_else(|| self.brought.token(), Ok) {
+            Ok(token) => token,
+            Err(problem) => return self.refuse(id, problem).await,
+        };
         match admit(&self.gateway, &token, cursor.as_deref()).await {
             Ok((feed, first, caller)) => {
-                let left = caller.expires_at - self.gateway.clock.now();
-                let left = left.to_std().unwrap_or(Duration::ZERO);
-                let now = Instant::now();
                 self.identified = Some(Identified {
                     feed,
+                    expires: self.expiry_of(&caller),
                     caller: Arc::new(caller),
-                    // A login that is good for longer than time can count is good for a year.
-                    expires: now.checked_add(left).unwrap_or(now + EXPIRES_WITHIN_MAX),
                     typed: HashMap::new(),
                 });
+                // It was for identifying only; a connection is long.
+                self.brought = Brought::Nothing;
                 self.write(first).await
             }
             Err(Refused::Problem(problem)) => self.refuse(id, *problem).await,
@@ -375,6 +446,38 @@ impl Session {
                 Err(close.into())
             }
         }
+    }
+
+    /// When a connection of `caller` ends without a newer token.
+    fn expiry_of(&self, caller: &Caller) -> Instant {
+        let left = caller.expires_at - self.gateway.clock.now();
+        let left = left.to_std().unwrap_or(Duration::ZERO);
+        let now = Instant::now();
+        // A login that is good for longer than time can count is good for a year.
+        now.checked_add(left).unwrap_or(now + EXPIRES_WITHIN_MAX)
+    }
+
+    /// Goes on with a newer token. One that is refused changes nothing.
+    async fn renew(&mut self, id: Option<String>, renew: Renew) -> Result<(), End> {
+        let caller = match self.gateway.guard.caller(&renew.token).await {
+            Ok(caller) => caller,
+            Err(why) => return self.refuse(id, why.into()).await,
+        };
+        let expires = self.expiry_of(&caller);
+        let Some(identified) = &mut self.identified else {
+            return self.refuse(id, not_identified()).await;
+        };
+        let held = &identified.caller;
+        if (held.user, held.session) != (caller.user, caller.session) {
+            return self.refuse(id, token_of_another()).await;
+        }
+        // An older token does not shorten what a newer one gave.
+        if expires > identified.expires {
+            identified.expires = expires;
+            identified.caller = Arc::new(caller);
+        }
+        let expires_at = identified.caller.expires_at;
+        self.send(ServerFrame::Renewed { expires_at }).await
     }
 
     async fn take_command(&mut self, envelope: Envelope, frame: Box<RawValue>) -> Result<(), End> {
@@ -532,11 +635,26 @@ fn not_identified() -> Problem {
     problem
 }
 
+fn token_of_another() -> Problem {
+    let title = "The token is of another login";
+    Problem::new(StatusCode::FORBIDDEN, "token_of_another", title)
+        .with_detail("renew takes a token of the login that the connection is identified with")
+}
+
 fn rate_limited() -> Problem {
     let title = "Too many frames";
     let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", title);
     problem.retry_after_s = Some(1);
     problem
+}
+
+fn id_of(incoming: Incoming) -> Option<String> {
+    let (Incoming::Command {
+        envelope: Envelope { id, .. },
+        ..
+    }
+    | Incoming::Frame { id, .. }) = incoming;
+    id
 }
 
 fn bytes_of(message: &Message) -> usize {

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use futures::StreamExt as _;
+use infra::auth::SentToken;
 use infra::clock::fresh_id;
 use infra::problem::Problem;
 use tokio::sync::mpsc;
@@ -50,19 +51,22 @@ const PIECES_WAITING_MAX: usize = 1;
     ),
     responses(
         (status = 200, description = "Frames, as they come", body = ServerFrame, content_type = "text/event-stream"),
-        (status = 401, description = "No token, or one that is worth nothing", body = Problem),
-        (status = 422, description = "The cursor is of another user or another log", body = Problem),
-        (status = 429, description = "More conversations than one connection can follow", body = Problem),
-        (status = 503, description = "Too many connections, draining, or something is away", body = Problem),
+        (status = 401, description = "No token, or one that is worth nothing", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "The cursor is of another user or another log", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 429, description = "More conversations than one connection can follow", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Too many connections, draining, or something is away", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn stream_sse(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let token = bearer(&headers).ok_or_else(|| {
-        Problem::unauthenticated("send a token in the header Authorization: Bearer …")
-    })?;
+    // Nothing is changed here, so that a cookie needs no proof besides.
+    let token = SentToken::of(&headers)?.text();
     let cursor = headers
         .get("last-event-id")
         .filter(|cursor| !cursor.is_empty())
@@ -95,12 +99,6 @@ pub(crate) async fn stream_sse(
     // Proxies of the nginx kind hold back answers unless told not to.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 struct EventStream {

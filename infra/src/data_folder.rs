@@ -64,6 +64,11 @@ impl DataFolder {
         self.path.join("snapshots.db")
     }
 
+    /// The folder of mails, where no mail server is set. Made with the first mail.
+    pub fn mail(&self) -> PathBuf {
+        self.path.join("mail")
+    }
+
     /// The folder of the server's secrets. Made by whoever writes the first one.
     pub fn keys(&self) -> PathBuf {
         self.path.join("keys")

@@ -67,9 +67,15 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "cannot {}", self.what)?;
+        let mut said = String::new();
         let mut source = self.source();
         while let Some(error) = source {
-            write!(out, ": {error}")?;
+            let text = error.to_string();
+            // Many an error's text ends with that of its source.
+            if !said.ends_with(&text) {
+                write!(out, ": {text}")?;
+                said = text;
+            }
             source = error.source();
         }
         Ok(())
@@ -87,5 +93,26 @@ impl Error for Failure {
         self.source
             .as_deref()
             .map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::Failure;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("talking to the database failed: {0}")]
+    struct Talking(#[source] io::Error);
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let refused = io::Error::other("connection refused");
+        let failure = Failure::unavailable("open the log", Talking(refused));
+        assert_eq!(
+            failure.to_string(),
+            "cannot open the log: talking to the database failed: connection refused"
+        );
     }
 }

@@ -29,18 +29,38 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                let status = rejection.status();
-                if status == StatusCode::PAYLOAD_TOO_LARGE {
-                    Problem::new(status, "body_too_large", "The request body is too large")
-                } else {
-                    Problem::malformed_body(rejection.body_text())
-                }
-            })?;
+        let bytes = whole_body(request, state).await?;
         parse_json(&bytes).map(Self)
     }
+}
+
+/// The same where there need not be a body; an empty one is none.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyIfAny<T>(pub Option<T>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for BodyIfAny<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = whole_body(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        parse_json(&bytes).map(|value| Self(Some(value)))
+    }
+}
+
+async fn whole_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| {
+            let status = rejection.status();
+            if status == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::new(status, "body_too_large", "The request body is too large")
+            } else {
+                Problem::malformed_body(rejection.body_text())
+            }
+        })
 }
 
 /// Reads a JSON object that came from outside; problems as for [`Body`]. An array is none, though it
@@ -139,7 +159,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
     }
 }
 
-/// Where the client is; `None` where the request came over no network, as in tests.
+/// Where the client is; `None` where the request came over no network, as in tests. Behind proxies it is
+/// what whoever serves found out and put into the request's extensions; else the other end of the
+/// connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub Option<IpAddr>);
 
@@ -147,14 +169,37 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(Self(connection.map(|ConnectInfo(address)| address.ip())))
+        let found = parts.extensions.get::<Self>().copied();
+        Ok(found.unwrap_or_else(|| {
+            let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+            Self(connection.map(|ConnectInfo(address)| address.ip().to_canonical()))
+        }))
     }
 }
 
-/// The caller, by `Authorization: Bearer …`; without a good token 401.
+/// What came of asking who the caller is, where that was asked before the route was reached. In the
+/// request's extensions, so that it is not asked twice.
+#[derive(Clone, Debug)]
+pub struct Checked(pub Result<Caller, Problem>);
+
+/// A caller who is a user, person or bot, by `Authorization: Bearer …` or by cookie; without a good
+/// token 401, with that of a service that acts as no user 403 `service_not_allowed`, and 403
+/// `csrf_token_wrong` for a cookie that may have been sent on behalf of another site.
 #[derive(Clone, Debug)]
 pub struct Authenticated(pub Caller);
+
+/// A caller of any kind: for routes that look at what a service may do. Without a good token 401.
+#[derive(Clone, Debug)]
+pub struct AnyCaller(pub Caller);
+
+/// 403 `service_not_allowed`: the service's scopes are for other things.
+pub fn service_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "service_not_allowed",
+        "This is not among what the service may do",
+    )
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Authenticated
 where
@@ -163,8 +208,27 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let AnyCaller(caller) = AnyCaller::from_request_parts(parts, state).await?;
+        if caller.is_user() {
+            Ok(Self(caller))
+        } else {
+            Err(service_not_allowed())
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AnyCaller
+where
+    Arc<Guard>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if let Some(Checked(caller)) = parts.extensions.get::<Checked>() {
+            return caller.clone().map(Self);
+        }
         Arc::<Guard>::from_ref(state)
-            .caller_of(&parts.headers)
+            .caller_of(&parts.method, &parts.headers)
             .await
             .map(Self)
     }
@@ -198,6 +262,16 @@ mod tests {
         let (pointer, detail) = pointer_and_detail(r#"["a"]"#);
         assert_eq!(pointer, "");
         assert!(detail.contains("object"), "{detail}");
+    }
+
+    #[test]
+    fn what_nests_too_deeply_is_malformed() {
+        for open in ["[", "{\"a\":"] {
+            let text = format!("{{\"a\":{}", open.repeat(100_000));
+            let problem = parse_json::<serde_json::Value>(text.as_bytes()).unwrap_err();
+            assert_eq!(problem.code, "malformed_body", "{problem}");
+            assert!(problem.to_string().contains("recursion"), "{problem}");
+        }
     }
 
     #[test]

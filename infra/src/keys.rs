@@ -55,7 +55,8 @@ impl Secret {
         let bytes = fs::read(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => failed(
                 "it is missing, and without it nobody could log in or keep their name; bring it \
-                 back from the backup that the log is from"
+                 back from the backup that the log is from, or, for a log that is still empty, \
+                 make one with `verbatim new-secret FILE`"
                     .to_owned(),
             ),
             _ => failed(error.to_string()),

@@ -1,6 +1,7 @@
 //! The one place where errors become HTTP answers: problems as in RFC 9457, with a stable `code`.
 
 use std::fmt;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::failure::{Failure, FailureSort};
+use crate::limits::Exceeded;
 use crate::trace::TraceParent;
 
 /// A problem, as RFC 9457 shapes it. Its JSON is also what `error` frames carry.
@@ -123,6 +125,22 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, code, "There is no such thing").with_detail(detail)
     }
 
+    /// 429 `rate_limited`: the asker, or everybody at their address, asked for too much.
+    pub fn rate_limited(retry_after: Duration) -> Self {
+        let title = "Too many requests";
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", title);
+        // Rounded up: a client that waits exactly so long must not come too early.
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        problem.retry_after_s = Some(seconds.max(1));
+        problem
+    }
+
+    /// 408 `request_timeout`: the request, or its answer, took too long.
+    pub fn request_timeout(detail: impl fmt::Display) -> Self {
+        let title = "The request took too long";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", title).with_detail(detail)
+    }
+
     /// What a refusal of the domain becomes.
     pub fn refused(refusal: &impl Refusal) -> Self {
         let (status, title) = match refusal.kind() {
@@ -154,6 +172,12 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+impl From<Exceeded> for Problem {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::rate_limited(exceeded.retry_after)
+    }
+}
 
 impl From<Failure> for Problem {
     /// Logs the failure, once, and tells outsiders no more than they need.
@@ -199,7 +223,10 @@ impl IntoResponse for Problem {
             self.trace_id = TraceParent::current().map(|trace| trace.trace_id());
         }
         let retry_after = self.retry_after_s;
-        let too_large = self.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        let cut_short = matches!(
+            self.status(),
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT
+        );
         let unauthenticated = self.status() == StatusCode::UNAUTHORIZED;
         let mut response = (self.status(), Json(self)).into_response();
         let headers = response.headers_mut();
@@ -210,7 +237,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if too_large {
+        if cut_short {
             // The rest of the body was not read: nothing else can come on this connection.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

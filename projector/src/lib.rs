@@ -1,6 +1,7 @@
 //! From the log to the read models: one projection for each, which folds events into rows and
 //! commits the rows together with how far it is. What the rows look like is in
-//! `infra::read_models`; nothing here answers a query.
+//! `infra::read_models`; nothing here answers a query. Beside them the relay, which publishes the log,
+//! and mailing, which sends what events ask for.
 //!
 //! A projection owns its tables: it applies every event once, in order, whatever interrupts it. A
 //! new version of one is filled beside the old and takes its place when it has caught up.
@@ -8,13 +9,17 @@
 mod conversations;
 mod fact;
 mod generation;
+mod mail;
 mod members;
 mod messages;
 mod projector;
 mod receipts;
 mod relay;
+mod services;
+mod sessions;
 mod users;
 
+pub use mail::Mailing;
 pub use projector::{ProjectionStatus, Projector, ProjectorError, Rebuild, UnknownProjection};
 pub use relay::{Relay, RelayWindow};
 
@@ -43,10 +48,12 @@ trait Projection: Send + Sync + 'static {
 }
 
 /// Every projection.
-static PROJECTIONS: [&dyn Projection; 5] = [
+static PROJECTIONS: [&dyn Projection; 7] = [
     &conversations::Conversations,
     &members::Members,
     &messages::Messages,
     &receipts::Receipts,
+    &services::Services,
+    &sessions::Sessions,
     &users::Users,
 ];

@@ -69,7 +69,10 @@ fn mark(fact: &Fact) -> Result<(MarkKey, Seq), Unfit> {
         Event::Conversation(_)
         | Event::User(_)
         | Event::Session(_)
+        | Event::Service(_)
+        | Event::Owners(_)
         | Event::Reservation(_)
+        | Event::Mail(_)
         | Event::Audit(_) => return Err(Unfit::new("the event is of another category")),
     };
     let key = MarkKey {

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use domain::user::UserEvent;
-use domain::{Event, UserId};
+use domain::user::{ProfileChanged, Registered, UserEvent};
+use domain::values::{Locale, Pronouns, StatusText, TimeZone};
+use domain::{Change, Event, Personal, UserId};
 use infra::database::{DatabaseError, Transaction};
 use infra::read_models::Model;
-use infra::read_models::users::{self, User};
+use infra::read_models::users::{self, Block, User};
 
 use crate::Projection;
 use crate::fact::{Fact, Parking, Unfit};
@@ -32,71 +33,172 @@ impl Projection for Users {
             .iter()
             .filter_map(|fact| fact.stream.key().parse().ok())
             .collect();
-        let mut users: BTreeMap<UserId, User> = users::load(transaction, generation, ids)
-            .await?
-            .into_iter()
-            .map(|user| (user.id, user))
-            .collect();
-        parking.fold(facts, |fact| fold(&mut users, fact));
-        let users: Vec<User> = users.into_values().collect();
-        users::store(transaction, generation, &users).await
+        let rows = users::load(transaction, generation, ids).await?;
+        let mut batch = Batch {
+            users: rows.into_iter().map(|user| (user.id, user)).collect(),
+            ..Batch::default()
+        };
+        parking.fold(facts, |fact| batch.fold(fact));
+        batch.store(transaction, generation).await
     }
 }
 
-fn fold(users: &mut BTreeMap<UserId, User>, fact: &Fact) -> Result<(), Unfit> {
-    let id: UserId = fact
-        .stream
-        .key()
-        .parse()
-        .map_err(|_| Unfit::new("the stream is not named after a user"))?;
-    let Event::User(event) = &fact.event else {
-        return Err(Unfit::new("the event is of another category"));
-    };
-    if let UserEvent::Registered(registered) = event {
-        users.entry(id).or_insert_with(|| User {
-            id,
-            handle: registered.handle.as_str().to_owned(),
-            display_name: registered.display_name.value.as_str().to_owned(),
-            email: registered
-                .email
-                .as_ref()
-                .map(|email| email.value.as_str().to_owned()),
-            system_roles: BTreeSet::new(),
-            imported_from: registered.imported_from.clone(),
-            registered_at: fact.at,
-            registered_position: fact.position,
-        });
-    }
-    let user = users
-        .get_mut(&id)
-        .ok_or_else(|| Unfit::new("the user was not registered"))?;
-    match event {
-        UserEvent::Registered(_) | UserEvent::PasswordSet(_) => {}
-        UserEvent::ProfileChanged(changed) => {
-            changed
-                .display_name
-                .value
-                .as_str()
-                .clone_into(&mut user.display_name);
-        }
-        UserEvent::SystemRoleGranted(changed) => {
-            user.system_roles.insert(changed.role);
-        }
-        UserEvent::SystemRoleRevoked(changed) => {
-            user.system_roles.remove(&changed.role);
-        }
-        UserEvent::ExternalIdentityLinked(_) | UserEvent::ExternalIdentityUnlinked(_) => {}
-        UserEvent::ExternalIdentityUpdated(updated) => {
-            if let Some(display_name) = &updated.display_name {
-                display_name
-                    .value
-                    .as_str()
-                    .clone_into(&mut user.display_name);
-            }
-            if let Some(email) = &updated.email {
-                user.email = Some(email.value.as_str().to_owned());
+/// The rows that a batch of events is about.
+#[derive(Default)]
+struct Batch {
+    users: BTreeMap<UserId, User>,
+    /// Who is called otherwise than before.
+    renamed: BTreeSet<UserId>,
+    /// By blocker and blocked; `None` where it ended.
+    blocks: BTreeMap<(UserId, UserId), Option<Block>>,
+}
+
+impl Batch {
+    async fn store(
+        self,
+        transaction: &mut Transaction,
+        generation: u64,
+    ) -> Result<(), DatabaseError> {
+        let users: Vec<User> = self.users.into_values().collect();
+        users::store(transaction, generation, &users).await?;
+        let is_renamed = |user: &&User| self.renamed.contains(&user.id);
+        let renamed: Vec<&User> = users.iter().filter(is_renamed).collect();
+        users::store_words(transaction, generation, &renamed).await?;
+        let (mut made, mut ended) = (Vec::new(), Vec::new());
+        for (pair, block) in self.blocks {
+            match block {
+                Some(block) => made.push(block),
+                None => ended.push(pair),
             }
         }
+        users::store_blocks(transaction, generation, &made, &ended).await
     }
-    Ok(())
+
+    fn fold(&mut self, fact: &Fact) -> Result<(), Unfit> {
+        let id: UserId = fact
+            .stream
+            .key()
+            .parse()
+            .map_err(|_| Unfit::new("the stream is not named after a user"))?;
+        let Event::User(event) = &fact.event else {
+            return Err(Unfit::new("the event is of another category"));
+        };
+        if let UserEvent::Registered(registered) = event {
+            self.users
+                .entry(id)
+                .or_insert_with(|| begun(id, registered, fact));
+            self.renamed.insert(id);
+        }
+        let user = self
+            .users
+            .get_mut(&id)
+            .ok_or_else(|| Unfit::new("the user was not registered"))?;
+        match event {
+            UserEvent::Registered(_)
+            | UserEvent::PasswordSet(_)
+            | UserEvent::CodeIssued(_)
+            | UserEvent::CodeRefused(_)
+            | UserEvent::CodeUsed(_)
+            | UserEvent::EmailVerified(_)
+            // By whose word one comes in, and whose sessions have ended, is asked of the log.
+            | UserEvent::ExternalIdentityLinked(_)
+            | UserEvent::ExternalIdentityUnlinked(_)
+            | UserEvent::LoggedOutEverywhere(_) => {}
+            UserEvent::ProfileChanged(changed) => {
+                change_profile(user, changed);
+                self.renamed.insert(id);
+            }
+            UserEvent::ExternalIdentityUpdated(updated) => {
+                if let Some(name) = &updated.display_name {
+                    name.value.as_str().clone_into(&mut user.display_name);
+                    self.renamed.insert(id);
+                }
+                if let Some(email) = &updated.email {
+                    user.email = Some(email.value.as_str().to_owned());
+                }
+            }
+            UserEvent::SystemRoleGranted(changed) => {
+                user.system_roles.insert(changed.role);
+            }
+            UserEvent::SystemRoleRevoked(changed) => {
+                user.system_roles.remove(&changed.role);
+            }
+            UserEvent::PreferencesChanged(changed) => {
+                user.preferences = changed.preferences.value.text();
+                user.discoverable = changed.preferences.value.discoverable();
+            }
+            UserEvent::Blocked(changed) => {
+                let block = Block {
+                    blocker: id,
+                    blocked: changed.user,
+                    blocked_at: fact.at,
+                };
+                self.blocks.insert((id, changed.user), Some(block));
+            }
+            UserEvent::Unblocked(changed) => {
+                self.blocks.insert((id, changed.user), None);
+            }
+            UserEvent::Suspended(suspended) => {
+                user.suspended = true;
+                user.suspended_until = suspended.until;
+            }
+            UserEvent::Reinstated(_) => {
+                user.suspended = false;
+                user.suspended_until = None;
+            }
+            UserEvent::Deactivated(_) => user.deactivated = true,
+            UserEvent::Reactivated(_) => user.deactivated = false,
+            UserEvent::ServiceAttached(attached) => user.service = Some(attached.service),
+        }
+        Ok(())
+    }
+}
+
+/// The row of an account that begins.
+fn begun(id: UserId, registered: &Registered, fact: &Fact) -> User {
+    User {
+        id,
+        handle: registered.handle.as_str().to_owned(),
+        display_name: registered.display_name.value.as_str().to_owned(),
+        email: registered
+            .email
+            .as_ref()
+            .map(|email| email.value.as_str().to_owned()),
+        system_roles: BTreeSet::new(),
+        imported_from: registered.imported_from.clone(),
+        registered_at: fact.at,
+        registered_position: fact.position,
+        status_text: None,
+        time_zone: None,
+        locale: None,
+        pronouns: None,
+        preferences: "{}".to_owned(),
+        discoverable: true,
+        suspended: false,
+        suspended_until: None,
+        deactivated: false,
+        service: None,
+    }
+}
+
+fn change_profile(user: &mut User, changed: &ProfileChanged) {
+    if let Some(name) = &changed.display_name {
+        name.value.as_str().clone_into(&mut user.display_name);
+    }
+    change(
+        &mut user.status_text,
+        &changed.status_text,
+        StatusText::as_str,
+    );
+    change(&mut user.time_zone, &changed.time_zone, TimeZone::as_str);
+    change(&mut user.locale, &changed.locale, Locale::as_str);
+    change(&mut user.pronouns, &changed.pronouns, Pronouns::as_str);
+}
+
+fn change<T>(field: &mut Option<String>, change: &Change<Personal<T>>, text: impl Fn(&T) -> &str) {
+    match change {
+        Change::Keep => {}
+        Change::Clear => *field = None,
+        Change::Set(personal) => *field = Some(text(&personal.value).to_owned()),
+    }
 }

@@ -23,6 +23,14 @@ impl IntoResponses for ReadProblems {
                  (again)",
             ),
             (
+                "408",
+                "`request_timeout`: the request or its answer took too long",
+            ),
+            (
+                "429",
+                "`rate_limited`: try again after `Retry-After` seconds",
+            ),
+            (
                 "500",
                 "`internal`: the server failed; the trace id names the request in its logs",
             ),

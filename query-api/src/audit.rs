@@ -8,10 +8,10 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use domain::audit::Selection;
-use domain::{Actor, ConversationId, Position, StreamName, UserId, Version};
+use domain::{ConversationId, Position, StreamName, UserId, Version};
 use infra::auth::Caller;
 use infra::event_store::version_of;
-use infra::http::{Authenticated, InPath, Query};
+use infra::http::{AnyCaller, InPath, Query};
 use infra::problem::Problem;
 use utoipa::IntoParams;
 
@@ -58,7 +58,7 @@ pub(crate) struct SelectionParams {
 )]
 pub(crate) async fn events(
     State(api): State<QueryApi>,
-    Authenticated(caller): Authenticated,
+    AnyCaller(caller): AnyCaller,
     Query(params): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
     if !caller.is_auditor() {
@@ -87,7 +87,7 @@ pub(crate) async fn events(
 )]
 pub(crate) async fn conversation_events(
     State(api): State<QueryApi>,
-    Authenticated(caller): Authenticated,
+    AnyCaller(caller): AnyCaller,
     InPath(id): InPath<ConversationId>,
     Query(params): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
@@ -115,7 +115,7 @@ async fn answer(
     caller: &Caller,
     selection: Selection,
 ) -> Result<Response, Problem> {
-    let lines = replay(Arc::clone(&api.store), Actor::User(caller.user), selection).await?;
+    let lines = replay(Arc::clone(&api.store), caller.actor(), selection).await?;
     let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((content_type, Body::from_stream(lines)).into_response())
 }

@@ -5,11 +5,15 @@ mod access;
 mod answers;
 mod audit;
 mod conversations;
+mod export;
 mod members;
 mod messages;
 mod min_position;
 mod receipts;
 mod replay;
+mod self_service;
+mod services;
+mod sessions;
 mod users;
 
 use std::sync::Arc;
@@ -17,6 +21,7 @@ use std::time::Duration;
 
 use axum::extract::FromRef;
 use infra::auth::Guard;
+use infra::clock::Clock;
 use infra::database::Database;
 use infra::event_store::EventStore;
 use infra::problem::Problem;
@@ -37,6 +42,8 @@ pub struct QueryApi {
     pub store: Arc<dyn EventStore>,
     /// Knows who asks.
     pub guard: Arc<Guard>,
+    /// The time, for the expiry of sessions.
+    pub clock: Clock,
 }
 
 impl FromRef<QueryApi> for Arc<Guard> {
@@ -57,7 +64,12 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(members::list))
         .routes(routes!(users::me))
         .routes(routes!(users::one))
-        .routes(routes!(users::by_handle))
+        .routes(routes!(users::list))
+        .routes(routes!(self_service::preferences))
+        .routes(routes!(self_service::blocks))
+        .routes(routes!(export::export))
+        .routes(routes!(services::list))
+        .routes(routes!(sessions::list))
         .routes(routes!(audit::conversation_events))
         .routes(routes!(audit::events))
         .with_state(state)

@@ -99,7 +99,10 @@ pub async fn replay(
     selection: Selection,
 ) -> Result<Lines, Failure> {
     let head = *store.head().borrow();
-    record(&*store, actor, &selection).await?;
+    let replayed = AuditEvent::Replayed(Replayed {
+        selection: selection.clone(),
+    });
+    record(&*store, actor, replayed).await?;
     let up_to = selection.up_to.map_or(head, |up_to| up_to.min(head));
     let source = match selection.conversation {
         None => Source::Log {
@@ -133,13 +136,17 @@ pub async fn replay(
     Ok(lines.boxed())
 }
 
-async fn record(
+/// Puts on the record what `actor` is about to read.
+pub(crate) async fn record(
     store: &dyn EventStore,
     actor: Actor,
-    selection: &Selection,
+    read: AuditEvent,
 ) -> Result<(), Failure> {
-    const WHAT: &str = "put a replay on the record";
-    let body = serde_json::to_vec(selection).map_err(|error| Failure::internal(WHAT, error))?;
+    const WHAT: &str = "put a reading on the record";
+    let read = Event::from(read);
+    let body = read
+        .encode()
+        .map_err(|error| Failure::internal(WHAT, error))?;
     let mut command_hash = String::with_capacity(32);
     for byte in &Sha256::digest(&body)[..16] {
         // Writing into a string cannot fail.
@@ -154,10 +161,7 @@ async fn record(
         traceparent: TraceParent::current().map(|trace| trace.to_string()),
         occurred_at: None,
     };
-    let replayed = AuditEvent::Replayed(Replayed {
-        selection: selection.clone(),
-    });
-    let event = NewEvent::encode(&replayed.into(), &metadata, 0)?;
+    let event = NewEvent::encode(&read, &metadata, 0)?;
     match store
         .append(&StreamName::audit(), Expected::Any, vec![event])
         .await

@@ -1,4 +1,5 @@
-//! `GET /v1/users/me`, `GET /v1/users/{user}` and `GET /v1/users?handle=`.
+//! `GET /v1/users/me`, `GET /v1/users/{user}` and the directory: `GET /v1/users?handle=` and
+//! `GET /v1/users?query=`.
 
 use std::collections::BTreeSet;
 
@@ -8,18 +9,33 @@ use chrono::{DateTime, Utc};
 use domain::user::SystemRole;
 use domain::values::Handle;
 use domain::{Position, UserId};
+use infra::auth::Caller;
 use infra::http::{Authenticated, InPath, Query};
 use infra::problem::Problem;
-use infra::read_models::Model;
-use infra::read_models::users::{self as model, User};
+use infra::read_models::users::{self as model, Search, User};
+use infra::read_models::words::words;
+use infra::read_models::{Model, Snapshot, members};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
-use crate::answers::ReadProblems;
+use crate::answers::{ReadProblems, limit};
 use crate::min_position::MinPosition;
 
 const MODELS: [&Model; 1] = [&model::MODEL];
+
+/// For whether two share a conversation.
+const WITH_MEMBERS: [&Model; 2] = [&model::MODEL, &members::MODEL];
+
+/// Users on a page of the directory, unless said otherwise, and at most.
+const PAGE: usize = 20;
+const PAGE_MAX: usize = 100;
+
+/// Beginnings of words in a query, at most.
+const BEGINNINGS_MAX: usize = 5;
+
+/// Characters that one of them has at least, so that nobody leafs through everybody letter by letter.
+const BEGINNING_CHARACTERS_MIN: usize = 2;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -27,15 +43,22 @@ const MODELS: [&Model; 1] = [&model::MODEL];
 pub(crate) struct OneParams {
     /// Wait until everything up to this position, or this cursor, is in the answer.
     #[param(value_type = Option<String>)]
-    min_position: Option<MinPosition>,
+    pub(crate) min_position: Option<MinPosition>,
 }
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct HandleParams {
-    /// The handle, in any case.
-    handle: String,
+pub(crate) struct ListParams {
+    /// The one user with this handle, in any case. Not together with `query`.
+    handle: Option<String>,
+    /// Users whose handle or display name has words that begin like each of these words, whatever
+    /// their case and accents: 1 to 5 words, one of 2 characters at least. Not together with `handle`.
+    query: Option<String>,
+    /// Of a query: those after this handle, from `next`.
+    after: Option<String>,
+    /// Of a query: how many, 1 to 100; 20 unless said otherwise.
+    limit: Option<usize>,
     /// Wait until everything up to this position, or this cursor, is in the answer.
     #[param(value_type = Option<String>)]
     min_position: Option<MinPosition>,
@@ -48,6 +71,19 @@ pub(crate) struct UserView {
     handle: String,
     display_name: String,
     registered_at: DateTime<Utc>,
+    /// Whether they may come in: not suspended, not deactivated.
+    active: bool,
+    /// Whether a service acts as this user, and no person.
+    bot: bool,
+    /// What they are up to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_text: Option<String>,
+    /// Where their clock is, by the name in the tz database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<String>,
+    /// How to speak of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pronouns: Option<String>,
 }
 
 /// A user.
@@ -68,6 +104,9 @@ pub(crate) struct MeAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
     system_roles: BTreeSet<SystemRole>,
+    /// Their language, as they set it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locale: Option<String>,
     /// Where the account came from, if it was imported.
     #[serde(skip_serializing_if = "Option::is_none")]
     imported_from: Option<String>,
@@ -75,24 +114,50 @@ pub(crate) struct MeAnswer {
     position: Position,
 }
 
-/// The user with a handle, or none.
+/// Users of the directory; of a handle one or none.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UserList {
     users: Vec<UserView>,
+    /// Where there are more: `after` of the next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
     /// Everything up to here is in the answer.
     position: Position,
 }
 
-fn view(user: User) -> UserView {
+fn view(user: User, now: DateTime<Utc>) -> UserView {
     UserView {
+        active: user.is_active(now),
+        bot: user.service.is_some(),
         id: user.id,
         handle: user.handle,
         display_name: user.display_name,
         registered_at: user.registered_at,
+        status_text: user.status_text,
+        time_zone: user.time_zone,
+        pronouns: user.pronouns,
     }
 }
 
-fn user_not_found() -> Problem {
+/// `user` as `asker` sees them: who is not active is there only for those who share a conversation
+/// with them, and for those who run the server.
+async fn seen_by(
+    snapshot: &mut Snapshot,
+    asker: &Caller,
+    user: Option<User>,
+    now: DateTime<Utc>,
+) -> Result<Option<UserView>, Problem> {
+    let Some(user) = user else {
+        return Ok(None);
+    };
+    let is_seen = user.is_active(now)
+        || user.id == asker.user
+        || asker.is_admin()
+        || members::share(snapshot, asker.user, user.id).await?;
+    Ok(is_seen.then(|| view(user, now)))
+}
+
+pub(crate) fn user_not_found() -> Problem {
     Problem::not_found("user_not_found", "there is no such user")
 }
 
@@ -121,13 +186,17 @@ pub(crate) async fn me(
     Ok(Json(MeAnswer {
         email: user.email.clone(),
         system_roles: user.system_roles.clone(),
+        locale: user.locale.clone(),
         imported_from: user.imported_from.clone(),
-        user: view(user),
+        user: view(user, api.guard.now()),
         position: snapshot.position(),
     }))
 }
 
 /// One user
+///
+/// Who is suspended or deactivated is shown, with `active` false, to those who share or shared a
+/// conversation with them; for others they do not exist.
 #[utoipa::path(
     get,
     path = "/v1/users/{user}",
@@ -142,43 +211,101 @@ pub(crate) async fn me(
 )]
 pub(crate) async fn one(
     State(api): State<QueryApi>,
-    _caller: Authenticated,
+    Authenticated(caller): Authenticated,
     InPath(id): InPath<UserId>,
     Query(params): Query<OneParams>,
 ) -> Result<Json<UserAnswer>, Problem> {
-    let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
-    let user = model::one(&mut snapshot, id)
-        .await?
-        .ok_or_else(user_not_found)?;
+    let mut snapshot = api.snapshot(&WITH_MEMBERS, params.min_position).await?;
+    let user = model::one(&mut snapshot, id).await?;
+    let user = seen_by(&mut snapshot, &caller, user, api.guard.now()).await?;
     Ok(Json(UserAnswer {
-        user: view(user),
+        user: user.ok_or_else(user_not_found)?,
         position: snapshot.position(),
     }))
 }
 
-/// The user with a handle
+/// The directory
+///
+/// With `handle` the one user who has it. With `query` users whose handle or display name fits, in the
+/// order of their handles: only those who are active and want to be found (see the preference
+/// `discoverable`), and nobody whom the asker blocks or who blocks them. Never by e-mail address.
 #[utoipa::path(
     get,
     path = "/v1/users",
     tag = "users",
-    params(HandleParams),
+    params(ListParams),
     responses(
-        (status = 200, description = "The user, or an empty list", body = UserList),
+        (status = 200, description = "The users, or an empty list", body = UserList),
         ReadProblems,
     ),
     security(("bearer" = []))
 )]
-pub(crate) async fn by_handle(
+pub(crate) async fn list(
     State(api): State<QueryApi>,
-    _caller: Authenticated,
-    Query(params): Query<HandleParams>,
+    Authenticated(caller): Authenticated,
+    Query(params): Query<ListParams>,
 ) -> Result<Json<UserList>, Problem> {
-    let handle = Handle::parse(&params.handle)
-        .map_err(|invalid| Problem::invalid_query("handle", invalid))?;
-    let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
+    match (&params.handle, &params.query) {
+        (Some(handle), None) => by_handle(&api, &caller, handle, &params).await,
+        (None, Some(query)) => by_words(&api, &caller, query, &params).await,
+        (None, None) | (Some(_), Some(_)) => {
+            let rule = "give one of handle and query";
+            Err(Problem::invalid_query("query", rule))
+        }
+    }
+}
+
+async fn by_handle(
+    api: &QueryApi,
+    caller: &Caller,
+    handle: &str,
+    params: &ListParams,
+) -> Result<Json<UserList>, Problem> {
+    if params.after.is_some() || params.limit.is_some() {
+        let rule = "a handle is one user's; there are no pages";
+        return Err(Problem::invalid_query("handle", rule));
+    }
+    let handle =
+        Handle::parse(handle).map_err(|invalid| Problem::invalid_query("handle", invalid))?;
+    let mut snapshot = api.snapshot(&WITH_MEMBERS, params.min_position).await?;
     let user = model::by_handle(&mut snapshot, handle.as_str()).await?;
+    let user = seen_by(&mut snapshot, caller, user, api.guard.now()).await?;
     Ok(Json(UserList {
-        users: user.into_iter().map(view).collect(),
+        users: user.into_iter().collect(),
+        next: None,
+        position: snapshot.position(),
+    }))
+}
+
+async fn by_words(
+    api: &QueryApi,
+    caller: &Caller,
+    query: &str,
+    params: &ListParams,
+) -> Result<Json<UserList>, Problem> {
+    let limit = limit(params.limit, PAGE, PAGE_MAX)?;
+    let beginnings: Vec<String> = words(query).take(BEGINNINGS_MAX + 1).collect();
+    let is_long = |beginning: &String| beginning.chars().count() >= BEGINNING_CHARACTERS_MIN;
+    if beginnings.len() > BEGINNINGS_MAX || !beginnings.iter().any(is_long) {
+        let rule = "a query has 1 to 5 words, one of 2 characters at least";
+        return Err(Problem::invalid_query("query", rule));
+    }
+    let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
+    let now = api.guard.now();
+    let search = Search {
+        beginnings: &beginnings,
+        asker: caller.user,
+        now,
+        after: params.after.as_deref().unwrap_or_default(),
+        limit: limit + 1,
+    };
+    let mut users = model::search(&mut snapshot, &search).await?;
+    let has_more = users.len() > limit;
+    users.truncate(limit);
+    let last = users.last().map(|user| user.handle.clone());
+    Ok(Json(UserList {
+        next: last.filter(|_| has_more),
+        users: users.into_iter().map(|user| view(user, now)).collect(),
         position: snapshot.position(),
     }))
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domain::Position;
+use domain::values::Email;
 use infra::bus::{LiveEvents, LocalSignals, LogEvents, NatsBus, NatsEvents, NatsSignals, Signals};
 use infra::clock::Clock;
 use infra::data_folder::DataFolder;
@@ -13,9 +14,11 @@ use infra::event_store::{
 };
 use infra::failure::Failure;
 use infra::keys::Secret;
+use infra::mail::{FolderMailer, Mailer, NoMailer, Sender, SmtpMailer};
 use infra::snapshots::{MemorySnapshots, PostgresSnapshots, Snapshots, SqliteSnapshots};
 
 use crate::leading::Election;
+use crate::role::Role;
 use crate::settings::{self, Settings};
 
 /// Everything that keeps something, opened.
@@ -112,6 +115,31 @@ impl Engines {
             },
             None => Election::Alone,
         }
+    }
+
+    /// What takes mails: the mail server that is set, or the data folder where there is one.
+    ///
+    /// # Errors
+    /// The settings name a mail server that cannot be used.
+    pub(crate) fn mailer(&self, settings: &Settings) -> Result<Arc<dyn Mailer>, Failure> {
+        let sender = Sender {
+            name: settings.public_name.clone(),
+            address: Email::parse(&settings.mail_from)
+                .map_err(|invalid| Failure::internal("read mail_from", invalid))?,
+        };
+        Ok(match (&settings.smtp_url, &self.folder) {
+            (Some(url), _) => Arc::new(SmtpMailer::new(url, sender)?),
+            (None, Some(folder)) => Arc::new(FolderMailer::new(folder.mail(), sender)),
+            (None, None) => {
+                if settings.role.does(Role::Projector) {
+                    tracing::warn!(
+                        "nowhere to send mails: set smtp_url and mail_from. Until then nobody gets a \
+                         code, and what is asked for is given up after ten minutes"
+                    );
+                }
+                Arc::new(NoMailer::new(sender))
+            }
+        })
     }
 
     /// What is committed from now on.

@@ -1,4 +1,4 @@
-//! Work that one process of several does at a time: projecting, publishing. The others stand by.
+//! Work that one process of several does at a time: projecting, publishing, mailing. The others stand by.
 
 use std::future::Future;
 use std::time::Duration;

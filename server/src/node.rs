@@ -7,15 +7,19 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use command_api::execute::Limits as ExecuteLimits;
 use command_api::owner::OwnerCode;
-use command_api::{CommandApi, Parts as CommandParts};
+use command_api::{CommandApi, Parts as CommandParts, PasswordCost, SessionRules};
 use domain::{Position, UserId};
+use infra::auth::cookies::CookieSecurity;
 use infra::auth::{FirstSight, Guard, Tokens};
 use infra::clock::Clock;
+use infra::codes::CodeKeys;
 use infra::event_store::EventStore;
 use infra::failure::Failure;
 use infra::issuers::Issuers;
+use infra::limits::LoginGate;
+use infra::mail::Mailer;
 use infra::read_models::Snapshot;
-use projector::{Projector, Relay, RelayWindow};
+use projector::{Mailing, Projector, Relay, RelayWindow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -42,6 +46,7 @@ pub(crate) struct Node {
     /// Whether this process keeps the read models; in a cluster one of several does.
     pub(crate) projects: Arc<AtomicBool>,
     relay_window: RelayWindow,
+    mailer: Arc<dyn Mailer>,
     started: Instant,
     stopping: AtomicBool,
 }
@@ -104,8 +109,9 @@ impl Node {
         let issuers = issuer_settings::configs(&settings.issuers)
             .map_err(|error| Failure::internal("read the issuers", error))?;
         let issuers = Arc::new(Issuers::new(issuers, secret, &clock)?);
-        let guard = Guard::new(Tokens::new(secret)?, &store, &clock);
-        let guard = Arc::new(guard.with_issuers(Arc::clone(&issuers)));
+        let tokens = Tokens::of_generation(secret, settings.token_key_generation)?;
+        let guard = Guard::new(tokens, &store, &clock).with_issuers(Arc::clone(&issuers));
+        let guard = Arc::new(guard);
         let owner_code = owner_code::of(secret);
         let command_api = CommandApi::new(CommandParts {
             store: Arc::clone(&store),
@@ -115,16 +121,25 @@ impl Node {
             secret: secret.clone(),
             clock: clock.clone(),
             limits: ExecuteLimits::default(),
-            session_lifetime: TimeDelta::hours(settings.session_hours.into()),
+            session_rules: session_rules(settings),
+            password_cost: PasswordCost {
+                memory_kib: settings.password_memory_kib,
+                passes: settings.password_passes,
+            },
+            login_gate: LoginGate::new(
+                settings.edge.limit_login_name,
+                settings.edge.limit_login_strangers,
+            ),
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
-        command_api.check_secret().await?;
+        check_secret(&command_api, settings).await?;
         let first_sight = settings.role.does(Role::CommandApi).then(|| {
             let port: Arc<dyn FirstSight> = Arc::new(command_api.clone());
             let weak: Weak<dyn FirstSight> = Arc::downgrade(&port);
             guard.set_first_sight(weak);
             port
         });
+        let mailer = engines.mailer(settings)?;
         let projector = Projector::new(store, engines.database.clone(), clock.clone());
         Ok(Self {
             engines,
@@ -140,6 +155,7 @@ impl Node {
                 bytes_max: u64::from(settings.nats_window_mib) * 1024 * 1024,
                 replicas: settings.nats_replicas,
             },
+            mailer,
             started: Instant::now(),
             stopping: AtomicBool::new(false),
         })
@@ -176,6 +192,20 @@ impl Node {
                 Ok(())
             }
         }))
+    }
+
+    /// Mails what the log asks for until it is stopped.
+    pub(crate) fn start_mailing(&self) -> Work {
+        let keys = CodeKeys::new(&self.engines.secret);
+        let mailer = Arc::clone(&self.mailer);
+        let mailing = Arc::new(Mailing::new(self.store(), mailer, keys, self.clock.clone()));
+        Work::start(self.engines.election("mailing"), move |stop| {
+            let mailing = Arc::clone(&mailing);
+            async move {
+                mailing.run(stop).await;
+                Ok(())
+            }
+        })
     }
 
     /// The user with this handle or id.
@@ -241,6 +271,42 @@ impl Node {
         self.engines.close().await;
     }
 }
+
+fn session_rules(settings: &Settings) -> SessionRules {
+    SessionRules {
+        session_lifetime: TimeDelta::hours(settings.session_hours.into()),
+        access_token_lifetime: TimeDelta::minutes(settings.access_token_minutes.into()),
+        cookies: if settings.insecure_cookies {
+            CookieSecurity::Any
+        } else {
+            CookieSecurity::TlsOnly
+        },
+    }
+}
+
+/// Refuses a secret that is not the log's. A server that only keeps the log for others, who write
+/// through its door, may have one of its own: for them it goes on.
+async fn check_secret(command_api: &CommandApi, settings: &Settings) -> Result<(), Failure> {
+    if command_api.is_secret_of_log().await? {
+        return Ok(());
+    }
+    if settings.eventstore_listen.is_some() {
+        tracing::warn!(
+            "others wrote the log with another secret; send no commands to this server, or give it \
+             their secret_file"
+        );
+        return Ok(());
+    }
+    Err(Failure::internal("open the log", OtherSecret))
+}
+
+/// The secret is that of another log.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the secret is not the one that the log was written with: bring back keys/secret from the \
+     backup, or give every process the same secret_file"
+)]
+struct OtherSecret;
 
 /// A user who was named and is not there.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use axum::serve::ListenerExt as _;
 use command_api::import::slack::SlackDoor;
 use command_api::owner;
 use futures::future::select_all;
@@ -14,25 +13,25 @@ use gateway::{Gateway, Limits as GatewayLimits, Parts as GatewayParts};
 use infra::auth::Guard;
 use metrics_exporter_prometheus::PrometheusHandle;
 use query_api::QueryApi;
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::CliResult;
 use crate::event_store_door::OpenDoor;
+use crate::http::Front;
 use crate::leading::{Work, WorkError};
+use crate::listener::Listener;
 use crate::memberships::ReadModelMemberships;
 use crate::node::Node;
 use crate::role::Role;
 use crate::settings::Settings;
+use crate::slots::Slots;
+use crate::tls::Certificates;
 use crate::{http, owner_code, telemetry};
 
 /// How long requests that are under way may still take when the server stops.
 const REQUESTS_END_WITHIN: Duration = Duration::from_secs(10);
-
-/// How long bytes may wait for a client that takes none; then its connection is cut.
-const CLIENT_STALLED_MAX: Duration = Duration::from_secs(30);
 
 /// How often histograms are folded, so that they do not grow while nobody reads `/metrics`.
 const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -48,6 +47,7 @@ pub(crate) struct Server {
     /// Where the process has one.
     pub(crate) gateway: Option<Arc<Gateway>>,
     pub(crate) slack: SlackDoor,
+    pub(crate) front: Arc<Front>,
     pub(crate) metrics: PrometheusHandle,
 }
 
@@ -55,10 +55,12 @@ impl Server {
     /// Puts the doors of its role on `node`.
     pub(crate) async fn new(node: Arc<Node>, settings: &Settings) -> CliResult<Self> {
         let metrics = telemetry::start_metrics()?;
+        let front = Arc::new(Front::new(&settings.edge));
         let query_api = QueryApi {
             database: node.engines.database.clone(),
             store: node.store(),
             guard: Arc::clone(&node.guard),
+            clock: node.clock.clone(),
         };
         let gateway = if node.role.does(Role::Gateway) {
             let database = node.engines.database.clone();
@@ -71,6 +73,7 @@ impl Server {
                 guard: Arc::clone(&node.guard),
                 clock: node.clock.clone(),
                 limits: gateway_limits(settings),
+                user_pace: front.limiters.commands_of_users(),
             };
             Some(Gateway::start(parts, &node.engines.secret))
         } else {
@@ -87,6 +90,7 @@ impl Server {
             query_api,
             gateway,
             slack,
+            front,
             metrics,
         })
     }
@@ -110,6 +114,7 @@ impl FromRef<Server> for Arc<Guard> {
 
 /// Serves until the process is asked to end (SIGINT or SIGTERM).
 pub(crate) async fn serve(settings: Settings) -> CliResult {
+    let certificates = Certificates::open(&settings.edge).await?;
     let node = Node::open(&settings).await?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
         format!(
@@ -121,21 +126,23 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     let event_store_door = OpenDoor::open(&server.node, &settings).await?;
     let mut working = Working::start(&server.node);
     let asked = Asked::listen()?;
-    announce(&server, &listener, event_store_door.as_ref()).await?;
-    let listener = listener.tap_io(set_up);
+    let url = url_of(&listener, certificates.as_deref())?;
+    announce(&server, &url, event_store_door.as_ref()).await?;
 
     let stop_listening = CancellationToken::new();
-    let serving = {
-        let stopped = stop_listening.clone().cancelled_owned();
-        let router = http::router(&server)?;
-        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
-        tokio::spawn(async move {
-            axum::serve(listener, service)
-                .with_graceful_shutdown(stopped)
-                .await
-        })
+    let edge = &settings.edge;
+    let serving = Listener {
+        router: http::router(&server)?,
+        slots: Slots::new(
+            edge.connections_max,
+            edge.connections_per_address_max,
+            Arc::clone(&server.front.proxies),
+        ),
+        certificates: certificates.clone(),
+        head_max: Duration::from_secs(edge.head_seconds_max.into()),
     };
-    let upkeep = tokio::spawn(upkeep(server.metrics.clone()));
+    let serving = tokio::spawn(serving.serve(listener, stop_listening.clone()));
+    let upkeep = tokio::spawn(upkeep(server.metrics.clone(), certificates));
     let ended = tokio::select! {
         () = asked.first() => Ok(()),
         error = working.ended() => Err(error.into()),
@@ -161,7 +168,7 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     }
     stop_listening.cancel();
     if let Ok(ended) = tokio::time::timeout(REQUESTS_END_WITHIN, serving).await {
-        ended??;
+        ended?;
     } else {
         tracing::warn!("requests did not end in time and are cut");
     }
@@ -187,6 +194,7 @@ impl Working {
         if node.role.does(Role::Projector) {
             all.push(node.start_projecting());
             all.extend(node.start_relaying());
+            all.push(node.start_mailing());
         }
         Self(all)
     }
@@ -256,32 +264,35 @@ impl Asked {
     }
 }
 
-/// Sets up a client's connection: small frames go out at once, and one whose client takes nothing any
-/// more ends.
-fn set_up(connection: &mut TcpStream) {
-    let set = connection
-        .set_nodelay(true)
-        .and_then(|()| SockRef::from(&*connection).set_tcp_user_timeout(Some(CLIENT_STALLED_MAX)));
-    if let Err(error) = set {
-        tracing::debug!(%error, "a connection could not be set up; it ended already");
-    }
+/// Folds metrics, and reads certificates again where there are any.
+async fn upkeep(metrics: PrometheusHandle, certificates: Option<Arc<Certificates>>) {
+    let fold = async {
+        let mut turns = tokio::time::interval(METRICS_UPKEEP_EVERY);
+        loop {
+            turns.tick().await;
+            metrics.run_upkeep();
+        }
+    };
+    let keep_fresh = async {
+        if let Some(certificates) = certificates {
+            certificates.keep_fresh().await;
+        }
+    };
+    tokio::join!(fold, keep_fresh);
 }
 
-async fn upkeep(metrics: PrometheusHandle) {
-    let mut turns = tokio::time::interval(METRICS_UPKEEP_EVERY);
-    loop {
-        turns.tick().await;
-        metrics.run_upkeep();
-    }
+/// How clients on this machine name the server.
+fn url_of(listener: &TcpListener, certificates: Option<&Certificates>) -> std::io::Result<String> {
+    let scheme = if certificates.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    Ok(format!("{scheme}://{}", listener.local_addr()?))
 }
 
 /// Says on standard output where everything is and what to try first.
-async fn announce(
-    server: &Server,
-    listener: &TcpListener,
-    event_store_door: Option<&OpenDoor>,
-) -> CliResult {
-    let url = format!("http://{}", listener.local_addr()?);
+async fn announce(server: &Server, url: &str, event_store_door: Option<&OpenDoor>) -> CliResult {
     let role = server.node.role;
     let folder = server.node.engines.folder();
     let code_file = folder.map(|folder| folder.join("owner-code"));

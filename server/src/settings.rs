@@ -2,22 +2,33 @@
 //! configuration file. A flag wins over the environment, the environment over the file, the file
 //! over the default. Unknown keys and unknown `VERBATIM_…` variables are refused.
 
+mod edge;
+mod shown;
+
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, ValueEnum};
+use command_api::PasswordCost;
+use domain::values::{DisplayName, Email};
 use door::SERVICE_TOKEN_BYTES_MIN;
+use infra::limits::{Limit, Proxy};
+use infra::mail::{SmtpUrlInvalid, check_smtp_url};
 use serde::{Deserialize, Serialize};
 
 use crate::issuer_settings::{self, IssuerTable, IssuerTableError};
 use crate::role::Role;
+
+pub use edge::Edge;
+use shown::{hidden, without_credentials, without_password};
 
 /// Variables that the tests use; a server started by a test inherits them.
 const TEST_VARIABLES: &str = "VERBATIM_TEST_";
 
 /// Settings as one source gives them: what is absent is left to the next source. The field's docs
 /// are the flag's help.
-#[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Args, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[command(next_help_heading = "Settings")]
 pub struct Given {
@@ -139,7 +150,49 @@ pub struct Given {
     )]
     pub eventstore_tls_key: Option<PathBuf>,
 
-    /// Hours a login lasts, 1 to 8760 [default: 24]
+    /// Mail server: smtp://user:password@host:port, smtps://… or `smtp://…?tls=required` [default:
+    /// mails are files in the data folder]
+    #[arg(
+        long,
+        env = "VERBATIM_SMTP_URL",
+        value_name = "URL",
+        global = true,
+        hide_env_values = true
+    )]
+    pub smtp_url: Option<String>,
+
+    /// Address that mails are from; needed with a mail server [default: verbatim@localhost]
+    #[arg(
+        long,
+        env = "VERBATIM_MAIL_FROM",
+        value_name = "ADDRESS",
+        global = true
+    )]
+    pub mail_from: Option<String>,
+
+    /// What the server calls itself in mails [default: Verbatim]
+    #[arg(long, env = "VERBATIM_PUBLIC_NAME", value_name = "NAME", global = true)]
+    pub public_name: Option<String>,
+
+    /// Memory that hashing a password takes, in KiB, 8192 to 1048576 [default: 19456]
+    #[arg(
+        long,
+        env = "VERBATIM_PASSWORD_MEMORY_KIB",
+        value_name = "KIB",
+        global = true
+    )]
+    pub password_memory_kib: Option<u32>,
+
+    /// How often hashing a password goes through that memory, 1 to 20 [default: 2]
+    #[arg(
+        long,
+        env = "VERBATIM_PASSWORD_PASSES",
+        value_name = "N",
+        global = true
+    )]
+    pub password_passes: Option<u32>,
+
+    /// Hours a login lasts at most, however often it is refreshed, 1 to 8760 [default: 720]
     #[arg(
         long,
         env = "VERBATIM_SESSION_HOURS",
@@ -147,6 +200,36 @@ pub struct Given {
         global = true
     )]
     pub session_hours: Option<u32>,
+
+    /// Minutes an access token is good, 1 to 1440 [default: 15]
+    #[arg(
+        long,
+        env = "VERBATIM_ACCESS_TOKEN_MINUTES",
+        value_name = "MINUTES",
+        global = true
+    )]
+    pub access_token_minutes: Option<u32>,
+
+    /// Raise it, on all processes, to make every access token there is worthless [default: 0]
+    #[arg(
+        long,
+        env = "VERBATIM_TOKEN_KEY_GENERATION",
+        value_name = "N",
+        global = true
+    )]
+    pub token_key_generation: Option<u32>,
+
+    /// Let browsers send the cookies of a login without TLS, for trying things out [default: false]
+    #[arg(
+        long,
+        env = "VERBATIM_INSECURE_COOKIES",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        global = true
+    )]
+    pub insecure_cookies: Option<bool>,
 
     /// Largest archive that may be imported over HTTP, in MiB [default: 1024]
     #[arg(
@@ -174,6 +257,164 @@ pub struct Given {
         global = true
     )]
     pub commands_per_second_max: Option<u32>,
+
+    /// Certificates in PEM, for TLS to clients; read again when they change [default: no TLS]
+    #[arg(long, env = "VERBATIM_TLS_CERT", value_name = "FILE", global = true)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the first certificate, in PEM
+    #[arg(long, env = "VERBATIM_TLS_KEY", value_name = "FILE", global = true)]
+    pub tls_key: Option<PathBuf>,
+
+    /// Proxies whose X-Forwarded-For or Forwarded is believed: addresses or networks, with commas
+    /// [default: none]
+    #[arg(
+        long,
+        env = "VERBATIM_TRUSTED_PROXIES",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub trusted_proxies: Option<Vec<Proxy>>,
+
+    /// Origins of web pages that may use the API, with commas; `*` is all, without credentials
+    /// [default: none]
+    #[arg(
+        long,
+        env = "VERBATIM_CORS_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub cors_origins: Option<Vec<String>>,
+
+    /// Open connections of clients [default: 60000]
+    #[arg(
+        long,
+        env = "VERBATIM_CONNECTIONS_MAX",
+        value_name = "N",
+        global = true
+    )]
+    pub connections_max: Option<usize>,
+
+    /// Open connections from one address, or one IPv6 /64 [default: 2000]
+    #[arg(
+        long,
+        env = "VERBATIM_CONNECTIONS_PER_ADDRESS_MAX",
+        value_name = "N",
+        global = true
+    )]
+    pub connections_per_address_max: Option<usize>,
+
+    /// Seconds for the head of a request, which is also how long a connection may idle, 1 to 600
+    /// [default: 30]
+    #[arg(
+        long,
+        env = "VERBATIM_HEAD_SECONDS_MAX",
+        value_name = "SECONDS",
+        global = true
+    )]
+    pub head_seconds_max: Option<u32>,
+
+    /// Seconds that a request's body may pause, 1 to 600 [default: 20]
+    #[arg(
+        long,
+        env = "VERBATIM_BODY_SECONDS_MAX",
+        value_name = "SECONDS",
+        global = true
+    )]
+    pub body_seconds_max: Option<u32>,
+
+    /// Seconds until a request is answered, 1 to 3600; streams and imports go on [default: 60]
+    #[arg(
+        long,
+        env = "VERBATIM_REQUEST_SECONDS_MAX",
+        value_name = "SECONDS",
+        global = true
+    )]
+    pub request_seconds_max: Option<u32>,
+
+    /// Commands of one address; 0 is no limit, here and below [default: 100/1s,burst=1000]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_COMMANDS_ADDRESS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_commands_address: Option<Limit>,
+
+    /// Commands of one user, over HTTP and all sockets [default: 50/1s,burst=200]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_COMMANDS_USER",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_commands_user: Option<Limit>,
+
+    /// Reads of one address [default: 200/1s,burst=2000]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_READS_ADDRESS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_reads_address: Option<Limit>,
+
+    /// Reads of one user [default: 50/1s,burst=500]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_READS_USER",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_reads_user: Option<Limit>,
+
+    /// Logins of one address [default: 10/1m,burst=20]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_LOGIN_ADDRESS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_login_address: Option<Limit>,
+
+    /// Wrong passwords for one login name from one address [default: 10/10m]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_LOGIN_NAME",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_login_name: Option<Limit>,
+
+    /// Wrong passwords for one login name from all addresses together that never logged in to it
+    /// [default: 30/10m]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_LOGIN_STRANGERS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_login_strangers: Option<Limit>,
+
+    /// Codes that one address asks for or tries [default: 10/10m,burst=20]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_CODE_ADDRESS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_code_address: Option<Limit>,
+
+    /// Registrations of one address [default: 10/1h,burst=20]
+    #[arg(
+        long,
+        env = "VERBATIM_LIMIT_REGISTRATION_ADDRESS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    pub limit_registration_address: Option<Limit>,
 
     /// Milliseconds between a gateway client's heartbeats, 1000 to 600000 [default: 30000]
     #[arg(long, env = "VERBATIM_HEARTBEAT_MS", value_name = "MS", global = true)]
@@ -217,8 +458,15 @@ pub enum LogFormat {
     Json,
 }
 
+impl fmt::Debug for Given {
+    /// Says nothing: some are secrets.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Given").finish_non_exhaustive()
+    }
+}
+
 /// The settings in force.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Settings {
     /// Folder that holds everything.
     pub data_dir: PathBuf,
@@ -254,14 +502,34 @@ pub struct Settings {
     pub eventstore_tls_cert: Option<PathBuf>,
     /// The private key.
     pub eventstore_tls_key: Option<PathBuf>,
+    /// The mail server; `None` is a folder in the data folder. May hold a password.
+    #[serde(serialize_with = "without_password")]
+    pub smtp_url: Option<String>,
+    /// The address that mails are from.
+    pub mail_from: String,
+    /// What the server calls itself in mails.
+    pub public_name: String,
+    /// Memory that hashing a password takes, in KiB.
+    pub password_memory_kib: u32,
+    /// How often hashing a password goes through that memory.
+    pub password_passes: u32,
     /// Hours a login lasts.
     pub session_hours: u32,
+    /// Minutes an access token is good.
+    pub access_token_minutes: u32,
+    /// Which keys sign access tokens; those of another generation are not known.
+    pub token_key_generation: u32,
+    /// Whether browsers may send cookies without TLS.
+    pub insecure_cookies: bool,
     /// Largest archive over HTTP, in MiB.
     pub import_mib_max: u32,
     /// Connections of one user at a time.
     pub connections_per_user_max: usize,
     /// Commands a second of one connection.
     pub commands_per_second_max: u32,
+    /// What holds at the edge.
+    #[serde(flatten)]
+    pub edge: Edge,
     /// Milliseconds between heartbeats.
     pub heartbeat_ms: u32,
     /// Seconds a stopping server waits for its clients.
@@ -329,17 +597,46 @@ pub enum SettingsError {
     /// A read database that is no PostgreSQL.
     #[error("database_url takes postgres://…; leave it away for SQLite in the data folder")]
     DatabaseUrl,
+    /// A mail server that cannot be used.
+    #[error(transparent)]
+    SmtpUrl(#[from] SmtpUrlInvalid),
+    /// No address that mails could be from.
+    #[error(
+        "mail_from takes an address such as noreply@example.org; with smtp_url it has to be one that \
+         the mail server lets this server send from"
+    )]
+    MailFrom,
+    /// A name that cannot stand in a mail.
+    #[error("public_name has 1 to 80 characters and no control characters")]
+    PublicName,
     /// A secret that can be guessed.
     #[error(
         "eventstore_token is too short: it takes at least {SERVICE_TOKEN_BYTES_MIN} characters"
     )]
     EventstoreToken,
+    /// Half of what TLS to clients needs.
+    #[error("tls_cert and tls_key go together")]
+    Tls,
+    /// A web page's origin that is none.
+    #[error(
+        "cors_origins: {0} is no origin; one is written https://app.example.org, without a path, and * \
+         stands alone"
+    )]
+    CorsOrigin(String),
     /// An issuer that cannot be used.
     #[error(transparent)]
     Issuer(#[from] IssuerTableError),
     /// Half of what TLS needs.
     #[error("eventstore_tls_cert and eventstore_tls_key go together")]
     EventstoreTls,
+}
+
+impl fmt::Debug for Settings {
+    /// As they are shown: without secrets.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = toml::to_string(self).map_err(|_| fmt::Error)?;
+        write!(out, "Settings({shown:?})")
+    }
 }
 
 impl Settings {
@@ -356,6 +653,8 @@ impl Settings {
                 first.$name.or(then.$name).unwrap_or_else(|| $default)
             };
         }
+        let edge = Edge::merge(&first, &then);
+        let smtp_url = first.smtp_url.or(then.smtp_url);
         let settings = Self {
             data_dir: take!(data_dir, "verbatim-data".into()),
             listen: take!(listen, SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -372,10 +671,23 @@ impl Settings {
             eventstore_allow_delete: take!(eventstore_allow_delete, false),
             eventstore_tls_cert: first.eventstore_tls_cert.or(then.eventstore_tls_cert),
             eventstore_tls_key: first.eventstore_tls_key.or(then.eventstore_tls_key),
-            session_hours: take!(session_hours, 24),
+            mail_from: match (first.mail_from.or(then.mail_from), &smtp_url) {
+                (Some(address), _) => address,
+                (None, None) => "verbatim@localhost".to_owned(),
+                (None, Some(_)) => return Err(SettingsError::MailFrom),
+            },
+            smtp_url,
+            public_name: take!(public_name, "Verbatim".to_owned()),
+            password_memory_kib: take!(password_memory_kib, PasswordCost::default().memory_kib),
+            password_passes: take!(password_passes, PasswordCost::default().passes),
+            session_hours: take!(session_hours, 720),
+            access_token_minutes: take!(access_token_minutes, 15),
+            token_key_generation: take!(token_key_generation, 0),
+            insecure_cookies: take!(insecure_cookies, false),
             import_mib_max: take!(import_mib_max, 1024),
             connections_per_user_max: take!(connections_per_user_max, 32),
             commands_per_second_max: take!(commands_per_second_max, 50),
+            edge,
             heartbeat_ms: take!(heartbeat_ms, 30_000),
             drain_seconds: take!(drain_seconds, 10),
             log: take!(log, "info".to_owned()),
@@ -387,13 +699,6 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), SettingsError> {
-        let within = |name, value: u64, from: u64, to: u64, range| {
-            if (from..=to).contains(&value) {
-                Ok(())
-            } else {
-                Err(SettingsError::Range { name, value, range })
-            }
-        };
         within(
             "session_hours",
             self.session_hours.into(),
@@ -402,12 +707,29 @@ impl Settings {
             "1 to 8760",
         )?;
         within(
+            "access_token_minutes",
+            self.access_token_minutes.into(),
+            1,
+            1_440,
+            "1 to 1440",
+        )?;
+        within(
             "import_mib_max",
             self.import_mib_max.into(),
             1,
             102_400,
             "1 to 102400",
         )?;
+        let memory = self.password_memory_kib.into();
+        within(
+            "password_memory_kib",
+            memory,
+            8_192,
+            1_048_576,
+            "8192 to 1048576",
+        )?;
+        let passes = self.password_passes.into();
+        within("password_passes", passes, 1, 20, "1 to 20")?;
         let connections = self.connections_per_user_max as u64;
         within(
             "connections_per_user_max",
@@ -462,9 +784,24 @@ impl Settings {
         if event_store.is_some_and(|url| !is_postgres(url) && !is_kurrent(url)) {
             return Err(SettingsError::EventStore);
         }
+        self.edge.check()?;
         self.check_eventstore()?;
+        self.check_mail()?;
         issuer_settings::configs(&self.issuers)?;
         self.check_role()
+    }
+
+    fn check_mail(&self) -> Result<(), SettingsError> {
+        if let Some(url) = &self.smtp_url {
+            check_smtp_url(url)?;
+        }
+        if Email::parse(&self.mail_from).is_err() {
+            return Err(SettingsError::MailFrom);
+        }
+        if DisplayName::parse(&self.public_name).is_err() {
+            return Err(SettingsError::PublicName);
+        }
+        Ok(())
     }
 
     fn check_eventstore(&self) -> Result<(), SettingsError> {
@@ -504,6 +841,21 @@ impl Settings {
                 missing,
             })
         }
+    }
+}
+
+/// Refuses a `value` that is not within `from` and `to`, which `range` says in words.
+fn within(
+    name: &'static str,
+    value: u64,
+    from: u64,
+    to: u64,
+    range: &'static str,
+) -> Result<(), SettingsError> {
+    if (from..=to).contains(&value) {
+        Ok(())
+    } else {
+        Err(SettingsError::Range { name, value, range })
     }
 }
 
@@ -547,194 +899,5 @@ fn variables(command: &clap::Command) -> Vec<String> {
         .collect()
 }
 
-#[expect(
-    clippy::ref_option,
-    reason = "serde calls it with a reference to the field"
-)]
-fn without_password<S: serde::Serializer>(
-    url: &Option<String>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    url.as_deref().map(hide_password).serialize(serializer)
-}
-
-#[expect(
-    clippy::ref_option,
-    reason = "serde calls it with a reference to the field"
-)]
-fn without_credentials<S: serde::Serializer>(
-    urls: &Option<String>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    urls.as_deref().map(hide_credentials).serialize(serializer)
-}
-
-/// Says of a secret no more than that there is one.
-#[expect(
-    clippy::ref_option,
-    reason = "serde calls it with a reference to the field"
-)]
-fn hidden<S: serde::Serializer>(secret: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(|_| "…").serialize(serializer)
-}
-
-/// A database URL that may be shown: the password is left out.
-fn hide_password(url: &str) -> String {
-    hide(url, |credentials| match credentials.split_once(':') {
-        Some((user, _)) => format!("{user}:…"),
-        None => credentials.to_owned(),
-    })
-}
-
-/// Addresses of NATS, with commas, that may be shown. Who stands there alone may be a token, so that
-/// all of the credentials is left out.
-fn hide_credentials(urls: &str) -> String {
-    let shown: Vec<String> = urls
-        .split(',')
-        .map(|url| hide(url.trim(), |_| "…".to_owned()))
-        .collect();
-    shown.join(",")
-}
-
-/// An address with what `show` leaves of its credentials. A password may hold letters that should have
-/// been escaped, and may stand behind the `?`: where that is in doubt, more is left out.
-fn hide(url: &str, show: impl FnOnce(&str) -> String) -> String {
-    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + "://".len()));
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    if query.contains('@') {
-        // The `?` may be one of the password.
-        return format!("{scheme}…");
-    }
-    let query = if query.is_empty() { "" } else { "?…" };
-    match place.rsplit_once('@') {
-        Some((credentials, place)) => format!("{scheme}{}@{place}{query}", show(credentials)),
-        None => format!("{scheme}{place}{query}"),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::{
-        Given, Role, Settings, SettingsError, hide_credentials, hide_password,
-        refuse_unknown_variables,
-    };
-
-    fn file(text: &str) -> Result<Given, toml::de::Error> {
-        toml::from_str(text)
-    }
-
-    #[test]
-    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let flags = Given {
-            session_hours: Some(1),
-            ..Given::default()
-        };
-        let from_file = file("session_hours = 2\ndrain_seconds = 3").unwrap();
-        let settings = Settings::merge(flags, from_file).unwrap();
-        assert_eq!((settings.session_hours, settings.drain_seconds), (1, 3));
-        assert_eq!(settings.listen.port(), 8080);
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_by_name() {
-        let error = file("lisen = '0.0.0.0:80'").unwrap_err();
-        assert!(error.to_string().contains("lisen"), "{error}");
-    }
-
-    #[test]
-    fn an_unknown_variable_is_refused_by_name() {
-        let error = refuse_unknown_variables(["VERBATIM_LISEN".into()].into_iter()).unwrap_err();
-        assert!(matches!(error, SettingsError::UnknownVariable(name) if name == "VERBATIM_LISEN"));
-        refuse_unknown_variables(["VERBATIM_LISTEN".into(), "HOME".into()].into_iter()).unwrap();
-    }
-
-    #[test]
-    fn a_value_out_of_range_is_refused_by_name() {
-        let flags = Given {
-            heartbeat_ms: Some(1),
-            ..Given::default()
-        };
-        let error = Settings::merge(flags, Given::default()).unwrap_err();
-        assert!(error.to_string().contains("heartbeat_ms = 1"), "{error}");
-    }
-
-    #[test]
-    fn one_role_alone_says_what_it_needs() {
-        let mut given = Given {
-            role: Some(Role::Gateway),
-            event_store: Some("postgres://db/log".into()),
-            ..Given::default()
-        };
-        let error = Settings::merge(given.clone(), Given::default()).unwrap_err();
-        let text = error.to_string();
-        assert!(
-            text.contains("gateway") && text.contains("nats_url"),
-            "{text}"
-        );
-        assert!(!text.contains("event_store"), "{text}");
-        given.database_url = Some("postgres://db/read".into());
-        given.nats_url = Some("nats://bus".into());
-        given.secret_file = Some("secret".into());
-        Settings::merge(given, Given::default()).unwrap();
-    }
-
-    #[test]
-    fn a_short_secret_and_half_of_tls_are_refused() {
-        let merged = |text: &str| Settings::merge(Given::default(), file(text).unwrap());
-        let short = merged("eventstore_token = 'short'").unwrap_err();
-        assert!(matches!(short, SettingsError::EventstoreToken), "{short}");
-        let half = merged("eventstore_tls_key = 'key.pem'").unwrap_err();
-        assert!(matches!(half, SettingsError::EventstoreTls), "{half}");
-        let token = "0123456789abcdef0123456789abcdef";
-        let settings = merged(&format!("eventstore_token = '{token}'")).unwrap();
-        let shown = toml::to_string(&settings).unwrap();
-        assert!(!shown.contains(token), "{shown}");
-    }
-
-    #[test]
-    fn a_password_is_not_shown() {
-        let shown = hide_password("postgres://verbatim:secret@db:5432/read");
-        assert_eq!(shown, "postgres://verbatim:…@db:5432/read");
-        let plain = "postgres://verbatim@db:5432/read";
-        assert_eq!(hide_password(plain), plain);
-        let several = hide_password("esdb://admin:secret@one:2113,two:2113");
-        assert_eq!(several, "esdb://admin:…@one:2113,two:2113");
-    }
-
-    #[test]
-    fn a_password_that_is_not_escaped_is_not_shown() {
-        let shown = hide_password("postgres://verbatim:se@cr:e/t@db:5432/read");
-        assert_eq!(shown, "postgres://verbatim:…@db:5432/read");
-        for url in [
-            "postgres://u:sec?ret@db/read",
-            "postgres://u:s@c?ret@db/read",
-        ] {
-            assert_eq!(hide_password(url), "postgres://…", "{url}");
-        }
-    }
-
-    #[test]
-    fn a_password_behind_the_question_mark_is_not_shown() {
-        let shown = hide_password("postgres://db/read?user=verbatim&password=secret");
-        assert_eq!(shown, "postgres://db/read?…");
-        let shown = hide_password("postgres://u@db/read?password=sec@ret");
-        assert_eq!(shown, "postgres://…");
-    }
-
-    #[test]
-    fn no_credentials_of_nats_are_shown() {
-        let shown = hide_credentials("nats://u:secret@one:4222, nats://u:other@two:4222,three");
-        assert_eq!(shown, "nats://…@one:4222,nats://…@two:4222,three");
-        for url in ["nats://TOKEN@one", "nats://u:sec@ret@one"] {
-            assert_eq!(hide_credentials(url), "nats://…@one", "{url}");
-        }
-        assert_eq!(hide_credentials("TOKEN@one:4222"), "…@one:4222");
-        let text = "nats_url = 'nats://TOKEN@one,nats://u:secret@two'";
-        let settings = Settings::merge(Given::default(), file(text).unwrap()).unwrap();
-        let shown = toml::to_string(&settings).unwrap();
-        assert!(
-            !shown.contains("TOKEN") && !shown.contains("secret@"),
-            "{shown}"
-        );
-    }
-}
+mod tests;

@@ -3,7 +3,10 @@
 use std::io::{IsTerminal as _, stderr};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::{LogFormat, Settings};
@@ -15,6 +18,20 @@ const DURATION_BUCKETS_S: &[f64] = &[
 
 /// Upper bounds of the buckets of how many went together: requests of a group, commands of a group.
 const COUNT_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0];
+
+/// Targets of our own. At the level `trace` libraries write down what they carry, tokens and messages among
+/// it: there only we are heard, whatever the filter says.
+const OURS: [&str; 9] = [
+    "command_api",
+    "domain",
+    "door",
+    "gateway",
+    "infra",
+    "projector",
+    "query_api",
+    "server",
+    "verbatim",
+];
 
 /// Telemetry that cannot be set up. The text says why.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +72,7 @@ pub(crate) fn start_log(settings: &Settings) -> Result<(), TelemetryError> {
         LogFormat::Text => builder
             .with_ansi(stderr().is_terminal())
             .finish()
+            .with(filter_fn(is_fit_to_write))
             .try_init()?,
         LogFormat::Json => {
             builder
@@ -62,10 +80,17 @@ pub(crate) fn start_log(settings: &Settings) -> Result<(), TelemetryError> {
                 .flatten_event(true)
                 .with_current_span(true)
                 .finish()
+                .with(filter_fn(is_fit_to_write))
                 .try_init()?;
         }
     }
     Ok(())
+}
+
+/// Whether something may be written, if the filter wants it.
+fn is_fit_to_write(metadata: &Metadata<'_>) -> bool {
+    let of = metadata.target().split("::").next();
+    *metadata.level() != Level::TRACE || of.is_some_and(|of| OURS.contains(&of))
 }
 
 /// Starts counting; the handle renders what `/metrics` serves.

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::nats::{NatsServer, free_port};
 use crate::postgres::PostgresServer;
-use crate::process::ServerProcess;
+use crate::process::{ServerProcess, without_limits};
 
 /// How long a process may take until it is ready.
 const START_MAX: Duration = Duration::from_mins(1);
@@ -88,7 +88,8 @@ impl Cluster {
         let log = event_store.as_ref().map_or_else(|| postgres.url(), log_of);
         let settings = format!(
             "event_store = '{log}'\ndatabase_url = '{}'\nnats_url = '{}'\nnats_replicas = {}\n\
-             secret_file = '{}'\nlog = 'error'\nlog_format = 'text'\ndrain_seconds = 2\n",
+             secret_file = '{}'\nlog = 'error'\nlog_format = 'text'\ndrain_seconds = 2\n\
+             trusted_proxies = ['127.0.0.1']\n",
             postgres.url(),
             urls.join(","),
             nats.len(),
@@ -222,7 +223,7 @@ impl ClusterNode {
 
     fn spawn(&mut self) {
         assert!(self.process.is_none(), "it is running");
-        let process = Command::new(&self.program)
+        let process = without_limits(&mut Command::new(&self.program))
             .arg("--config")
             .arg(&self.config)
             .args(["serve", "--role", self.role])

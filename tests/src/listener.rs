@@ -28,14 +28,29 @@ impl Listener {
         Self::try_connect(server).await.expect("a WebSocket")
     }
 
+    /// Connects as a page of the server itself does in a browser that has `cookies`.
+    pub async fn connect_from_page(server: &str, cookies: &str) -> Self {
+        let headers = [("origin", server), ("cookie", cookies)];
+        let connected = Self::try_connect_with(server, &headers).await;
+        connected.expect("a WebSocket")
+    }
+
     /// Connects to a server that may be gone.
     async fn try_connect(server: &str) -> Option<Self> {
+        Self::try_connect_with(server, &[]).await
+    }
+
+    async fn try_connect_with(server: &str, headers: &[(&'static str, &str)]) -> Option<Self> {
         let url = format!("{}/v1/stream", server.replacen("http", "ws", 1));
         let mut request = url.into_client_request().expect("a URL");
         let protocol = "verbatim.v1.json".parse().expect("a header");
         request
             .headers_mut()
             .insert("sec-websocket-protocol", protocol);
+        for (name, value) in headers {
+            let value = value.parse().expect("a header");
+            request.headers_mut().insert(*name, value);
+        }
         let connected = tokio_tungstenite::connect_async(request);
         let connected = tokio::time::timeout(CONNECT_MAX, connected).await.ok()?;
         let mut listener = Self {
@@ -113,6 +128,18 @@ impl Listener {
                 }
                 Ok(Message::Close(_)) | Err(_) => return None,
                 Ok(_) => {}
+            }
+        }
+    }
+
+    /// The code with which the server closes; frames before it are passed over.
+    pub async fn closed_with(&mut self) -> u16 {
+        loop {
+            let next = tokio::time::timeout(FRAME_MAX, self.socket.next());
+            match next.await.expect("a close in time") {
+                Some(Ok(Message::Close(Some(close)))) => return close.code.into(),
+                Some(Ok(_)) => {}
+                other => panic!("not closed but {other:?}"),
             }
         }
     }

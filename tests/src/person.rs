@@ -44,8 +44,14 @@ pub struct Person {
     server: String,
     /// Their user id.
     pub id: String,
+    /// Their unique name.
+    pub handle: String,
     /// Their access token.
     pub token: String,
+    /// What they get the next tokens for.
+    pub refresh_token: String,
+    /// The login.
+    pub session: String,
 }
 
 impl Person {
@@ -66,7 +72,10 @@ impl Person {
             http,
             server: server.to_owned(),
             id: String::new(),
+            handle: handle.to_owned(),
             token: String::new(),
+            refresh_token: String::new(),
+            session: String::new(),
         };
         let body = json!({
             "handle": handle,
@@ -84,10 +93,37 @@ impl Person {
     pub async fn log_in(&mut self, handle: &str) {
         let body = json!({ "login": handle, "password": password(handle) });
         let session = self.post("/v1/sessions", body).await.ok();
-        session["token"]
-            .as_str()
-            .expect("a token")
-            .clone_into(&mut self.token);
+        self.take(&session);
+    }
+
+    /// The same person on another device, which is called `device`.
+    pub async fn on_another_device(&self, device: &str) -> Self {
+        let password = password(&self.handle);
+        let body = json!({ "login": self.handle, "password": password, "device": device });
+        let session = self.post("/v1/sessions", body).await.ok();
+        let mut person = self.clone();
+        person.take(&session);
+        person
+    }
+
+    /// Exchanges the refresh token.
+    pub async fn refresh(&mut self) {
+        let session = self.exchange().await.ok();
+        self.take(&session);
+    }
+
+    /// Exchanges the refresh token, and forgets what came of it.
+    pub async fn exchange(&self) -> Answer {
+        let body = json!({ "refresh_token": self.refresh_token });
+        self.post("/v1/sessions/refresh", body).await
+    }
+
+    /// Has the tokens of this login from now on.
+    fn take(&mut self, session: &Value) {
+        let text = |field: &str| session[field].as_str().expect("a token").to_owned();
+        self.token = text("token");
+        self.refresh_token = text("refresh_token");
+        self.session = text("session");
     }
 
     /// Where the server is.
@@ -174,6 +210,18 @@ impl Person {
         })
     }
 
+    /// The status of any request, of which the answer may have no end.
+    pub async fn status_of(&self, method: Method, path: &str, body: Option<Value>) -> StatusCode {
+        let mut request = self.http.request(method, format!("{}{path}", self.server));
+        if !self.token.is_empty() {
+            request = request.bearer_auth(&self.token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        request.send().await.expect("the server answers").status()
+    }
+
     /// Posts a body until the server, which may be away, takes it; gives what it answers.
     pub async fn insists(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Value {
         loop {
@@ -229,6 +277,7 @@ fn may_pass(status: StatusCode) -> bool {
         || status == StatusCode::TOO_MANY_REQUESTS
 }
 
-fn password(handle: &str) -> String {
+/// Everybody's password follows from the handle.
+pub fn password(handle: &str) -> String {
     format!("correct horse {handle}")
 }

@@ -16,6 +16,25 @@ const START_MAX: Duration = Duration::from_mins(1);
 /// How long a server may take to end after it was asked to.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
+/// Limits that people keep and tests do not.
+const LIMITS: [&str; 9] = [
+    "VERBATIM_LIMIT_COMMANDS_ADDRESS",
+    "VERBATIM_LIMIT_COMMANDS_USER",
+    "VERBATIM_LIMIT_READS_ADDRESS",
+    "VERBATIM_LIMIT_READS_USER",
+    "VERBATIM_LIMIT_LOGIN_ADDRESS",
+    "VERBATIM_LIMIT_LOGIN_NAME",
+    "VERBATIM_LIMIT_LOGIN_STRANGERS",
+    "VERBATIM_LIMIT_CODE_ADDRESS",
+    "VERBATIM_LIMIT_REGISTRATION_ADDRESS",
+];
+
+/// Turns all limits on requests off. In the environment, so that a journey that wants one gives a flag,
+/// which wins.
+pub fn without_limits(server: &mut Command) -> &mut Command {
+    server.envs(LIMITS.map(|limit| (limit, "0")))
+}
+
 /// A running server with a data folder of its own. Killed when dropped.
 pub struct ServerProcess {
     /// Before the folder, so that it is gone when that is removed.
@@ -51,7 +70,7 @@ impl ServerProcess {
     /// Starts it again after it was stopped or killed, on the same port.
     pub async fn start_again(&mut self) {
         assert!(self.process.is_none(), "it is running");
-        let mut process = Command::new(&self.program)
+        let mut process = without_limits(&mut Command::new(&self.program))
             .arg("--data-dir")
             .arg(self.data_dir())
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])

@@ -3,11 +3,10 @@
 use chrono::{DateTime, Utc};
 use domain::{Actor, CommandId, Metadata};
 use infra::failure::Failure;
+use infra::keys::hex;
 use infra::trace::TraceParent;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-
-use super::hex;
 
 /// What a command carries besides what it asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +49,11 @@ impl Envelope {
         self.metadata.causation_id = Some(cause);
         self.metadata.correlation_id = Some(correlation);
         self
+    }
+
+    /// Who asks.
+    pub const fn actor(&self) -> Actor {
+        self.metadata.actor
     }
 
     /// The command's id.

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use domain::{Decider, Position, StreamName, Version};
 use infra::event_store::{Direction, EventStore, RecordedEvent};
 use infra::failure::Failure;
+use infra::keys::hex;
 use infra::snapshots::{Snapshot, Snapshots};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::hex;
 use super::window::Window;
 
 /// Events read at once.

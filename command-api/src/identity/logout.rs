@@ -1,14 +1,17 @@
 //! Ending a session: this one, or another of one's own.
 
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
 use domain::session::{Command, RevokedBecause};
 use domain::{SessionId, StreamName};
+use infra::auth::SentToken;
 use infra::commands::Accepted;
 use infra::http::InPath;
 use infra::problem::Problem;
 
 use crate::CommandApi;
-use crate::answer::{Answer, Answered};
+use crate::answer::Answer;
 use crate::asking::{Asked, Asking};
 use crate::problems::CommandProblems;
 
@@ -25,7 +28,23 @@ async fn log_out(api: &CommandApi, asking: Asking, session: SessionId) -> Result
     Ok(Answer::new(session.0, done))
 }
 
+/// The answer to one whose own session has ended: a browser forgets its cookies.
+pub(crate) fn goodbye(
+    api: &CommandApi,
+    headers: &HeaderMap,
+    answer: Answer,
+) -> Result<Response, Problem> {
+    let mut response = answer.ok().into_response();
+    match SentToken::of(headers)? {
+        SentToken::Header(_) => {}
+        SentToken::Cookie(_) => api.session_rules().cookies.clear(response.headers_mut())?,
+    }
+    Ok(response)
+}
+
 /// Log out
+///
+/// A browser that has its tokens in cookies forgets them.
 #[utoipa::path(
     delete,
     path = "/v1/sessions/current",
@@ -40,9 +59,11 @@ async fn log_out(api: &CommandApi, asking: Asking, session: SessionId) -> Result
 pub(crate) async fn delete_current(
     State(api): State<CommandApi>,
     asked: Asked,
-) -> Result<Answered, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let session = asked.caller.session;
-    Ok(log_out(&api, asked.asking, session).await?.ok())
+    let answer = log_out(&api, asked.asking, session).await?;
+    goodbye(&api, &headers, answer)
 }
 
 /// End a session of one's own
@@ -65,7 +86,14 @@ pub(crate) async fn delete_current(
 pub(crate) async fn delete(
     State(api): State<CommandApi>,
     asked: Asked,
+    headers: HeaderMap,
     InPath(session): InPath<SessionId>,
-) -> Result<Answered, Problem> {
-    Ok(log_out(&api, asked.asking, session).await?.ok())
+) -> Result<Response, Problem> {
+    let own = asked.caller.session;
+    let answer = log_out(&api, asked.asking, session).await?;
+    if session == own {
+        goodbye(&api, &headers, answer)
+    } else {
+        Ok(answer.ok().into_response())
+    }
 }

@@ -1,9 +1,9 @@
-//! Changing what one is called.
+//! Changing what one says of oneself. Pictures come with attachments.
 
 use axum::extract::State;
-use domain::StreamName;
-use domain::user::Command;
-use domain::values::DisplayName;
+use domain::user::{Command, ProfileDraft};
+use domain::values::{DisplayName, Invalid, Locale, Pronouns, StatusText, TimeZone};
+use domain::{Change, StreamName};
 use infra::commands::Accepted;
 use infra::http::Body;
 use infra::problem::Problem;
@@ -16,12 +16,60 @@ use crate::asking::{Asked, Asking};
 use crate::conversations::broken;
 use crate::problems::CommandProblems;
 
-/// The new profile.
+/// What becomes different about the profile: what is absent stays as it is, what is null is emptied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeProfile {
-    /// What to be called: 1 to 80 characters.
-    display_name: String,
+    /// What to be called: 1 to 80 characters; never null.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    #[schema(value_type = Option<String>, required = false)]
+    display_name: Change<String>,
+    /// What one is up to: 1 to 140 characters.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    #[schema(value_type = Option<String>, required = false)]
+    status_text: Change<String>,
+    /// Where one's clock is: a name of the tz database, such as `Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    #[schema(value_type = Option<String>, required = false)]
+    time_zone: Change<String>,
+    /// One's language: a tag as in BCP 47, such as `de-CH`. Only oneself sees it.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    #[schema(value_type = Option<String>, required = false)]
+    locale: Change<String>,
+    /// How to speak of one: 1 to 40 characters.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    #[schema(value_type = Option<String>, required = false)]
+    pronouns: Change<String>,
+}
+
+/// Checks one field.
+fn field<T>(
+    pointer: &str,
+    asked: &Change<String>,
+    parse: impl FnOnce(&str) -> Result<T, Invalid>,
+) -> Result<Change<T>, Problem> {
+    let parsed = asked.clone().try_map(|text| parse(&text));
+    parsed.map_err(|invalid| broken(pointer, invalid))
+}
+
+impl ChangeProfile {
+    fn checked(&self) -> Result<ProfileDraft, Problem> {
+        let display_name = match field("/display_name", &self.display_name, DisplayName::parse)? {
+            Change::Keep => None,
+            Change::Set(name) => Some(name),
+            Change::Clear => {
+                let rule = "everybody is called something";
+                return Err(Problem::invalid_field("/display_name", "missing", rule));
+            }
+        };
+        Ok(ProfileDraft {
+            display_name,
+            status_text: field("/status_text", &self.status_text, StatusText::parse)?,
+            time_zone: field("/time_zone", &self.time_zone, TimeZone::parse)?,
+            locale: field("/locale", &self.locale, Locale::parse)?,
+            pronouns: field("/pronouns", &self.pronouns, Pronouns::parse)?,
+        })
+    }
 }
 
 /// Changes the asker's profile.
@@ -30,11 +78,10 @@ async fn change_profile(
     asking: Asking,
     request: ChangeProfile,
 ) -> Result<Answer, Problem> {
-    let display_name = DisplayName::parse(&request.display_name)
-        .map_err(|invalid| broken("/display_name", invalid))?;
+    let profile = Box::new(request.checked()?);
     let user = asking.user;
     let envelope = asking.envelope(&("change_profile", &request))?;
-    let command = Command::ChangeProfile { user, display_name };
+    let command = Command::ChangeProfile { user, profile };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
     Ok(Answer::new(user.0, done))
@@ -83,8 +130,42 @@ mod tests {
         let types = world.types(&StreamName::user(world.id("alice"))).await;
         assert_eq!(
             types,
-            ["user-registered", "password-set", "profile-changed"]
+            [
+                "user-registered",
+                "password-set",
+                "code-issued",
+                "profile-changed"
+            ]
         );
+    }
+
+    #[tokio::test]
+    async fn fields_are_filled_and_emptied_and_wrong_ones_pointed_at() {
+        let world = World::with(&["alice"]).await;
+        let change = |body: serde_json::Value| world.patch("alice", "/v1/users/me").body(body);
+        let full = json!({
+            "status_text": "Away", "time_zone": "europe/berlin", "locale": "de-CH",
+            "pronouns": "she/her",
+        });
+        assert_eq!(change(full).send().await.0, 200);
+        assert_eq!(change(json!({"status_text": null})).send().await.0, 200);
+        let (status, nothing) = change(json!({})).send().await;
+        assert_eq!((status, &nothing["seq"]), (200, &json!(5)));
+        let user = world.id("alice");
+        let account = world.api.account(user).await.unwrap().unwrap();
+        assert_eq!(account.profile.status_text, None);
+        let zone = account.profile.time_zone.unwrap();
+        assert_eq!(zone.as_str(), "Europe/Berlin");
+        for (body, pointer) in [
+            (json!({"display_name": null}), "/display_name"),
+            (json!({"status_text": "x".repeat(141)}), "/status_text"),
+            (json!({"time_zone": "Mars/Olympus"}), "/time_zone"),
+            (json!({"locale": "de_CH"}), "/locale"),
+            (json!({"pronouns": 7}), "/pronouns"),
+        ] {
+            let refused = change(body).problem().await;
+            assert_eq!(refused, problem(422, "invalid_body", pointer));
+        }
     }
 
     #[tokio::test]

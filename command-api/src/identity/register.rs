@@ -6,6 +6,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::user;
+use domain::user::codes::CodePurpose;
 use domain::values::{DisplayName, Email, Handle, Invalid};
 use domain::{Actor, CommandId, StreamName, UserId};
 use infra::commands::Accepted;
@@ -20,7 +21,8 @@ use crate::answer::{Answer, Answered};
 use crate::asking::Key;
 use crate::execute::Envelope;
 use crate::identity::claims::Claimant;
-use crate::passwords::{PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN};
+use crate::identity::codes::new_code;
+use crate::passwords::check_length;
 use crate::problems::OpenProblems;
 
 /// Namespace of the commands of those who have no user id yet.
@@ -34,7 +36,7 @@ pub(crate) struct Register {
     handle: String,
     /// The address: at most 254 bytes.
     email: String,
-    /// At least 10 characters, at most 200 bytes.
+    /// At least 10 characters, at most 200 bytes, and not easy to guess.
     password: String,
     /// What to be called: 1 to 80 characters.
     display_name: String,
@@ -71,12 +73,8 @@ fn check(request: &Register, key: &Key) -> Result<Registration, Problem> {
     let email = Email::parse(&request.email).map_err(|invalid| note("/email", invalid));
     let display_name =
         DisplayName::parse(&request.display_name).map_err(|invalid| note("/display_name", invalid));
-    if request.password.chars().count() < PASSWORD_CHARACTERS_MIN
-        || request.password.len() > PASSWORD_BYTES_MAX
-    {
-        let rule = "a password has at least 10 characters and at most 200 bytes";
-        let code = "invalid_password";
-        note("/password", Invalid { code, rule });
+    if let Err(invalid) = check_length(&request.password) {
+        note("/password", invalid);
     }
     match (handle, email, display_name, broken) {
         (Ok(handle), Ok(email), Ok(display_name), None) => {
@@ -107,7 +105,12 @@ async fn register(api: &CommandApi, request: Register, key: &Key) -> Result<Answ
         password: api.password_mark(&request.password),
     };
     let envelope = Envelope::new(Actor::User(user), registration.command, &hashed)?;
-    let password_hash = api.passwords().hash(request.password).await?;
+    let known = vec![
+        registration.handle.as_str().to_owned(),
+        registration.email.as_str().to_owned(),
+    ];
+    let hashed = api.passwords().hash_chosen(request.password, known);
+    let password_hash = hashed.await?;
     let claimant = Claimant::begin(api, user, registration.command);
     if api.account(user).await?.is_none() {
         claim_both(api, &claimant, &registration).await?;
@@ -119,6 +122,7 @@ async fn register(api: &CommandApi, request: Register, key: &Key) -> Result<Answ
         handle: registration.handle,
         display_name: registration.display_name,
         password_hash,
+        code: new_code(api, user, CodePurpose::VerifyEmail, registration.command),
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
@@ -161,8 +165,8 @@ fn taken(pointer: &str, code: &str, detail: &str) -> Problem {
 
 /// Register
 ///
-/// The answer's `id` is the user's. A retry with the same Idempotency-Key goes on where the first
-/// try ended.
+/// The answer's `id` is the user's. A code to verify the address is mailed. A retry with the same
+/// Idempotency-Key goes on where the first try ended.
 #[utoipa::path(
     post,
     path = "/v1/users",
@@ -174,6 +178,9 @@ fn taken(pointer: &str, code: &str, detail: &str) -> Problem {
         OpenProblems,
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "`handle_taken`, `email_taken` with a pointer to the field, `conflict`"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "`weak_password`, `invalid_body` with a pointer to each wrong field, \
+            `idempotency_key_reused`"),
     ),
 )]
 pub(crate) async fn post(
@@ -220,7 +227,7 @@ mod tests {
         assert_eq!(again, first);
         let user: UserId = serde_json::from_value(first["id"].clone()).unwrap();
         let types = world.types(&StreamName::user(user)).await;
-        assert_eq!(types, ["user-registered", "password-set"]);
+        assert_eq!(types, ["user-registered", "password-set", "code-issued"]);
     }
 
     #[tokio::test]
@@ -272,6 +279,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_password_that_is_easy_to_guess_is_refused_and_nothing_claimed() {
+        let world = World::new();
+        let register = |password: &str| {
+            world.anonymous("/v1/users").body(json!({
+                "handle": "grumbletop", "email": "grumbletop@example.org", "password": password,
+                "display_name": "Alice",
+            }))
+        };
+        for weak in ["password123", "grumbletop1"] {
+            let refused = register(weak).problem().await;
+            assert_eq!(refused, problem(422, "weak_password", "/password"));
+        }
+        assert_eq!(register(PASSWORD).send().await.0, 201);
+    }
+
+    #[tokio::test]
     async fn the_same_key_with_another_password_is_refused_and_the_log_does_not_help_to_guess_it() {
         let world = World::new();
         let (_, answer) = world.register("alice").key("k").send().await;
@@ -292,7 +315,7 @@ mod tests {
             .key("k")
             .body(json!({
                 "handle": "alice", "email": "alice@example.org",
-                "password": "another password", "display_name": "alice",
+                "password": "seven purple teapots", "display_name": "alice",
             }))
             .problem()
             .await;

@@ -2,6 +2,7 @@
 //! the data folder does so through [`change_role`].
 
 use axum::extract::State;
+use domain::owners::Command as OwnersCommand;
 use domain::user::{Command, SystemRole};
 use domain::{Actor, CommandId, StreamName, UserId};
 use infra::clock::fresh_id;
@@ -14,6 +15,7 @@ use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::Asked;
 use crate::execute::Envelope;
+use crate::identity::reservation_envelope;
 use crate::problems::CommandProblems;
 
 /// A change of what a user may do on the whole server.
@@ -28,7 +30,7 @@ pub enum RoleChange {
 /// Changes a role of `user` for whoever holds the data folder: [`Actor::Operator`].
 ///
 /// # Errors
-/// 404 `user_not_found`, and what every command may answer.
+/// 404 `user_not_found`, 409 `last_owner`, and what every command may answer.
 pub async fn change_role(
     api: &CommandApi,
     user: UserId,
@@ -54,7 +56,9 @@ async fn ask(
     carry_out(api, envelope, user, change).await
 }
 
-/// Carries out what somebody asked who may.
+/// Carries out what somebody asked who may. Who becomes an owner is counted in after that, and who
+/// ceases to be one counted out before: whatever is cut short, nobody is counted who is no owner, and
+/// the last who is counted stays.
 pub(crate) async fn carry_out(
     api: &CommandApi,
     envelope: Envelope,
@@ -65,10 +69,51 @@ pub(crate) async fn carry_out(
         RoleChange::Grant(role) => Command::GrantSystemRole(role),
         RoleChange::Revoke(role) => Command::RevokeSystemRole(role),
     };
+    if change == RoleChange::Revoke(SystemRole::Owner) && is_owner(api, user).await? {
+        count(api, &envelope, OwnersCommand::Remove { user }).await?;
+    }
+    let added = (change == RoleChange::Grant(SystemRole::Owner)).then(|| envelope.clone());
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
-    api.guard().forget_user(user).await;
+    if let Some(envelope) = added {
+        count_in(api, &envelope, user).await?;
+    }
+    api.forget_user(user).await;
     Ok(Answer::new(user.0, done))
+}
+
+async fn is_owner(api: &CommandApi, user: UserId) -> Result<bool, Problem> {
+    let account = api.account(user).await?;
+    Ok(account.is_some_and(|account| account.system_roles.contains(&SystemRole::Owner)))
+}
+
+/// Counts `user` in who was made an owner by the command in `envelope`; but not where that is long
+/// ago and the role was taken away since, or is being taken away now.
+pub(crate) async fn count_in(
+    api: &CommandApi,
+    envelope: &Envelope,
+    user: UserId,
+) -> Result<(), Problem> {
+    if !is_owner(api, user).await? {
+        return Ok(());
+    }
+    count(api, envelope, OwnersCommand::Add { user }).await?;
+    if is_owner(api, user).await? {
+        return Ok(());
+    }
+    count(api, envelope, OwnersCommand::Remove { user }).await
+}
+
+/// Counts an owner in or out, in the course of the command in `envelope`.
+async fn count(
+    api: &CommandApi,
+    envelope: &Envelope,
+    change: OwnersCommand,
+) -> Result<(), Problem> {
+    let envelope = reservation_envelope(envelope.actor(), envelope.id())?;
+    let stream = StreamName::owners();
+    api.owners().execute(&stream, envelope, change).await?;
+    Ok(())
 }
 
 /// Give a system role
@@ -88,6 +133,9 @@ pub(crate) async fn carry_out(
          description = "`forbidden`: only the owner may"),
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`user_not_found`, `not_found` for a role that does not exist"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+         description = "`is_service`: a bot has no roles; `account_not_active`, `too_many_owners` for \
+                        a new owner; `conflict`"),
     ),
     security(("bearer" = [])),
 )]
@@ -117,6 +165,8 @@ pub(crate) async fn put(
          description = "`forbidden`: only the owner may"),
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`user_not_found`, `not_found` for a role that does not exist"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+         description = "`last_owner`: somebody owns the server; `conflict`"),
     ),
     security(("bearer" = [])),
 )]

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::audit::event::{AuditEvent, Replayed};
+use crate::audit::event::{AuditEvent, Exported, Replayed};
 use crate::decider::{Decider, Refusal, RefusalKind};
 use crate::ids::Version;
 
@@ -18,6 +18,8 @@ pub struct Audit;
 pub enum Command {
     /// Record that the log is about to be read.
     RecordReplay(Replayed),
+    /// Record that somebody takes their data out.
+    RecordExport(Exported),
 }
 
 /// There is no refusal.
@@ -50,12 +52,13 @@ impl Decider for Audit {
     fn decide(_state: &State, command: &Command) -> Result<Vec<AuditEvent>, Refused> {
         match command {
             Command::RecordReplay(replayed) => Ok(vec![AuditEvent::Replayed(replayed.clone())]),
+            Command::RecordExport(exported) => Ok(vec![AuditEvent::Exported(exported.clone())]),
         }
     }
 
     fn evolve(state: State, _version: Version, event: &AuditEvent) -> State {
         match event {
-            AuditEvent::Replayed(_) => state,
+            AuditEvent::Replayed(_) | AuditEvent::Exported(_) => state,
         }
     }
 }
@@ -64,7 +67,7 @@ impl Decider for Audit {
 mod tests {
     use super::*;
     use crate::audit::Selection;
-    use crate::testing::Given;
+    use crate::testing::{ALICE, Given};
 
     #[test]
     fn every_replay_is_recorded_also_the_same_one_again() {
@@ -78,6 +81,16 @@ mod tests {
             Given::<Audit>::history(history)
                 .when(Command::RecordReplay(replayed.clone()))
                 .then([AuditEvent::Replayed(replayed.clone())]);
+        }
+    }
+
+    #[test]
+    fn every_export_is_recorded_likewise() {
+        let exported = Exported { of: ALICE };
+        for history in [vec![], vec![AuditEvent::Exported(exported.clone())]] {
+            Given::<Audit>::history(history)
+                .when(Command::RecordExport(exported.clone()))
+                .then([AuditEvent::Exported(exported.clone())]);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What auditors can have done.
+//! What was read and is itself on the record.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -44,10 +44,19 @@ pub struct Replayed {
     pub selection: Selection,
 }
 
+/// `data-exported`: recorded before the first line is handed out. Who did it stands in the metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    /// Whose data: today always that of who did it.
+    pub of: UserId,
+}
+
 events! {
     /// An event in the stream `audit`.
     AuditEvent {
         /// Somebody read the log.
         "log-replayed" => Replayed(Replayed),
+        /// Somebody took their own data out.
+        "data-exported" => Exported(Exported),
     }
 }

@@ -1,4 +1,4 @@
-//! What auditors did: reading the log is itself on the record.
+//! What auditors did, and who took their data out: reading the log is itself on the record.
 
 mod decide;
 mod event;

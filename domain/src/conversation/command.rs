@@ -108,6 +108,16 @@ pub enum Act {
     Unarchive,
 }
 
+/// Whether the asker may have to do with those whom an act is about: the other in a direct
+/// conversation, or who is taken into a group. Looked up in their accounts before deciding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact {
+    /// They may; or the act is about nobody.
+    Free,
+    /// One of the two blocks the other; of who is taken into a group, that they block the asker.
+    Blocked,
+}
+
 /// Something asked by a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserCommand {
@@ -115,6 +125,8 @@ pub struct UserCommand {
     pub by: UserId,
     /// What.
     pub act: Act,
+    /// Whether they may have to do with those whom it is about.
+    pub contact: Contact,
 }
 
 /// A fact from another system's history. Who may import is decided where the import comes in; the
@@ -167,8 +179,13 @@ pub enum Command {
 }
 
 impl Command {
-    /// Something asked by `by`.
+    /// Something asked by `by`, whom nobody blocks.
     pub const fn by(by: UserId, act: Act) -> Self {
-        Self::User(UserCommand { by, act })
+        Self::of(by, act, Contact::Free)
+    }
+
+    /// Something asked by `by`.
+    pub const fn of(by: UserId, act: Act, contact: Contact) -> Self {
+        Self::User(UserCommand { by, act, contact })
     }
 }

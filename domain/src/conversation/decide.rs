@@ -1,7 +1,7 @@
 //! The rules of a conversation: which rule answers which command, and what the rules share. The
 //! rules themselves are in the files of this folder, one for each concern.
 
-use crate::conversation::command::{Act, Command, UserCommand};
+use crate::conversation::command::{Act, Command, Contact, UserCommand};
 use crate::conversation::event::{ConversationEvent, Kind, Role};
 use crate::conversation::refused::Refused;
 use crate::conversation::state::{Member, Settings, State};
@@ -40,15 +40,15 @@ impl Decider for Conversation {
     }
 }
 
-fn decide_for_user(state: &State, UserCommand { by, act }: &UserCommand) -> Decision {
-    let asker = || Asker::of(*by, state);
+fn decide_for_user(state: &State, UserCommand { by, act, contact }: &UserCommand) -> Decision {
+    let asker = || Asker::of(*by, *contact, state);
     match act {
-        Act::StartDirect { with } => start::direct(state, *by, *with),
+        Act::StartDirect { with } => start::direct(state, *by, *with, *contact),
         Act::StartGroup {
             title,
             members,
             history_visibility,
-        } => start::group(state, *by, title, members, *history_visibility),
+        } => start::group(state, *by, title, members, *history_visibility, *contact),
         Act::Rename { title } => asker()?.rename(title),
         Act::ChangeSettings { history_visibility } => asker()?.change_settings(*history_visibility),
         Act::AddMember { user, role } => asker()?.add_member(*user, *role),
@@ -69,6 +69,7 @@ fn decide_for_user(state: &State, UserCommand { by, act }: &UserCommand) -> Deci
 pub(super) struct Asker<'a> {
     pub(super) by: UserId,
     pub(super) role: Role,
+    pub(super) contact: Contact,
     visible_from: Seq,
     pub(super) settings: &'a Settings,
     pub(super) state: &'a State,
@@ -76,11 +77,12 @@ pub(super) struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     /// `by` as a member. Refused alike where there is no conversation and where they are not in it.
-    fn of(by: UserId, state: &'a State) -> Result<Self, Refused> {
+    fn of(by: UserId, contact: Contact, state: &'a State) -> Result<Self, Refused> {
         match (&state.settings, state.members.get(&by)) {
             (Some(settings), Some(Member { role, visible_from })) => Ok(Self {
                 by,
                 role: *role,
+                contact,
                 visible_from: *visible_from,
                 settings,
                 state,
@@ -93,6 +95,17 @@ impl<'a> Asker<'a> {
         match self.settings.kind {
             Kind::Group => Ok(()),
             Kind::Direct => Err(Refused::DirectConversation),
+        }
+    }
+
+    /// Who blocks the other of a direct conversation, or is blocked, says nothing there. In groups
+    /// everybody speaks to all, and clients hide what their user does not want to read.
+    pub(super) fn speaks(&self) -> Result<(), Refused> {
+        match (self.settings.kind, self.contact) {
+            (Kind::Direct, Contact::Blocked) => Err(Refused::Blocked),
+            (Kind::Direct, Contact::Free) | (Kind::Group, Contact::Free | Contact::Blocked) => {
+                Ok(())
+            }
         }
     }
 

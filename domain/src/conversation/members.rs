@@ -1,5 +1,6 @@
 //! Who is in a group, and what they may do there.
 
+use crate::conversation::command::Contact;
 use crate::conversation::decide::{Asker, Conversation, Decision};
 use crate::conversation::event::{
     ConversationEvent, MemberAdded, MemberLeft, MemberRemoved, MemberRoleChanged, Role,
@@ -17,6 +18,9 @@ impl Asker<'_> {
         }
         if self.state.role(user).is_some() {
             return Ok(vec![]);
+        }
+        if self.contact == Contact::Blocked {
+            return Err(Refused::Blocked);
         }
         if self.state.members.len() >= Conversation::MEMBERS_MAX {
             return Err(Refused::TooManyMembers);
@@ -77,8 +81,8 @@ impl Asker<'_> {
 #[cfg(test)]
 mod tests {
     use crate::conversation::{
-        Act, Command, Conversation, ConversationEvent, MemberAdded, MemberLeft, MemberRemoved,
-        MemberRoleChanged, Refused, Role,
+        Act, Command, Contact, Conversation, ConversationEvent, MemberAdded, MemberLeft,
+        MemberRemoved, MemberRoleChanged, Refused, Role,
     };
     use crate::ids::UserId;
     use crate::testing::conversation::{archived, direct_of, given, group_of};
@@ -152,6 +156,18 @@ mod tests {
         given([group_of(ALICE, &[BOB])])
             .when(add(ALICE, ALICE, Role::Member))
             .then([]);
+    }
+
+    #[test]
+    fn nobody_takes_in_who_blocks_them() {
+        let blocked = |user| {
+            let role = Role::Member;
+            Command::of(ALICE, Act::AddMember { user, role }, Contact::Blocked)
+        };
+        given([group_of(ALICE, &[BOB])])
+            .when(blocked(CAROL))
+            .then_refused(Refused::Blocked);
+        given([group_of(ALICE, &[BOB])]).when(blocked(BOB)).then([]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::values::{Emoji, MessageBody, Reason};
 impl Asker<'_> {
     pub(super) fn send(&self, draft: &Draft) -> Decision {
         self.open()?;
+        self.speaks()?;
         draft.reply_to.map_or(Ok(()), |seq| self.visible(seq))?;
         Ok(vec![ConversationEvent::MessageSent(MessageSent {
             author: self.by,
@@ -23,6 +24,7 @@ impl Asker<'_> {
 
     pub(super) fn edit(&self, message: MessageFact, body: &MessageBody) -> Decision {
         self.open()?;
+        self.speaks()?;
         self.visible(message.seq)?;
         if message.author != self.by {
             return Err(Refused::NotTheAuthor);
@@ -52,6 +54,7 @@ impl Asker<'_> {
     }
 
     pub(super) fn react(&self, message: Seq, emoji: &Emoji) -> Decision {
+        self.speaks()?;
         let reaction = self.reaction(message, emoji)?;
         Ok(vec![ConversationEvent::ReactionAdded(reaction)])
     }
@@ -79,8 +82,9 @@ impl Asker<'_> {
 mod tests {
     use crate::conversation::state::DELETED_REMEMBERED_MAX;
     use crate::conversation::{
-        Act, Command, ConversationEvent, Draft, HistoryVisibility, MemberAdded, MessageDeleted,
-        MessageEdited, MessageFact, MessageSent, Reaction, Refused, Role, SettingsChanged,
+        Act, Command, Contact, ConversationEvent, Draft, HistoryVisibility, MemberAdded,
+        MessageDeleted, MessageEdited, MessageFact, MessageSent, Reaction, Refused, Role,
+        SettingsChanged,
     };
     use crate::ids::{UserId, Version};
     use crate::personal::Personal;
@@ -228,6 +232,36 @@ mod tests {
         given([])
             .when(send(CAROL, "hi"))
             .then_refused(Refused::NotFound);
+    }
+
+    fn blocked(command: Command) -> Command {
+        match command {
+            Command::User(asked) => Command::of(asked.by, asked.act, Contact::Blocked),
+            Command::Import(_) => panic!("a user asks"),
+        }
+    }
+
+    #[test]
+    fn where_one_blocks_the_other_nothing_is_said_between_them_but_taken_back() {
+        let between = || [direct_of(ALICE, BOB), sent(ALICE, "tea?")];
+        for command in [
+            send(ALICE, "hi"),
+            edit(ALICE, message_of(ALICE), "coffee?"),
+            react(BOB, message_of(ALICE)),
+        ] {
+            given(between())
+                .when(blocked(command))
+                .then_refused(Refused::Blocked);
+        }
+        for command in [
+            delete(ALICE, message_of(ALICE)),
+            unreact(BOB, message_of(ALICE)),
+        ] {
+            given(between()).when(blocked(command)).then_some(1);
+        }
+        given([group_of(ALICE, &[BOB])])
+            .when(blocked(send(BOB, "hi")))
+            .then_some(1);
     }
 
     #[test]

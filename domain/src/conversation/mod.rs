@@ -14,7 +14,7 @@ mod settings;
 mod start;
 mod state;
 
-pub use command::{Act, Command, Draft, ImportedFact, MessageFact, UserCommand};
+pub use command::{Act, Command, Contact, Draft, ImportedFact, MessageFact, UserCommand};
 pub use decide::Conversation;
 pub use event::*;
 pub use refused::Refused;

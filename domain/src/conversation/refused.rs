@@ -43,6 +43,9 @@ pub enum Refused {
     /// conversation.
     #[error("only the author of the message may do this")]
     NotTheAuthor,
+    /// One blocks the other. Which of them is not told.
+    #[error("one of you blocks the other")]
+    Blocked,
     /// There is a conversation under this id that the command cannot have started.
     #[error("this conversation was already started otherwise")]
     AlreadyStarted,
@@ -63,6 +66,7 @@ impl Refusal for Refused {
             Self::MessageNotFound => "message_not_found",
             Self::MessageDeleted => "message_deleted",
             Self::NotTheAuthor => "not_the_author",
+            Self::Blocked => "blocked",
             Self::AlreadyStarted => "already_started",
         }
     }
@@ -70,7 +74,7 @@ impl Refusal for Refused {
     fn kind(&self) -> RefusalKind {
         match self {
             Self::NotFound | Self::NoSuchMember | Self::MessageNotFound => RefusalKind::NotFound,
-            Self::RoleTooLow | Self::NotTheAuthor => RefusalKind::Forbidden,
+            Self::RoleTooLow | Self::NotTheAuthor | Self::Blocked => RefusalKind::Forbidden,
             Self::DirectConversation
             | Self::Archived
             | Self::OwnerMustStay

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::conversation::command::Contact;
 use crate::conversation::decide::{Conversation, Decision};
 use crate::conversation::event::{
     ConversationEvent, HistoryVisibility, Kind, MemberRole, Role, Started,
@@ -12,13 +13,15 @@ use crate::ids::UserId;
 use crate::personal::Personal;
 use crate::values::Title;
 
-pub(super) fn direct(state: &State, by: UserId, with: UserId) -> Decision {
+/// Who started it before hears of it also where one blocks the other now.
+pub(super) fn direct(state: &State, by: UserId, with: UserId, contact: Contact) -> Decision {
     if by == with {
         return Err(Refused::WithOneself);
     }
     match &state.settings {
         Some(settings) if settings.kind == Kind::Direct && state.role(by).is_some() => Ok(vec![]),
         Some(_) => Err(Refused::AlreadyStarted),
+        None if contact == Contact::Blocked => Err(Refused::Blocked),
         None => {
             let mut users = [by, with];
             users.sort_unstable();
@@ -41,10 +44,12 @@ pub(super) fn group(
     title: &Title,
     members: &[UserId],
     history_visibility: HistoryVisibility,
+    contact: Contact,
 ) -> Decision {
     match &state.settings {
         Some(settings) if settings.kind == Kind::Group && state.role(by).is_some() => Ok(vec![]),
         Some(_) => Err(Refused::AlreadyStarted),
+        None if contact == Contact::Blocked => Err(Refused::Blocked),
         None => {
             let others: BTreeSet<UserId> =
                 members.iter().copied().filter(|user| *user != by).collect();
@@ -102,8 +107,8 @@ const fn member(user: UserId, role: Role) -> MemberRole {
 #[cfg(test)]
 mod tests {
     use crate::conversation::{
-        Act, Command, Conversation, ConversationEvent, HistoryVisibility, ImportedFact, Kind,
-        Refused, Role, Started,
+        Act, Command, Contact, Conversation, ConversationEvent, HistoryVisibility, ImportedFact,
+        Kind, Refused, Role, Started,
     };
     use crate::ids::UserId;
     use crate::personal::Personal;
@@ -177,6 +182,21 @@ mod tests {
         given([])
             .when(start_direct(ALICE, ALICE))
             .then_refused(Refused::WithOneself);
+    }
+
+    #[test]
+    fn who_is_blocked_starts_nothing_but_finds_what_there_was() {
+        let direct = Command::of(ALICE, Act::StartDirect { with: BOB }, Contact::Blocked);
+        given([])
+            .when(direct.clone())
+            .then_refused(Refused::Blocked);
+        given([direct_started(BOB)]).when(direct).then([]);
+        let Command::User(group) = start_group(ALICE, &[BOB]) else {
+            panic!("a user starts it")
+        };
+        let group = Command::of(ALICE, group.act, Contact::Blocked);
+        given([]).when(group.clone()).then_refused(Refused::Blocked);
+        given([group_started(&[BOB])]).when(group).then([]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::decider::{Decider, Refusal, RefusalKind};
 use crate::ids::{UserId, Version};
 use crate::session::event::{Opened, Revoked, RevokedBecause, SessionEvent, VouchedBy};
+use crate::session::refresh::{Refresh, RefreshState};
 
 /// Decides for streams `session-{id}`.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,8 @@ pub struct Session;
 pub enum Command {
     /// Open it. That the user is who they say is known when this is asked.
     Open(Opened),
+    /// Go on with it. A repeat changes nothing, as [`Refresh`]'s rules say.
+    Refresh(Refresh),
     /// End it. Ending it again changes nothing.
     Revoke {
         /// Who asks: only its user may.
@@ -35,6 +38,12 @@ pub enum Refused {
     /// There is one already.
     #[error("this session was opened already")]
     AlreadyOpen,
+    /// It was revoked, or its time is over.
+    #[error("the session has ended; log in again")]
+    Ended,
+    /// The refresh token is not of this session.
+    #[error("the refresh token is not valid; log in again")]
+    RefreshInvalid,
 }
 
 impl Refusal for Refused {
@@ -42,13 +51,16 @@ impl Refusal for Refused {
         match self {
             Self::NotFound => "session_not_found",
             Self::AlreadyOpen => "session_already_open",
+            Self::Ended => "session_ended",
+            Self::RefreshInvalid => "refresh_invalid",
         }
     }
 
     fn kind(&self) -> RefusalKind {
         match self {
             Self::NotFound => RefusalKind::NotFound,
-            Self::AlreadyOpen => RefusalKind::Conflict,
+            Self::AlreadyOpen | Self::Ended => RefusalKind::Conflict,
+            Self::RefreshInvalid => RefusalKind::Invalid,
         }
     }
 }
@@ -60,19 +72,29 @@ pub enum State {
     #[default]
     Absent,
     /// Its tokens are good until they expire.
-    Open {
-        /// Whose.
-        user: UserId,
-        /// Until when.
-        expires_at: DateTime<Utc>,
-        /// On whose word.
-        vouched_by: Option<VouchedBy>,
-    },
+    Open(Login),
     /// Its tokens are worth nothing.
     Revoked {
         /// Whose it was.
         user: UserId,
+        /// Why.
+        because: RevokedBecause,
     },
+}
+
+/// A session that was opened and not revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Login {
+    /// Whose.
+    pub user: UserId,
+    /// Until when.
+    pub expires_at: DateTime<Utc>,
+    /// On whose word it was opened; `None` for one by means of our own.
+    pub vouched_by: Option<VouchedBy>,
+    /// The account's login epoch when what opened it was checked.
+    pub login_epoch: u32,
+    /// Its refresh tokens; none where it was opened before there were any.
+    pub refresh: Option<RefreshState>,
 }
 
 impl Decider for Session {
@@ -88,42 +110,58 @@ impl Decider for Session {
             (State::Absent, Command::Open(opened)) => {
                 Ok(vec![SessionEvent::Opened(opened.clone())])
             }
-            (
-                State::Open {
-                    user,
-                    expires_at,
-                    vouched_by,
-                },
-                Command::Open(opened),
-            ) if (user, expires_at, vouched_by)
-                == (&opened.user, &opened.expires_at, &opened.vouched_by) =>
+            (State::Open(login), Command::Open(opened))
+                if (login.user, login.expires_at, &login.vouched_by)
+                    == (opened.user, opened.expires_at, &opened.vouched_by) =>
             {
                 Ok(vec![])
             }
-            (State::Open { .. } | State::Revoked { .. }, Command::Open(_)) => {
-                Err(Refused::AlreadyOpen)
-            }
-            (State::Open { user, .. }, Command::Revoke { by, because }) if user == by => {
+            (State::Open(_) | State::Revoked { .. }, Command::Open(_)) => Err(Refused::AlreadyOpen),
+            (State::Open(login), Command::Refresh(refresh)) => login.refresh(refresh),
+            (State::Revoked { .. }, Command::Refresh(_)) => Err(Refused::Ended),
+            (State::Open(login), Command::Revoke { by, because }) if login.user == *by => {
                 Ok(vec![SessionEvent::Revoked(Revoked { because: *because })])
             }
-            (State::Revoked { user }, Command::Revoke { by, .. }) if user == by => Ok(vec![]),
-            (
-                State::Absent | State::Open { .. } | State::Revoked { .. },
-                Command::Revoke { .. },
-            ) => Err(Refused::NotFound),
+            (State::Revoked { user, .. }, Command::Revoke { by, .. }) if user == by => Ok(vec![]),
+            (State::Absent, Command::Refresh(_))
+            | (State::Absent | State::Open(_) | State::Revoked { .. }, Command::Revoke { .. }) => {
+                Err(Refused::NotFound)
+            }
         }
     }
 
     fn evolve(state: State, _version: Version, event: &SessionEvent) -> State {
         match (event, state) {
-            (SessionEvent::Opened(opened), State::Absent) => State::Open {
+            (SessionEvent::Opened(opened), State::Absent) => State::Open(Login {
                 user: opened.user,
                 expires_at: opened.expires_at,
                 vouched_by: opened.vouched_by.clone(),
+                login_epoch: opened.login_epoch,
+                refresh: opened.refresh_hash.as_deref().map(RefreshState::opened),
+            }),
+            (SessionEvent::Refreshed(refreshed), State::Open(login)) => State::Open(Login {
+                refresh: login.refresh.map(|state| state.refreshed(refreshed)),
+                ..login
+            }),
+            (SessionEvent::Revoked(revoked), State::Open(login)) => State::Revoked {
+                user: login.user,
+                because: revoked.because,
             },
-            (SessionEvent::Revoked(_), State::Open { user, .. }) => State::Revoked { user },
-            (SessionEvent::Opened(_) | SessionEvent::Revoked(_), state) => state,
+            (
+                SessionEvent::Opened(_) | SessionEvent::Refreshed(_) | SessionEvent::Revoked(_),
+                state,
+            ) => state,
         }
+    }
+}
+
+impl Login {
+    fn refresh(&self, refresh: &Refresh) -> Result<Vec<SessionEvent>, Refused> {
+        if self.expires_at <= refresh.at {
+            return Err(Refused::Ended);
+        }
+        let state = self.refresh.as_ref().ok_or(Refused::RefreshInvalid)?;
+        state.decide(refresh)
     }
 }
 
@@ -143,6 +181,8 @@ mod tests {
             expires_at: moment(expires_in_s),
             device: None,
             address: None,
+            refresh_hash: None,
+            login_epoch: 0,
             vouched_by: None,
         }
     }
@@ -215,6 +255,13 @@ mod tests {
     #[test]
     fn no_event_opens_again_what_was_revoked() {
         let state = given([opened(), revoked(), opened()]).state;
-        assert_eq!(state, State::Revoked { user: ALICE });
+        let because = RevokedBecause::LoggedOut;
+        assert_eq!(
+            state,
+            State::Revoked {
+                user: ALICE,
+                because
+            }
+        );
     }
 }

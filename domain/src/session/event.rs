@@ -22,6 +22,13 @@ pub struct Opened {
     /// Where it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Personal<String>>,
+    /// SHA-256 of its first refresh token, in hex. Sessions that were opened before there were refresh
+    /// tokens have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_hash: Option<String>,
+    /// The account's login epoch when what opened it was checked; 0 where none is stored.
+    #[serde(default, skip_serializing_if = "is_first_epoch")]
+    pub login_epoch: u32,
     /// On whose word it was opened; `None` for one by means of our own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vouched_by: Option<VouchedBy>,
@@ -37,12 +44,39 @@ pub struct VouchedBy {
     pub since: Version,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference to the field"
+)]
+const fn is_first_epoch(epoch: &u32) -> bool {
+    *epoch == 0
+}
+
+/// `session-refreshed`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refreshed {
+    /// Number of the refresh token that is the newest from now on; that of the login was 0.
+    pub generation: u32,
+    /// Its SHA-256, in hex.
+    pub refresh_hash: String,
+    /// When, by the clock of whoever decided it.
+    pub at: DateTime<Utc>,
+    /// What the client calls its device from now on, where it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Personal<String>>,
+    /// Where it came from this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Personal<String>>,
+}
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RevokedBecause {
     /// The user logged out.
     LoggedOut,
+    /// A refresh token came that had been exchanged before: somebody else may have a copy.
+    RefreshReused,
 }
 
 /// `session-revoked`
@@ -57,6 +91,8 @@ events! {
     SessionEvent {
         /// Somebody logged in.
         "session-opened" => Opened(Opened),
+        /// It has another refresh token.
+        "session-refreshed" => Refreshed(Refreshed),
         /// Its tokens are worth nothing from now on.
         "session-revoked" => Revoked(Revoked),
     }

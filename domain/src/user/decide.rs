@@ -6,17 +6,33 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::decider::{Decider, Refusal, RefusalKind};
-use crate::ids::{UserId, Version};
+use uuid::Uuid;
+
+use crate::event::Actor;
+use crate::ids::{ServiceId, SessionId, UserId, Version};
 use crate::personal::Personal;
+use crate::session::{Login, VouchedBy};
+use crate::user::bot::{self, NewBot};
+use crate::user::codes::{self, CodeCommand, CodePurpose, Codes, NewCode};
 use crate::user::event::{
-    PasswordSet, ProfileChanged, Registered, SystemRole, SystemRoleChanged, UserEvent,
+    LoggedOutEverywhere, PasswordSet, Registered, SystemRole, SystemRoleChanged, UserEvent,
 };
 use crate::user::identity::{self, Identities, IdentityCommand, Vouched};
+use crate::user::preferences::Preferences;
+use crate::user::profile::{Profile, ProfileDraft};
+use crate::user::standing::{Suspend, Suspension};
 use crate::values::{DisplayName, Email, Handle};
 
-/// Decides for streams `user-{id}`.
+/// Decides for streams `user-{id}`. The rules of one concern each are in the files of this folder.
 #[derive(Clone, Copy, Debug)]
 pub struct User;
+
+impl User {
+    /// The most users that one may have blocked.
+    pub const BLOCKS_MAX: usize = 5_000;
+}
+
+pub(super) type Decision = Result<Vec<UserEvent>, Refused>;
 
 /// What may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +49,8 @@ pub enum Command {
         display_name: DisplayName,
         /// Of the password, in PHC format.
         password_hash: String,
+        /// Mailed to the address, to verify it.
+        code: NewCode,
     },
     /// Begin the account of somebody for whom an issuer vouches. That handle, address and identity are
     /// the user's is known when this is asked.
@@ -48,7 +66,7 @@ pub enum Command {
         /// The way in.
         vouched: Vouched,
     },
-    /// Begin the account of somebody from another system, who cannot log in yet.
+    /// Begin the account of somebody from another system. Without a password they come in with a code.
     Import {
         /// Whose account.
         user: UserId,
@@ -61,12 +79,14 @@ pub enum Command {
         /// Where the account came from, such as `slack:U5213C2A7`.
         imported_from: String,
     },
-    /// Change what the user is called.
+    /// Begin the account of a bot, to which nobody logs in.
+    RegisterBot(NewBot),
+    /// Change what the user says of themselves.
     ChangeProfile {
         /// Whose account.
         user: UserId,
-        /// What to be called.
-        display_name: DisplayName,
+        /// What becomes different.
+        profile: Box<ProfileDraft>,
     },
     /// Change by which issuers' word the user comes in.
     Identity {
@@ -75,10 +95,68 @@ pub enum Command {
         /// What about it.
         command: IdentityCommand,
     },
+    /// Put these preferences in place of those before.
+    ChangePreferences {
+        /// Whose account.
+        user: UserId,
+        /// All of them.
+        preferences: Preferences,
+    },
+    /// Have nothing to do with `user` any more. That they have an account is known.
+    Block {
+        /// Who asks, whose account it is.
+        by: UserId,
+        /// Whom.
+        user: UserId,
+    },
+    /// Mind them no more.
+    Unblock {
+        /// Whom.
+        user: UserId,
+    },
+    /// Let the user in no more, for now. That the asker may is known when this is asked.
+    Suspend(Suspend),
+    /// Let them in again, likewise.
+    Reinstate {
+        /// Who asks.
+        by: Actor,
+    },
+    /// Close the account. That it is its user who asks is known.
+    Deactivate,
+    /// Open it again, likewise.
+    Reactivate,
+    /// Have another hash in place of the one that was looked at.
+    ReplacePassword {
+        /// Whose account.
+        user: UserId,
+        /// The hash that was looked at, in PHC format.
+        from: String,
+        /// The other, in PHC format.
+        to: String,
+        /// What becomes of the sessions.
+        sessions: Sessions,
+    },
+    /// Something about codes in mails.
+    Code(CodeCommand),
     /// Let the user do more.
     GrantSystemRole(SystemRole),
     /// Let the user do less.
     RevokeSystemRole(SystemRole),
+    /// End all sessions that there are. Each command ends those opened until then: that one was
+    /// carried out before is known by its id alone.
+    LogOutEverywhere {
+        /// But for this one.
+        kept: Option<SessionId>,
+    },
+}
+
+/// What becomes of an account's sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sessions {
+    /// They go on: it is the same password, hashed anew.
+    GoOn,
+    /// All end but this one: it is another password.
+    EndBut(SessionId),
 }
 
 /// Why an account says no.
@@ -99,6 +177,39 @@ pub enum Refused {
     /// The issuer deleted it.
     #[error("the issuer has deleted this identity")]
     IdentityClosed,
+    /// One cannot block oneself.
+    #[error("nobody blocks themselves")]
+    BlocksOneself,
+    /// As many are blocked as may be.
+    #[error("a user blocks at most {} others", User::BLOCKS_MAX)]
+    TooManyBlocks,
+    /// Nobody suspends themselves.
+    #[error("nobody suspends themselves")]
+    SuspendsOneself,
+    /// An owner is always there.
+    #[error("an owner cannot be suspended or deactivated; take the role away first")]
+    IsOwner,
+    /// Who cannot come in owns nothing.
+    #[error("the account is suspended or deactivated")]
+    NotActive,
+    /// A bot has no system roles: what services may do is in their scopes.
+    #[error("this is the account of a service, which has no system roles")]
+    IsService,
+    /// There is nowhere to mail to.
+    #[error("this account has no e-mail address")]
+    NoAddress,
+    /// There is nothing to verify.
+    #[error("the e-mail address is verified already")]
+    AlreadyVerified,
+    /// They have to wait before another is mailed.
+    #[error("too many codes were asked for; use the last one, or wait some minutes")]
+    TooManyCodes,
+    /// There is no such code, or not any more.
+    #[error("this is not the code; ask for another if it was tried too often or is too old")]
+    WrongCode,
+    /// Somebody else was faster.
+    #[error("the password was changed meanwhile")]
+    PasswordChanged,
 }
 
 impl Refusal for Refused {
@@ -109,16 +220,36 @@ impl Refusal for Refused {
             Self::LastWayIn => "last_way_in",
             Self::IssuerAlreadyLinked => "issuer_already_linked",
             Self::IdentityClosed => "identity_closed",
+            Self::BlocksOneself => "blocks_oneself",
+            Self::TooManyBlocks => "too_many_blocks",
+            Self::SuspendsOneself => "suspends_oneself",
+            Self::IsOwner => "is_owner",
+            Self::NotActive => "account_not_active",
+            Self::IsService => "is_service",
+            Self::NoAddress => "no_email",
+            Self::AlreadyVerified => "email_already_verified",
+            Self::TooManyCodes => "too_many_codes",
+            Self::WrongCode => "wrong_code",
+            Self::PasswordChanged => "password_changed",
         }
     }
 
     fn kind(&self) -> RefusalKind {
         match self {
             Self::NotFound => RefusalKind::NotFound,
-            Self::AlreadyRegistered | Self::LastWayIn | Self::IssuerAlreadyLinked => {
-                RefusalKind::Conflict
-            }
-            Self::IdentityClosed => RefusalKind::Forbidden,
+            Self::AlreadyRegistered
+            | Self::LastWayIn
+            | Self::IssuerAlreadyLinked
+            | Self::TooManyBlocks
+            | Self::IsOwner
+            | Self::NotActive
+            | Self::IsService
+            | Self::NoAddress
+            | Self::AlreadyVerified
+            | Self::TooManyCodes
+            | Self::PasswordChanged => RefusalKind::Conflict,
+            Self::IdentityClosed | Self::WrongCode => RefusalKind::Forbidden,
+            Self::BlocksOneself | Self::SuspendsOneself => RefusalKind::Invalid,
         }
     }
 }
@@ -139,12 +270,34 @@ pub struct Account {
     pub email: Option<Email>,
     /// What to be called.
     pub display_name: DisplayName,
-    /// In PHC format; `None` for those who cannot log in.
+    /// In PHC format; `None` for those who come in with a code only.
     pub password_hash: Option<String>,
     /// What they may do on the whole server.
     pub system_roles: BTreeSet<SystemRole>,
     /// By which issuers' word they come in.
     pub identities: Identities,
+    /// What else they say of themselves.
+    pub profile: Profile,
+    /// Names the preferences that are set: the same ones have the same name. The preferences
+    /// themselves are not kept here, as nothing is decided by them and every check of a token
+    /// carries this state.
+    pub preferences: Option<Uuid>,
+    /// Whom they block; at most [`User::BLOCKS_MAX`].
+    pub blocked: BTreeSet<UserId>,
+    /// Set while they are suspended, and after a suspension has ended by itself.
+    pub suspension: Option<Suspension>,
+    /// Whether they closed it themselves.
+    pub deactivated: bool,
+    /// The service that acts as this user, where it is a bot.
+    pub service: Option<ServiceId>,
+    /// The last address that was shown to be theirs.
+    pub verified_email: Option<Email>,
+    /// Those in their mail.
+    pub codes: Codes,
+    /// How often all sessions were ended. A session is of the epoch in which what opened it was checked.
+    pub login_epoch: u32,
+    /// The session of an earlier epoch that goes on all the same.
+    pub kept_session: Option<SessionId>,
 }
 
 impl Decider for User {
@@ -155,7 +308,7 @@ impl Decider for User {
 
     const CATEGORY: &'static str = "user";
 
-    fn decide(state: &State, command: &Command) -> Result<Vec<UserEvent>, Refused> {
+    fn decide(state: &State, command: &Command) -> Decision {
         match command {
             Command::Register {
                 user,
@@ -163,6 +316,7 @@ impl Decider for User {
                 handle,
                 display_name,
                 password_hash,
+                code,
             } => {
                 if let Some(account) = &state.account {
                     return account.registered_again(handle, email, password_hash);
@@ -174,9 +328,8 @@ impl Decider for User {
                         handle: handle.clone(),
                         imported_from: None,
                     }),
-                    UserEvent::PasswordSet(PasswordSet {
-                        hash: Personal::new(*user, password_hash.clone()),
-                    }),
+                    password_set(*user, password_hash),
+                    codes::issued(*user, CodePurpose::VerifyEmail, email.clone(), code),
                 ])
             }
             Command::RegisterVouched {
@@ -216,37 +369,35 @@ impl Decider for User {
                     imported_from: Some(imported_from.clone()),
                 })])
             }
-            Command::ChangeProfile { user, display_name } => {
-                let account = state.account.as_ref().ok_or(Refused::NotFound)?;
-                if account.display_name == *display_name {
-                    return Ok(vec![]);
-                }
-                let display_name = Personal::new(*user, display_name.clone());
-                Ok(vec![UserEvent::ProfileChanged(ProfileChanged {
-                    display_name,
-                })])
+            Command::RegisterBot(bot) => bot::register(state.account.as_ref(), bot),
+            Command::ReplacePassword {
+                user,
+                from,
+                to,
+                sessions,
+            } => state
+                .account()?
+                .replace_password(*user, from, to, *sessions),
+            Command::Code(command) => codes::decide(state.account()?, command),
+            Command::ChangeProfile { user, profile } => {
+                Ok(state.account()?.change_profile(*user, profile))
             }
             Command::Identity { user, command } => {
-                let account = state.account.as_ref().ok_or(Refused::NotFound)?;
-                identity::decide(account, *user, command)
+                identity::decide(state.account()?, *user, command)
             }
-            Command::GrantSystemRole(role) => {
-                let account = state.account.as_ref().ok_or(Refused::NotFound)?;
-                if account.system_roles.contains(role) {
-                    return Ok(vec![]);
-                }
-                Ok(vec![UserEvent::SystemRoleGranted(SystemRoleChanged {
-                    role: *role,
-                })])
+            Command::ChangePreferences { user, preferences } => {
+                Ok(state.account()?.change_preferences(*user, preferences))
             }
-            Command::RevokeSystemRole(role) => {
-                let account = state.account.as_ref().ok_or(Refused::NotFound)?;
-                if !account.system_roles.contains(role) {
-                    return Ok(vec![]);
-                }
-                Ok(vec![UserEvent::SystemRoleRevoked(SystemRoleChanged {
-                    role: *role,
-                })])
+            Command::Block { by, user } => state.account()?.block(*by, *user),
+            Command::Unblock { user } => Ok(state.account()?.unblock(*user)),
+            Command::Suspend(suspend) => state.account()?.suspend(suspend),
+            Command::Reinstate { by } => Ok(state.account()?.reinstate(*by)),
+            Command::Deactivate => state.account()?.deactivate(),
+            Command::Reactivate => Ok(state.account()?.reactivate()),
+            Command::GrantSystemRole(role) => state.account()?.grant(*role),
+            Command::RevokeSystemRole(role) => Ok(state.account()?.revoke(*role)),
+            Command::LogOutEverywhere { kept } => {
+                Ok(vec![state.account()?.log_out_everywhere(*kept)])
             }
         }
     }
@@ -261,13 +412,31 @@ impl Decider for User {
                     password_hash: None,
                     system_roles: BTreeSet::new(),
                     identities: BTreeMap::new(),
+                    profile: Profile::default(),
+                    preferences: None,
+                    blocked: BTreeSet::new(),
+                    suspension: None,
+                    deactivated: false,
+                    service: None,
+                    verified_email: None,
+                    codes: Codes::default(),
+                    login_epoch: 0,
+                    kept_session: None,
                 });
             }
             UserEvent::ProfileChanged(changed) => {
-                state.change(|account| account.display_name = changed.display_name.value.clone());
+                state.change(|account| account.profile_changed(changed));
             }
             UserEvent::PasswordSet(set) => {
                 state.change(|account| account.password_hash = Some(set.hash.value.clone()));
+            }
+            UserEvent::CodeIssued(issued) => state.change(|account| account.codes.issued(issued)),
+            UserEvent::CodeRefused(done) => {
+                state.change(|account| account.codes.refused(done.purpose));
+            }
+            UserEvent::CodeUsed(done) => state.change(|account| account.codes.used(done.purpose)),
+            UserEvent::EmailVerified(verified) => {
+                state.change(|account| account.verified_email = Some(verified.email.value.clone()));
             }
             UserEvent::SystemRoleGranted(changed) => state.change(|account| {
                 account.system_roles.insert(changed.role);
@@ -284,12 +453,99 @@ impl Decider for User {
             UserEvent::ExternalIdentityUnlinked(event) => {
                 state.change(|account| account.unlink(event));
             }
+            UserEvent::PreferencesChanged(changed) => state.change(|account| {
+                account.preferences = Some(changed.preferences.value.mark());
+            }),
+            UserEvent::Blocked(changed) => state.change(|account| {
+                account.blocked.insert(changed.user);
+            }),
+            UserEvent::Unblocked(changed) => state.change(|account| {
+                account.blocked.remove(&changed.user);
+            }),
+            UserEvent::Suspended(suspended) => state.change(|account| {
+                let until = suspended.until;
+                account.suspension = Some(Suspension { until });
+            }),
+            UserEvent::Reinstated(_) => state.change(|account| account.suspension = None),
+            UserEvent::Deactivated(_) => state.change(|account| account.deactivated = true),
+            UserEvent::Reactivated(_) => state.change(|account| account.deactivated = false),
+            UserEvent::ServiceAttached(attached) => {
+                state.change(|account| account.service = Some(attached.service));
+            }
+            UserEvent::LoggedOutEverywhere(out) => state.change(|account| {
+                account.login_epoch = out.epoch;
+                account.kept_session = out.kept;
+            }),
         }
         state
     }
 }
 
+fn password_set(user: UserId, hash: &str) -> UserEvent {
+    UserEvent::PasswordSet(PasswordSet {
+        hash: Personal::new(user, hash.to_owned()),
+    })
+}
+
 impl Account {
+    /// A role for who can come in. What a bot may do is in the scopes of its service.
+    fn grant(&self, role: SystemRole) -> Decision {
+        if self.system_roles.contains(&role) {
+            return Ok(vec![]);
+        }
+        if self.service.is_some() {
+            return Err(Refused::IsService);
+        }
+        if role == SystemRole::Owner && (self.suspension.is_some() || self.deactivated) {
+            return Err(Refused::NotActive);
+        }
+        Ok(vec![UserEvent::SystemRoleGranted(SystemRoleChanged {
+            role,
+        })])
+    }
+
+    fn revoke(&self, role: SystemRole) -> Vec<UserEvent> {
+        if self.system_roles.contains(&role) {
+            vec![UserEvent::SystemRoleRevoked(SystemRoleChanged { role })]
+        } else {
+            vec![]
+        }
+    }
+
+    /// Whether the address was shown to be theirs.
+    pub fn is_email_verified(&self) -> bool {
+        self.email.is_some() && self.email == self.verified_email
+    }
+
+    fn replace_password(&self, user: UserId, from: &str, to: &str, sessions: Sessions) -> Decision {
+        match self.password_hash.as_deref() {
+            Some(current) if current == to => return Ok(vec![]),
+            Some(current) if current == from => {}
+            Some(_) | None => return Err(Refused::PasswordChanged),
+        }
+        let set = password_set(user, to);
+        Ok(match sessions {
+            Sessions::GoOn => vec![set],
+            Sessions::EndBut(kept) => vec![set, self.log_out_everywhere(Some(kept))],
+        })
+    }
+
+    /// All sessions end but `kept`.
+    pub(super) fn log_out_everywhere(&self, kept: Option<SessionId>) -> UserEvent {
+        UserEvent::LoggedOutEverywhere(LoggedOutEverywhere {
+            epoch: self.login_epoch.saturating_add(1),
+            kept,
+        })
+    }
+
+    /// Whether `session`, which is `login`, was not ended together with all others, and the identity on
+    /// whose word it was opened is still a way in.
+    pub fn lets_in(&self, session: SessionId, login: &Login) -> bool {
+        let goes_on = login.login_epoch >= self.login_epoch || self.kept_session == Some(session);
+        let still_vouches = |word: &VouchedBy| self.linked_since(&word.issuer) == Some(word.since);
+        goes_on && login.vouched_by.as_ref().is_none_or(still_vouches)
+    }
+
     /// What a registration is told that finds the account there: the very same registration that
     /// it is done, any other that it is too late.
     fn registered_again(
@@ -322,6 +578,10 @@ impl Account {
 }
 
 impl State {
+    fn account(&self) -> Result<&Account, Refused> {
+        self.account.as_ref().ok_or(Refused::NotFound)
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut Account)) {
         if let Some(account) = &mut self.account {
             change(account);
@@ -334,7 +594,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{ALICE, Given};
+    use crate::testing::{ALICE, Given, moment, user};
+    use crate::user::codes::CodeHash;
+    use crate::user::event::{Deactivated, ProfileChanged, Suspended};
 
     fn given(history: impl IntoIterator<Item = UserEvent>) -> Given<User> {
         Given::history(history)
@@ -359,6 +621,28 @@ mod tests {
             handle: handle(handle_text),
             display_name: name("Alice"),
             password_hash: hash.to_owned(),
+            code: code(),
+        }
+    }
+
+    fn code() -> NewCode {
+        NewCode {
+            hash: CodeHash::new("of a code".to_owned()),
+            at: moment(0),
+        }
+    }
+
+    fn mailed() -> UserEvent {
+        let email = email("alice@example.org");
+        codes::issued(ALICE, CodePurpose::VerifyEmail, email, &code())
+    }
+
+    fn replace(from: &str, to: &str) -> Command {
+        Command::ReplacePassword {
+            user: ALICE,
+            from: from.to_owned(),
+            to: to.to_owned(),
+            sessions: Sessions::GoOn,
         }
     }
 
@@ -375,7 +659,10 @@ mod tests {
     fn rename(to: &str) -> Command {
         Command::ChangeProfile {
             user: ALICE,
-            display_name: name(to),
+            profile: Box::new(ProfileDraft {
+                display_name: Some(name(to)),
+                ..ProfileDraft::default()
+            }),
         }
     }
 
@@ -405,7 +692,8 @@ mod tests {
 
     fn renamed(to: &str) -> UserEvent {
         UserEvent::ProfileChanged(ProfileChanged {
-            display_name: Personal::new(ALICE, name(to)),
+            display_name: Some(Personal::new(ALICE, name(to))),
+            ..ProfileChanged::default()
         })
     }
 
@@ -418,10 +706,23 @@ mod tests {
     }
 
     #[test]
-    fn to_register_is_to_have_a_name_an_address_and_a_password() {
+    fn to_register_is_to_have_a_name_an_address_and_a_password_and_a_code_in_the_mail() {
         given([])
             .when(register("alice", "$1"))
-            .then([registered(), password("$1")]);
+            .then([registered(), password("$1"), mailed()]);
+    }
+
+    #[test]
+    fn a_password_is_replaced_by_who_knew_it() {
+        let history = || given([registered(), password("$1")]);
+        history().when(replace("$1", "$2")).then([password("$2")]);
+        history().when(replace("$0", "$1")).then([]);
+        history()
+            .when(replace("$0", "$2"))
+            .then_refused(Refused::PasswordChanged);
+        given([imported(None)])
+            .when(replace("$1", "$2"))
+            .then_refused(Refused::PasswordChanged);
     }
 
     #[test]
@@ -488,12 +789,91 @@ mod tests {
             .then([]);
     }
 
+    fn out(epoch: u32, kept: Option<SessionId>) -> UserEvent {
+        UserEvent::LoggedOutEverywhere(LoggedOutEverywhere { epoch, kept })
+    }
+
+    fn of_epoch(login_epoch: u32) -> Login {
+        Login {
+            user: ALICE,
+            expires_at: moment(60),
+            vouched_by: None,
+            login_epoch,
+            refresh: None,
+        }
+    }
+
+    #[test]
+    fn logging_out_everywhere_ends_what_was_opened_until_then_and_keeps_one_at_most() {
+        let [phone, laptop] = [1, 2].map(|id| SessionId(uuid::Uuid::from_u128(id)));
+        let kept = Some(phone);
+        let account = given([registered()])
+            .when(Command::LogOutEverywhere { kept })
+            .then([out(1, kept)])
+            .account
+            .expect("there is an account");
+        assert!(account.lets_in(phone, &of_epoch(0)), "it is the one that is kept");
+        assert!(!account.lets_in(laptop, &of_epoch(0)));
+        assert!(account.lets_in(laptop, &of_epoch(1)), "it was opened after");
+
+        let account = given([registered(), out(1, kept)])
+            .when(Command::LogOutEverywhere { kept: None })
+            .then([out(2, None)])
+            .account
+            .expect("there is an account");
+        for epoch in [0, 1] {
+            for session in [phone, laptop] {
+                assert!(!account.lets_in(session, &of_epoch(epoch)));
+            }
+        }
+        assert!(account.lets_in(laptop, &of_epoch(2)));
+    }
+
+    #[test]
+    fn another_password_ends_all_sessions_but_the_one_that_asks() {
+        let phone = SessionId(uuid::Uuid::from_u128(1));
+        let choose = |to: &str| Command::ReplacePassword {
+            user: ALICE,
+            from: "$1".to_owned(),
+            to: to.to_owned(),
+            sessions: Sessions::EndBut(phone),
+        };
+        given([registered(), password("$1")])
+            .when(choose("$2"))
+            .then([password("$2"), out(1, Some(phone))]);
+        given([registered(), password("$1")])
+            .when(choose("$1"))
+            .then([]);
+    }
+
+    #[test]
+    fn nobody_who_cannot_come_in_becomes_an_owner() {
+        let suspended = UserEvent::Suspended(Suspended {
+            by: Actor::Operator,
+            until: None,
+            why: None,
+        });
+        for away in [suspended, UserEvent::Deactivated(Deactivated {})] {
+            given([registered(), away.clone()])
+                .when(Command::GrantSystemRole(SystemRole::Owner))
+                .then_refused(Refused::NotActive);
+            given([registered(), away])
+                .when(Command::GrantSystemRole(SystemRole::Analyst))
+                .then([granted(SystemRole::Analyst)]);
+        }
+    }
+
     #[test]
     fn who_has_no_account_changes_nothing_of_it() {
         for command in [
             rename("Ally"),
+            replace("$1", "$2"),
             Command::GrantSystemRole(SystemRole::Admin),
             Command::RevokeSystemRole(SystemRole::Admin),
+            Command::Unblock { user: ALICE },
+            Command::Deactivate,
+            Command::Reactivate,
+            Command::LogOutEverywhere { kept: None },
         ] {
             given([]).when(command).then_refused(Refused::NotFound);
         }
@@ -528,8 +908,19 @@ mod tests {
             Just(register("alicia", "$2")),
             Just(import(None)),
             "[a-c]".prop_map(|text| rename(&text)),
+            ("[12]", "[12]").prop_map(|(from, to)| replace(&format!("${from}"), &format!("${to}"))),
             role().prop_map(Command::GrantSystemRole),
             role().prop_map(Command::RevokeSystemRole),
+            (0..3_u128).prop_map(|number| Command::Block {
+                by: ALICE,
+                user: user(number)
+            }),
+            (0..3_u128).prop_map(|number| Command::Unblock { user: user(number) }),
+            Just(Command::Reinstate {
+                by: Actor::Operator
+            }),
+            Just(Command::Deactivate),
+            Just(Command::Reactivate),
         ];
         prop::collection::vec(command, 0..30)
     }

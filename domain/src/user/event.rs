@@ -4,9 +4,15 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::event::{FromCategory as _, events};
+use crate::change::Change;
+use crate::event::{Actor, FromCategory as _, events};
+use crate::ids::{ServiceId, SessionId, UserId};
 use crate::personal::Personal;
-use crate::values::{DisplayName, Email, Handle, IssuerName, Subject};
+use crate::user::codes::{CodeHash, CodePurpose};
+use crate::user::preferences::Preferences;
+use crate::values::{
+    DisplayName, Email, Handle, IssuerName, Locale, Pronouns, Reason, StatusText, Subject, TimeZone,
+};
 
 /// What a user may do on the whole server, besides being a user.
 #[derive(
@@ -16,10 +22,12 @@ use crate::values::{DisplayName, Email, Handle, IssuerName, Subject};
 pub enum SystemRole {
     /// Gives and takes system roles, and everything an admin may.
     Owner,
-    /// Runs the server: imports, rebuilds, reads its status.
+    /// Runs the server: imports, rebuilds, services, standing, and everything an analyst may.
     Admin,
-    /// Reads the whole log, each time on the record.
+    /// Reads the whole log, each time on the record. No other role includes this.
     Auditor,
+    /// Reads how the server is doing.
+    Analyst,
 }
 
 /// `user-registered`
@@ -37,11 +45,24 @@ pub struct Registered {
     pub imported_from: Option<String>,
 }
 
-/// `profile-changed`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// `profile-changed`: what is absent stays as it is, what is null is empty from now on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileChanged {
     /// What the user wants to be called from now on.
-    pub display_name: Personal<DisplayName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<Personal<DisplayName>>,
+    /// What they are up to.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub status_text: Change<Personal<StatusText>>,
+    /// Where their clock is.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub time_zone: Change<Personal<TimeZone>>,
+    /// Their language.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub locale: Change<Personal<Locale>>,
+    /// How to speak of them.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub pronouns: Change<Personal<Pronouns>>,
 }
 
 /// `password-set`
@@ -51,11 +72,100 @@ pub struct PasswordSet {
     pub hash: Personal<String>,
 }
 
+/// `code-issued`: a code is to be mailed. It is made of the event's command, account, purpose and
+/// expiry under a key of the server's, so that it stands nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeIssued {
+    /// What it is for.
+    pub purpose: CodePurpose,
+    /// Where it goes.
+    pub email: Personal<Email>,
+    /// Of the code.
+    pub hash: CodeHash,
+    /// When it was asked for.
+    pub issued_at: DateTime<Utc>,
+    /// From this moment on it is worth nothing.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// `code-refused` and `code-used`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeDone {
+    /// What the code is for.
+    pub purpose: CodePurpose,
+}
+
+/// `email-verified`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmailVerified {
+    /// Which address.
+    pub email: Personal<Email>,
+}
+
 /// `system-role-granted` and `system-role-revoked`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemRoleChanged {
     /// Which role.
     pub role: SystemRole,
+}
+
+/// `preferences-changed`: all of them, in place of those before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreferencesChanged {
+    /// What is preferred.
+    pub preferences: Personal<Preferences>,
+}
+
+/// `user-blocked` and `user-unblocked`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockChanged {
+    /// Whom the user blocks, or blocks no more.
+    pub user: UserId,
+}
+
+/// `user-suspended`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspended {
+    /// Who suspended the user.
+    pub by: Actor,
+    /// When it ends by itself; absent: when the user is reinstated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// Why, in the words of who suspended the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Personal<Reason>>,
+}
+
+/// `user-reinstated`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reinstated {
+    /// Who reinstated the user.
+    pub by: Actor,
+}
+
+/// `user-deactivated`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deactivated {}
+
+/// `user-reactivated`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reactivated {}
+
+/// `service-attached`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceAttached {
+    /// The service that acts as this user.
+    pub service: ServiceId,
+}
+
+/// `logged-out-everywhere`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedOutEverywhere {
+    /// The login epoch that begins: sessions of earlier ones have ended.
+    pub epoch: u32,
+    /// The one session that goes on all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<SessionId>,
 }
 
 /// `external-identity-linked`
@@ -123,10 +233,36 @@ events! {
         "profile-changed" => ProfileChanged(ProfileChanged),
         /// It has another password.
         "password-set" => PasswordSet(PasswordSet),
+        /// A code is mailed to its address.
+        "code-issued" => CodeIssued(CodeIssued),
+        /// Somebody sent another code than the one that was mailed.
+        "code-refused" => CodeRefused(CodeDone),
+        /// Somebody sent the code, which is worth nothing from now on.
+        "code-used" => CodeUsed(CodeDone),
+        /// Its address is its user's.
+        "email-verified" => EmailVerified(EmailVerified),
         /// It may do more.
         "system-role-granted" => SystemRoleGranted(SystemRoleChanged),
         /// It may do less.
         "system-role-revoked" => SystemRoleRevoked(SystemRoleChanged),
+        /// It has other preferences.
+        "preferences-changed" => PreferencesChanged(PreferencesChanged),
+        /// Its user wants nothing to do with another.
+        "user-blocked" => Blocked(BlockChanged),
+        /// They do not mind any more.
+        "user-unblocked" => Unblocked(BlockChanged),
+        /// Nobody comes in with it for now.
+        "user-suspended" => Suspended(Suspended),
+        /// Its user may come in again.
+        "user-reinstated" => Reinstated(Reinstated),
+        /// Its user has closed it.
+        "user-deactivated" => Deactivated(Deactivated),
+        /// Its user has opened it again.
+        "user-reactivated" => Reactivated(Reactivated),
+        /// It is a bot's: nobody logs in to it.
+        "service-attached" => ServiceAttached(ServiceAttached),
+        /// Its sessions have ended, but for one at most.
+        "logged-out-everywhere" => LoggedOutEverywhere(LoggedOutEverywhere),
         /// An issuer's word is a way in.
         "external-identity-linked" => ExternalIdentityLinked(ExternalIdentityLinked),
         /// The issuer's record says something else.

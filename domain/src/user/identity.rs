@@ -218,20 +218,31 @@ impl Account {
         }
     }
 
+    /// The identities that are a way in, by issuer, and since when.
+    pub fn linked(&self) -> impl Iterator<Item = (&IssuerName, Version)> {
+        let since = |identity: &Identity| match identity {
+            Identity::Linked { since, .. } => Some(*since),
+            Identity::Deleted { .. } => None,
+        };
+        let identities = self.identities.iter();
+        identities.filter_map(move |(issuer, identity)| Some((issuer, since(identity)?)))
+    }
+
     /// Whether any identity of `issuer` is a way in.
     pub fn is_linked_to(&self, issuer: &IssuerName) -> bool {
         self.linked_since(issuer).is_some()
     }
 
     /// Whether `email` is the account's and known to be its user's, so that nobody else can have put it
-    /// there: an issuer said so, or nobody could log in yet.
+    /// there: they have read what was mailed to it, an issuer said so, or nobody could log in yet.
     pub fn has_proven_address(&self, email: &Email) -> bool {
         let vouched = self.identities.values().any(|identity| match identity {
             Identity::Linked { email: linked, .. } => linked.as_ref() == Some(email),
             Identity::Deleted { .. } => false,
         });
         let nobody_could_log_in = self.password_hash.is_none() && self.identities.is_empty();
-        self.email.as_ref() == Some(email) && (vouched || nobody_could_log_in)
+        let mailed = self.verified_email.as_ref() == Some(email);
+        self.email.as_ref() == Some(email) && (mailed || vouched || nobody_could_log_in)
     }
 
     /// Whether the account's address is whatever `issuer` says: it came from there, or there is none.

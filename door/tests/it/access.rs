@@ -67,6 +67,8 @@ impl World {
             expires_at: until,
             device: None,
             address: None,
+            refresh_hash: None,
+            login_epoch: 0,
             vouched_by: None,
         };
         self.append(StreamName::session(session), SessionEvent::Opened(opened))

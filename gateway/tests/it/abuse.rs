@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::Position;
 use gateway::Limits;
+use infra::limits::Limit;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -119,4 +120,33 @@ async fn a_reader_that_does_not_read_is_closed_and_misses_nothing() {
     assert_eq!(wanted.len(), count);
     assert_eq!(seen, wanted);
     assert!(seen[0].position > Position::ZERO);
+}
+
+#[tokio::test]
+async fn all_connections_of_a_user_share_one_pace_and_others_have_their_own() {
+    let world = World::with_user_pace(Limit::at(1, 3_600, 4)).await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let (mut phone, _) = world.live(&ada).await;
+    let (mut laptop, _) = world.live(&ada).await;
+    for number in 0..4 {
+        let client = if number % 2 == 0 {
+            &mut phone
+        } else {
+            &mut laptop
+        };
+        client.send(json!({"op": "make_coffee", "id": "x"})).await;
+        client.expect_error("unknown_op").await;
+    }
+    for client in [&mut phone, &mut laptop] {
+        client.send(json!({"op": "make_coffee", "id": "x"})).await;
+        let error = client.expect_error("rate_limited").await;
+        assert_eq!(error["id"], "x");
+        let wait = error["problem"]["retry_after_s"].as_u64();
+        assert!(wait > Some(3_000) && wait <= Some(3_600), "{error}");
+    }
+    phone.send(json!({"op": "heartbeat"})).await;
+    phone.expect("heartbeat_ack").await;
+    let (mut other, _) = world.live(&bob).await;
+    other.send(json!({"op": "make_coffee", "id": "y"})).await;
+    other.expect_error("unknown_op").await;
 }

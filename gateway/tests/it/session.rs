@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::{Position, Version};
+use domain::user::{Deactivated, Suspended, UserEvent};
+use domain::{Actor, Position, ServiceId, Version};
 use gateway::Limits;
+use infra::clock::fresh_id;
 use serde_json::json;
 
 use crate::world::{Seen, World};
@@ -178,6 +180,178 @@ async fn a_login_that_expires_takes_its_connections_along() {
     let world = World::new().await;
     let ada = world.user_until("ada", TimeDelta::milliseconds(700)).await;
     let (mut client, _) = world.live(&ada).await;
+    assert_eq!(client.closed_with().await, 4401);
+}
+
+#[tokio::test]
+async fn who_is_shut_out_loses_every_connection() {
+    let world = World::new().await;
+    let suspended = UserEvent::Suspended(Suspended {
+        by: Actor::Operator,
+        until: None,
+        why: None,
+    });
+    let deactivated = UserEvent::Deactivated(Deactivated {});
+    for (event, code) in [
+        (suspended, "account_suspended"),
+        (deactivated, "session_ended"),
+    ] {
+        let ada = world.user("ada").await;
+        let phone = world.login(ada.id, TimeDelta::days(1)).await;
+        let (mut one, _) = world.live(&ada).await;
+        let (mut other, _) = world.live(&phone).await;
+        world.happens_to(ada.id, event).await;
+        assert_eq!(one.closed_with().await, 4401);
+        assert_eq!(other.closed_with().await, 4401);
+        let mut again = world.connect().await;
+        let identify = json!({"op": "identify", "token": ada.token});
+        again.send(identify).await;
+        again.expect_error(code).await;
+        assert_eq!(again.closed_with().await, 4401);
+    }
+}
+
+#[tokio::test]
+async fn all_logins_but_one_that_end_together_take_their_connections_along_on_every_node() {
+    let world = World::new().await;
+    let other_node = world.another_node(Limits::default()).await;
+    let (phone, bob) = (world.user("ada").await, world.user("bob").await);
+    let laptop = world.login(phone.id, TimeDelta::days(1)).await;
+    let (mut kept, _) = world.live(&phone).await;
+    let (mut of_bob, _) = world.live(&bob).await;
+    let (mut here, _) = world.live(&laptop).await;
+    let (mut there, _) = other_node.live(&laptop).await;
+    world.log_out_everywhere(&phone, 1, Some(&phone)).await;
+    assert_eq!(here.closed_with().await, 4401);
+    assert_eq!(there.closed_with().await, 4401);
+    kept.is_quiet().await;
+    of_bob.is_quiet().await;
+    let mut late = world.connect().await;
+    let identify = json!({"op": "identify", "token": laptop.token});
+    late.send(identify).await;
+    late.expect_error("session_ended").await;
+    assert_eq!(late.closed_with().await, 4401);
+    world.log_out_everywhere(&phone, 2, None).await;
+    assert_eq!(kept.closed_with().await, 4401);
+    of_bob.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_connection_with_a_newer_token_goes_on_and_one_without_ends() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let short = world.token(&ada, TimeDelta::seconds(3));
+    let identify = json!({"op": "identify", "token": short});
+    let mut renewed = world.connect().await;
+    let mut left = world.connect().await;
+    for client in [&mut renewed, &mut left] {
+        client.send(identify.clone()).await;
+        client.expect("ready").await;
+    }
+    renewed
+        .send(json!({"op": "renew", "id": "r", "token": ada.token}))
+        .await;
+    let answer = renewed.expect("renewed").await;
+    let until: chrono::DateTime<chrono::Utc> =
+        answer["expires_at"].as_str().unwrap().parse().unwrap();
+    assert!(until > infra::clock::Clock::system().now() + TimeDelta::hours(23));
+    // An older one takes nothing back.
+    renewed.send(json!({"op": "renew", "token": short})).await;
+    assert_eq!(
+        renewed.expect("renewed").await["expires_at"],
+        answer["expires_at"]
+    );
+    assert_eq!(left.closed_with().await, 4401);
+    renewed.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_connection_is_renewed_with_a_token_of_its_own_login_only() {
+    let world = World::new().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let elsewhere = world.login(ada.id, TimeDelta::days(1)).await;
+    let out = world.login(ada.id, TimeDelta::days(1)).await;
+    world.log_out(&out).await;
+    let short = world.token(&ada, TimeDelta::seconds(3));
+    let mut client = world.connect().await;
+    client
+        .send(json!({"op": "renew", "token": ada.token}))
+        .await;
+    client.expect_error("not_identified").await;
+    client.send(json!({"op": "identify", "token": short})).await;
+    client.expect("ready").await;
+    for (token, code) in [
+        (bob.token.as_str(), "token_of_another"),
+        (&elsewhere.token, "token_of_another"),
+        (&out.token, "session_ended"),
+        ("garbage", "token_invalid"),
+    ] {
+        let renew = json!({"op": "renew", "id": "r", "token": token});
+        client.send(renew).await;
+        let error = client.expect_error(code).await;
+        assert_eq!(error["id"], "r");
+    }
+    client.send(json!({"op": "renew"})).await;
+    let error = client.expect_error("invalid_body").await;
+    assert_eq!(error["problem"]["errors"][0]["pointer"], "/token");
+    assert_eq!(
+        client.closed_with().await,
+        4401,
+        "at the end of its own token"
+    );
+}
+
+#[tokio::test]
+async fn a_cookie_identifies_pages_of_the_same_host_only() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let cookie = format!("theme=dark; verbatim_token={}", ada.token);
+    let own = format!("http://{}", world.address);
+    let identify = json!({"op": "identify"});
+    let mut page = world
+        .connect_with(&[("cookie", &cookie), ("origin", &own)])
+        .await
+        .unwrap();
+    page.expect("hello").await;
+    page.send(identify.clone()).await;
+    assert_eq!(page.expect("ready").await["user"], json!(ada.id));
+
+    let other = [
+        ("cookie", cookie.as_str()),
+        ("origin", "https://evil.example"),
+    ];
+    for (headers, code) in [
+        (&other[..], "origin_not_allowed"),
+        (&[("cookie", cookie.as_str())], "origin_not_allowed"),
+        (&[("origin", own.as_str())], "unauthenticated"),
+    ] {
+        let mut client = world.connect_with(headers).await.unwrap();
+        client.expect("hello").await;
+        client.send(identify.clone()).await;
+        client.expect_error(code).await;
+        client
+            .send(json!({"op": "identify", "token": ada.token}))
+            .await;
+        client.expect_quietly("ready").await;
+    }
+}
+
+#[tokio::test]
+async fn a_bot_follows_until_its_token_is_replaced_and_other_services_do_not() {
+    let world = World::new().await;
+    let bot = world.user("bot").await;
+    let service = ServiceId(fresh_id());
+    let token = world.service_token(service, Some(bot.id), 1).await;
+    let (mut client, ready) = world.live(&bot.with_token(token)).await;
+    assert_eq!(ready["user"], json!(bot.id));
+    world.service_token(service, Some(bot.id), 2).await;
+    assert_eq!(client.closed_with().await, 4401);
+
+    let auditor = ServiceId(fresh_id());
+    let token = world.service_token(auditor, None, 1).await;
+    let mut client = world.connect().await;
+    client.send(json!({"op": "identify", "token": token})).await;
+    client.expect_error("service_not_allowed").await;
     assert_eq!(client.closed_with().await, 4401);
 }
 

@@ -123,6 +123,22 @@ async fn who_may_not_is_told_with_a_problem() {
 }
 
 #[tokio::test]
+async fn a_cookie_lets_in_what_cannot_send_headers() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let url = format!("http://{}/v1/stream/sse", world.address);
+    let request = reqwest::Client::new().get(url);
+    let cookie = format!("verbatim_token={}", ada.token);
+    let response = request.header("cookie", cookie).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut events = Events {
+        response,
+        text: String::new(),
+    };
+    events.expect("ready").await;
+}
+
+#[tokio::test]
 async fn a_cursor_that_is_no_text_is_refused() {
     let world = World::new().await;
     let ada = world.user("ada").await;

@@ -11,20 +11,22 @@ use domain::conversation::{
     MessageSent, Role, Started,
 };
 use domain::receipts::{MarkedUpTo, ReceiptsEvent};
+use domain::service::{Created, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Revoked, RevokedBecause, SessionEvent};
 use domain::user::{
-    ExternalIdentityUnlinked, Registered, SystemRole, SystemRoleChanged, UnlinkedBecause, UserEvent,
+    ExternalIdentityUnlinked, LoggedOutEverywhere, Registered, SystemRole, SystemRoleChanged,
+    UnlinkedBecause, UserEvent,
 };
 use domain::values::{DisplayName, Handle, IssuerName, MessageBody, Subject, Title};
 use domain::{
-    Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, SessionId,
-    StreamName, UserId, Version,
+    Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, ServiceId,
+    SessionId, StreamName, UserId, Version,
 };
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::{
     Gateway, Limits, LogMemberships, Memberships, MembershipsAt, MembershipsError, Parts,
 };
-use infra::auth::{Caller, Guard, Tokens};
+use infra::auth::{Caller, Guard, ServiceTokens, Tokens, hash_of_service_token};
 use infra::bus::{LocalSignals, LogEvents, Signals};
 use infra::clock::{Clock, fresh_id};
 use infra::commands::{Accepted, CommandDoor, FrameCommand};
@@ -34,6 +36,7 @@ use infra::event_store::{
 };
 use infra::failure::Failure;
 use infra::keys::Secret;
+use infra::limits::{Limit, Limiter};
 use infra::problem::Problem;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -61,6 +64,15 @@ pub(crate) struct User {
     pub(crate) token: String,
 }
 
+impl User {
+    /// The same, who comes in with another token.
+    pub(crate) fn with_token(&self, token: String) -> Self {
+        let mut user = self.clone();
+        user.token = token;
+        user
+    }
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(Limits::default()).await
@@ -76,20 +88,41 @@ impl World {
     pub(crate) async fn with_old_memberships(limits: Limits) -> Self {
         let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(Clock::system()));
         let memberships = Arc::new(OldMemberships(Arc::clone(&store)));
-        Self::of(store, memberships, Arc::default(), limits).await
+        Self::of(store, memberships, Arc::default(), limits, Limit::Off).await
+    }
+
+    /// A server that counts what a user sends over all connections.
+    pub(crate) async fn with_user_pace(user_pace: Limit) -> Self {
+        let store: Arc<dyn EventStore> = Arc::new(MemoryEventStore::new(Clock::system()));
+        let memberships = Arc::new(LogMemberships::new(Arc::clone(&store)));
+        Self::of(
+            store,
+            memberships,
+            Arc::default(),
+            Limits::default(),
+            user_pace,
+        )
+        .await
     }
 
     /// A server over a log that is there already, as after a restart.
     pub(crate) async fn over(store: Arc<dyn EventStore>, limits: Limits) -> Self {
         let memberships = Arc::new(LogMemberships::new(Arc::clone(&store)));
-        Self::of(store, memberships, Arc::default(), limits).await
+        Self::of(store, memberships, Arc::default(), limits, Limit::Off).await
     }
 
     /// Another node of the same server.
     pub(crate) async fn another_node(&self, limits: Limits) -> Self {
         let memberships = Arc::new(LogMemberships::new(Arc::clone(&self.store)));
         let signals = Arc::clone(&self.signals);
-        Self::of(Arc::clone(&self.store), memberships, signals, limits).await
+        Self::of(
+            Arc::clone(&self.store),
+            memberships,
+            signals,
+            limits,
+            Limit::Off,
+        )
+        .await
     }
 
     async fn of(
@@ -97,6 +130,7 @@ impl World {
         memberships: Arc<dyn Memberships>,
         signals: Arc<LocalSignals>,
         limits: Limits,
+        user_pace: Limit,
     ) -> Self {
         let clock = Clock::system();
         let secret = Secret::new([3; 32]);
@@ -115,6 +149,7 @@ impl World {
             store: Arc::clone(&store),
             clock,
             limits,
+            user_pace: Arc::new(Limiter::new(user_pace)),
         };
         let gateway = Gateway::start(parts, &secret);
         let (router, openapi) = gateway::routes(Arc::clone(&gateway)).split_for_parts();
@@ -161,6 +196,8 @@ impl World {
             expires_at: now + good_for,
             device: None,
             address: None,
+            refresh_hash: None,
+            login_epoch: 0,
             vouched_by: None,
         });
         self.append(&StreamName::session(login), Actor::User(id), opened.into())
@@ -169,6 +206,22 @@ impl World {
         let token_until = now + good_for + chrono::TimeDelta::seconds(1);
         let token = tokens.sign(id, login, now, token_until).unwrap();
         User { id, login, token }
+    }
+
+    /// Another token of the login of `user`.
+    pub(crate) fn token(&self, user: &User, good_for: chrono::TimeDelta) -> String {
+        let tokens = Tokens::new(&self.secret).unwrap();
+        let now = Clock::system().now();
+        let token = tokens.sign(user.id, user.login, now, now + good_for);
+        token.unwrap()
+    }
+
+    /// Ends all logins of `user` but that of `kept`.
+    pub(crate) async fn log_out_everywhere(&self, user: &User, epoch: u32, kept: Option<&User>) {
+        let kept = kept.map(|kept| kept.login);
+        let out = UserEvent::LoggedOutEverywhere(LoggedOutEverywhere { epoch, kept });
+        self.append(&StreamName::user(user.id), Actor::User(user.id), out.into())
+            .await;
     }
 
     pub(crate) async fn log_out(&self, user: &User) {
@@ -190,6 +243,39 @@ impl World {
         let stream = StreamName::user(user.id);
         self.append(&stream, Actor::User(user.id), unlinked.into())
             .await;
+    }
+
+    pub(crate) async fn happens_to(&self, user: UserId, event: UserEvent) {
+        self.append(&StreamName::user(user), Actor::Operator, event.into())
+            .await;
+    }
+
+    /// Gives `service`, which acts as `bot`, its token number `generation`; the first makes it.
+    pub(crate) async fn service_token(
+        &self,
+        service: ServiceId,
+        bot: Option<UserId>,
+        generation: u32,
+    ) -> String {
+        let token = ServiceTokens::new(&self.secret).token(service, generation);
+        let stream = StreamName::service(service);
+        if generation == 1 {
+            let scope = bot.map_or(Scope::Auditor, |_| Scope::Bot);
+            let created = ServiceEvent::Created(Created {
+                name: DisplayName::parse("A service").unwrap(),
+                scopes: [scope].into(),
+                account: bot,
+                by: Actor::Operator,
+            });
+            self.append(&stream, Actor::Operator, created.into()).await;
+        }
+        let issued = ServiceEvent::TokenIssued(TokenIssued {
+            generation,
+            hash: hash_of_service_token(&token),
+            expires_at: None,
+        });
+        self.append(&stream, Actor::Operator, issued.into()).await;
+        token
     }
 
     pub(crate) async fn role(&self, user: &User, role: SystemRole, has: bool) {
@@ -276,11 +362,19 @@ impl World {
     }
 
     pub(crate) async fn connect_raw(&self, subprotocol: Option<&str>) -> Result<Client, Error> {
+        let subprotocol = subprotocol.map(|name| ("sec-websocket-protocol", name));
+        self.connect_with(subprotocol.as_slice()).await
+    }
+
+    /// Connects as a browser that sends these headers.
+    pub(crate) async fn connect_with(
+        &self,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Client, Error> {
         let url = format!("ws://{}/v1/stream", self.address);
         let mut request = url.into_client_request().unwrap();
-        if let Some(subprotocol) = subprotocol {
-            let headers = request.headers_mut();
-            headers.insert("sec-websocket-protocol", subprotocol.parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
         }
         let (socket, _) = connect_async(request).await?;
         Ok(Client { socket })

@@ -1,11 +1,17 @@
-//! Who is asking: tokens, sessions and what a user may do on the whole server.
+//! Who is asking: tokens, sessions, services and what they may do on the whole server.
 
 mod caller;
+pub mod cookies;
 mod guard;
+mod refresh_token;
+mod service_tokens;
+mod signing_keys;
 mod theirs;
 mod tokens;
 
-pub use caller::Caller;
-pub use guard::{Guard, NotLetIn};
+pub use caller::{Caller, CallerKind};
+pub use guard::{Guard, NotLetIn, SentToken, account_suspended};
+pub use refresh_token::{RefreshToken, RefreshTokens};
+pub use service_tokens::{ServiceTokens, hash_of_service_token};
 pub use theirs::FirstSight;
 pub use tokens::{Claims, TokenRefused, Tokens};

@@ -14,6 +14,7 @@ use moka::future::Cache;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::guard::Age;
 use crate::auth::{NotLetIn, TokenRefused};
 use crate::clock::Clock;
 use crate::event_store::EventStore;
@@ -126,25 +127,17 @@ impl Theirs {
         &self,
         issuer: &Issuer,
         subject: &Subject,
+        age: Age,
     ) -> Result<Option<UserId>, Failure> {
         let Some(issuers) = &self.issuers else {
             return Ok(None);
         };
         let stream = issuers.identity_stream(issuer, subject);
-        Ok(self.identities.recent(&stream).await?.holder)
-    }
-
-    /// Reads again whose account `subject` is.
-    pub(super) async fn forget(
-        &self,
-        issuer: &Issuer,
-        subject: &Subject,
-    ) -> Result<Option<UserId>, Failure> {
-        if let Some(issuers) = &self.issuers {
-            let stream = issuers.identity_stream(issuer, subject);
-            self.identities.forget(&stream).await;
-        }
-        self.holder(issuer, subject).await
+        let reservation = match age {
+            Age::Recent => self.identities.recent(&stream).await?,
+            Age::Current => self.identities.current(&stream).await?,
+        };
+        Ok(reservation.holder)
     }
 }
 
@@ -303,6 +296,8 @@ mod tests {
                 expires_at: token.expires_at + TimeDelta::days(1),
                 device: None,
                 address: None,
+                refresh_hash: None,
+                login_epoch: 0,
                 vouched_by: Some(VouchedBy {
                     issuer: token.issuer.clone(),
                     since: Version(2),

@@ -1,7 +1,7 @@
 //! Values on their way into statements and out of rows.
 
 use chrono::{DateTime, Utc};
-use domain::{ConversationId, Position, UserId, Version};
+use domain::{ConversationId, Position, ServiceId, SessionId, UserId, Version};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, ValueRef as _};
@@ -67,6 +67,12 @@ impl From<UserId> for Value {
 
 impl From<ConversationId> for Value {
     fn from(value: ConversationId) -> Self {
+        Self::Id(value.0)
+    }
+}
+
+impl From<SessionId> for Value {
+    fn from(value: SessionId) -> Self {
         Self::Id(value.0)
     }
 }
@@ -177,7 +183,19 @@ impl FromColumn for UserId {
     }
 }
 
+impl FromColumn for ServiceId {
+    fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
+        Uuid::from_column(row, name).map(Self)
+    }
+}
+
 impl FromColumn for ConversationId {
+    fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
+        Uuid::from_column(row, name).map(Self)
+    }
+}
+
+impl FromColumn for SessionId {
     fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
         Uuid::from_column(row, name).map(Self)
     }

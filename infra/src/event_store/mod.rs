@@ -258,6 +258,25 @@ pub async fn read_all_backward(
     }
 }
 
+/// A position after which everything is that was recorded at `moment` or later, and little else: found
+/// by halving, in as many reads of one event as a position has bits at most. Where clocks of several
+/// writers differ, it is as far off as they are.
+pub async fn position_at(
+    store: &dyn EventStore,
+    moment: DateTime<Utc>,
+) -> Result<Position, Failure> {
+    let (mut before, mut after) = (0, store.head().borrow().0);
+    while before < after {
+        let middle = before + (after - before) / 2;
+        let next = store.read_all(Position(middle), 1).await?;
+        match next.first() {
+            Some(event) if event.recorded_at < moment => before = event.position.0,
+            Some(_) | None => after = middle,
+        }
+    }
+    Ok(Position(before))
+}
+
 /// How much larger each window of [`read_all_backward`] is than the one before.
 const WINDOW_GROWTH: u64 = 8;
 
@@ -290,4 +309,56 @@ async fn newest_between(
 /// once, then what comes.
 pub fn subscribe_all(store: Arc<dyn EventStore>, after: Position) -> Subscription {
     Subscription::new(store, after)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use domain::reservation::{Held, ReservationEvent};
+    use domain::{Actor, CommandId, UserId};
+
+    use super::*;
+    use crate::clock::{Clock, fresh_id};
+
+    #[tokio::test]
+    async fn the_place_of_a_moment_is_before_all_that_came_then_and_later() {
+        let start = Clock::system().now();
+        let clock = Clock::fixed(start);
+        let store = MemoryEventStore::new(clock.clone());
+        let after = |seconds| start + TimeDelta::seconds(seconds);
+        assert_eq!(position_at(&store, start).await.unwrap(), Position(0));
+        for seconds in [0, 0, 1, 3, 3, 3, 9] {
+            clock.set(after(seconds));
+            let held = Held {
+                user: UserId(fresh_id()),
+            };
+            let metadata = Metadata {
+                actor: Actor::System,
+                command_id: CommandId(fresh_id()),
+                command_hash: String::new(),
+                correlation_id: None,
+                causation_id: None,
+                traceparent: None,
+                occurred_at: None,
+            };
+            let event = ReservationEvent::Claimed(held).into();
+            let event = NewEvent::encode(&event, &metadata, 0).unwrap();
+            let stream = StreamName::owner();
+            let appended = store.append(&stream, Expected::Any, vec![event]).await;
+            appended.unwrap();
+        }
+        for (seconds, position) in [
+            (-1, 0),
+            (0, 0),
+            (1, 2),
+            (2, 3),
+            (3, 3),
+            (4, 6),
+            (9, 6),
+            (10, 7),
+        ] {
+            let found = position_at(&store, after(seconds)).await.unwrap();
+            assert_eq!(found, Position(position), "{seconds}");
+        }
+    }
 }

@@ -204,6 +204,15 @@ pub async fn within(
     memberships(snapshot, wanted, &[conversation.into(), user.into()]).await
 }
 
+/// Whether there is a conversation that both `one` and `other` are or were in, in a snapshot that has
+/// this model.
+pub async fn share(snapshot: &mut Snapshot, one: UserId, other: UserId) -> Result<bool, ReadError> {
+    let sql = "SELECT 1 AS found FROM members AS a JOIN members AS b \
+               ON b.conversation = a.conversation AND b.member = $2 WHERE a.member = $1 LIMIT 1";
+    let row = snapshot.first(sql, &[one.into(), other.into()]).await?;
+    Ok(row.is_some())
+}
+
 /// The memberships of `conversation` that were there when its event `at` was the last, in the order
 /// of members: up to `limit`, those after member `after`.
 pub async fn at(

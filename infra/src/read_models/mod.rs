@@ -9,8 +9,11 @@ pub mod members;
 pub mod messages;
 pub mod projections;
 pub mod receipts;
+pub mod services;
+pub mod sessions;
 mod snapshot;
 pub mod users;
+pub mod words;
 
 use crate::database::Table;
 
@@ -30,11 +33,13 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 5] = [
+pub const ALL: [&Model; 7] = [
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
     &receipts::MODEL,
+    &services::MODEL,
+    &sessions::MODEL,
     &users::MODEL,
 ];
 

@@ -1,10 +1,13 @@
 //! What events become.
 
-use domain::Position;
 use domain::conversation::HistoryVisibility::{Joined, Start};
-use infra::read_models::{Snapshot, conversations, members, messages, receipts, users};
+use domain::user::{State, User, UserEvent};
+use domain::{Decider as _, Position, SessionId, UserId};
+use infra::read_models::{
+    Snapshot, conversations, members, messages, receipts, services, sessions, users,
+};
 
-use crate::harness::{ALL, BOTH, Log, Running, Scratch, user, version};
+use crate::harness::{ALL, BOTH, Log, Running, Scratch, registered, user, version};
 
 /// A snapshot after a projector has caught up with the log, on each kind of database.
 macro_rules! projected {
@@ -197,6 +200,118 @@ async fn users_are_found_by_id_and_handle() {
             users::by_handle(&mut snapshot, "nobody").await.unwrap(),
             None
         );
+    });
+}
+
+#[tokio::test]
+async fn people_are_found_by_the_beginnings_of_their_words() {
+    let log = Log::new();
+    for (number, handle, name) in [
+        (1, "alice", "Alice"),
+        (2, "zoe.a", "Zoë Ångström"),
+        (3, "zora", "Zora Angst"),
+        (4, "hidden", "Zoë Hidden"),
+        (5, "out", "Zoë Out"),
+        (6, "back", "Zoë Back"),
+        (7, "foe", "Zoë Foe"),
+        (8, "fan", "Zoë Fan"),
+        (9, "renamed", "Zoë Renamed"),
+    ] {
+        log.register(user(number), handle).await;
+        log.call(user(number), name).await;
+    }
+    log.discoverable(user(4), false).await;
+    log.suspend(user(5), false).await;
+    log.suspend(user(6), true).await;
+    log.block(user(7), user(1), true).await;
+    log.block(user(1), user(8), true).await;
+    log.call(user(9), "Somebody").await;
+    projected!(log, |snapshot| {
+        for (beginnings, after, found) in [
+            (&["zo"][..], "", &["back", "zoe.a", "zora"][..]),
+            (&["zo"], "back", &["zoe.a", "zora"]),
+            (&["zoe", "angst"], "", &["zoe.a"]),
+            (&["angst"], "", &["zoe.a", "zora"]),
+            (&["renamed"], "", &["renamed"]),
+            (&["oe"], "", &[]),
+            (&["here"], "", &[]),
+        ] {
+            let beginnings: Vec<String> = beginnings.iter().map(ToString::to_string).collect();
+            let search = users::Search {
+                beginnings: &beginnings,
+                asker: user(1),
+                now: log.clock.now(),
+                after,
+                limit: 10,
+            };
+            let users = users::search(&mut snapshot, &search).await.unwrap();
+            let handles: Vec<&str> = users.iter().map(|user| user.handle.as_str()).collect();
+            assert_eq!(handles, found, "{beginnings:?}");
+        }
+        let blocks = users::blocks(&mut snapshot, user(1), None, 10).await;
+        let blocked: Vec<UserId> = blocks.unwrap().iter().map(|it| it.blocked).collect();
+        assert_eq!(blocked, [user(8)]);
+    });
+}
+
+#[tokio::test]
+async fn services_are_listed_without_their_tokens() {
+    let log = Log::new();
+    log.service(2, true).await;
+    log.service(1, true).await;
+    log.service(2, false).await;
+    projected!(log, |snapshot| {
+        let page = services::page(&mut snapshot, Position::ZERO, 10);
+        let listed = page.await.unwrap();
+        let names: Vec<bool> = listed.iter().map(|it| it.revoked_at.is_some()).collect();
+        assert_eq!(names, [true, false], "in the order in which they were made");
+        assert_eq!((listed[1].generation, listed[1].expires_at), (1, None));
+        let rest = services::page(&mut snapshot, listed[0].created_position, 10).await;
+        assert_eq!(rest.unwrap().len(), 1);
+    });
+}
+
+#[tokio::test]
+async fn a_session_is_active_until_it_ends_in_one_way_or_another() {
+    let log = Log::new();
+    let (alice, bob) = (user(1), user(2));
+    let [phone, laptop, tablet, other] =
+        [1, 2, 3, 4].map(|number| SessionId(uuid::Uuid::from_u128(number)));
+    log.log_in(alice, phone).await;
+    let opened_at = log.clock.now();
+    log.log_in(alice, laptop).await;
+    log.log_in(alice, tablet).await;
+    log.log_in(bob, other).await;
+    log.refresh(alice, phone).await;
+    let used_at = log.clock.now();
+    log.log_out(tablet).await;
+    let registered = UserEvent::Registered(registered(alice, "alice"));
+    let state = User::evolve(State::default(), version(1), &registered);
+    let mut account = state.account.unwrap();
+    projected!(log, |snapshot| {
+        let now = log.clock.now();
+        let of_alice = sessions::active(&mut snapshot, alice, &account, now, None, 10)
+            .await
+            .unwrap();
+        let ids: Vec<_> = of_alice.iter().map(|session| session.id).collect();
+        assert_eq!(ids, [laptop, phone], "the newest first");
+        let on_the_phone = &of_alice[1];
+        assert_eq!(on_the_phone.device.as_deref(), Some("A phone"), "as it was");
+        assert_eq!(on_the_phone.address.as_deref(), Some("192.0.2.2"));
+        assert_eq!(
+            (on_the_phone.opened_at, on_the_phone.last_used_at),
+            (opened_at, used_at)
+        );
+        let before = Some(of_alice[0].opened_position);
+        let page = sessions::active(&mut snapshot, alice, &account, now, before, 10).await;
+        assert_eq!(page.unwrap(), of_alice[1..]);
+        let later = now + chrono::TimeDelta::days(1);
+        let late = sessions::active(&mut snapshot, alice, &account, later, None, 10).await;
+        assert_eq!(late.unwrap(), [], "their time is over");
+        (account.login_epoch, account.kept_session) = (1, Some(phone));
+        let kept = sessions::active(&mut snapshot, alice, &account, now, None, 10).await;
+        assert_eq!(kept.unwrap(), of_alice[1..], "the others ended together");
+        (account.login_epoch, account.kept_session) = (0, None);
     });
 }
 

@@ -10,11 +10,16 @@ use domain::conversation::{
     SettingsChanged, Started,
 };
 use domain::receipts::{MarkedUpTo, ReceiptsEvent};
-use domain::user::{Registered, SystemRole, SystemRoleChanged, UserEvent};
-use domain::values::{DisplayName, Email, Emoji, Handle, MessageBody, Reason, Title};
+use domain::service::{self, Scope, ServiceEvent, TokenIssued};
+use domain::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
+use domain::user::{
+    BlockChanged, LoggedOutEverywhere, PreferencesChanged, ProfileChanged, Registered, Suspended,
+    SystemRole, SystemRoleChanged, UserEvent,
+};
+use domain::values::{DisplayName, Email, Emoji, Handle, MessageBody, Reason, StatusText, Title};
 use domain::{
-    Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, StreamName, UserId,
-    Version,
+    Actor, Change, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, ServiceId,
+    SessionId, StreamName, UserId, Version,
 };
 use infra::clock::{Clock, fresh_id};
 use infra::database::Database;
@@ -154,22 +159,118 @@ impl Log {
     }
 
     pub(crate) async fn register(&self, user: UserId, handle: &str) {
-        let registered = Registered {
-            email: Some(Personal::new(
-                user,
-                Email::parse(&format!("{handle}@example.org")).unwrap(),
-            )),
-            display_name: Personal::new(user, DisplayName::parse(handle).unwrap()),
-            handle: Handle::parse(handle).unwrap(),
-            imported_from: None,
-        };
+        let registered = registered(user, handle);
         let stream = StreamName::user(user);
         self.append(stream, UserEvent::Registered(registered)).await;
+    }
+
+    /// Logs `user` in, in the first login epoch, for a day.
+    pub(crate) async fn log_in(&self, user: UserId, session: SessionId) {
+        let opened = SessionEvent::Opened(Opened {
+            user,
+            expires_at: self.clock.now() + TimeDelta::days(1),
+            device: Some(Personal::new(user, "A phone".to_owned())),
+            address: Some(Personal::new(user, "192.0.2.1".to_owned())),
+            refresh_hash: Some("0".to_owned()),
+            login_epoch: 0,
+            vouched_by: None,
+        });
+        self.append(StreamName::session(session), opened).await;
+    }
+
+    /// Refreshes a session of `user` from another address.
+    pub(crate) async fn refresh(&self, user: UserId, session: SessionId) {
+        let refreshed = SessionEvent::Refreshed(Refreshed {
+            generation: 1,
+            refresh_hash: "1".to_owned(),
+            at: self.clock.now(),
+            device: None,
+            address: Some(Personal::new(user, "192.0.2.2".to_owned())),
+        });
+        self.append(StreamName::session(session), refreshed).await;
+    }
+
+    pub(crate) async fn log_out(&self, session: SessionId) {
+        let because = RevokedBecause::LoggedOut;
+        let revoked = SessionEvent::Revoked(Revoked { because });
+        self.append(StreamName::session(session), revoked).await;
+    }
+
+    pub(crate) async fn log_out_everywhere(
+        &self,
+        user: UserId,
+        epoch: u32,
+        kept: Option<SessionId>,
+    ) {
+        let out = UserEvent::LoggedOutEverywhere(LoggedOutEverywhere { epoch, kept });
+        self.append(StreamName::user(user), out).await;
     }
 
     pub(crate) async fn grant(&self, user: UserId, role: SystemRole) {
         let granted = UserEvent::SystemRoleGranted(SystemRoleChanged { role });
         self.append(StreamName::user(user), granted).await;
+    }
+
+    pub(crate) async fn call(&self, user: UserId, name: &str) {
+        let changed = UserEvent::ProfileChanged(ProfileChanged {
+            display_name: Some(Personal::new(user, DisplayName::parse(name).unwrap())),
+            status_text: Change::Set(Personal::new(user, StatusText::parse("here").unwrap())),
+            ..ProfileChanged::default()
+        });
+        self.append(StreamName::user(user), changed).await;
+    }
+
+    pub(crate) async fn discoverable(&self, user: UserId, is: bool) {
+        let object = serde_json::json!({ "discoverable": is });
+        let preferences = serde_json::from_value(object).unwrap();
+        let changed = UserEvent::PreferencesChanged(PreferencesChanged {
+            preferences: Personal::new(user, preferences),
+        });
+        self.append(StreamName::user(user), changed).await;
+    }
+
+    pub(crate) async fn block(&self, blocker: UserId, user: UserId, blocks: bool) {
+        let change = BlockChanged { user };
+        let event = if blocks {
+            UserEvent::Blocked(change)
+        } else {
+            UserEvent::Unblocked(change)
+        };
+        self.append(StreamName::user(blocker), event).await;
+    }
+
+    /// Suspends `user`; `ended`, until a moment that is over.
+    pub(crate) async fn suspend(&self, user: UserId, ended: bool) {
+        let suspended = UserEvent::Suspended(Suspended {
+            by: Actor::Operator,
+            until: ended.then(|| self.clock.now()),
+            why: None,
+        });
+        self.append(StreamName::user(user), suspended).await;
+    }
+
+    /// Makes a service, or ends it.
+    pub(crate) async fn service(&self, number: u8, made: bool) {
+        let stream = StreamName::service(ServiceId(user(number.into()).0));
+        if !made {
+            let by = Actor::Operator;
+            let revoked = ServiceEvent::Revoked(service::Revoked { by });
+            self.append(stream, revoked).await;
+            return;
+        }
+        let created = ServiceEvent::Created(service::Created {
+            name: DisplayName::parse("Dashboard").unwrap(),
+            scopes: [Scope::Analyst].into(),
+            account: None,
+            by: Actor::Operator,
+        });
+        self.append(stream.clone(), created).await;
+        let issued = ServiceEvent::TokenIssued(TokenIssued {
+            generation: 1,
+            hash: "00".to_owned(),
+            expires_at: None,
+        });
+        self.append(stream, issued).await;
     }
 }
 
@@ -341,7 +442,18 @@ impl Running {
     }
 }
 
-pub(crate) const ALL: [&Model; 5] = read_models::ALL;
+/// How the account of `user` begins.
+pub(crate) fn registered(user: UserId, handle: &str) -> Registered {
+    let email = Email::parse(&format!("{handle}@example.org")).unwrap();
+    Registered {
+        email: Some(Personal::new(user, email)),
+        display_name: Personal::new(user, DisplayName::parse(handle).unwrap()),
+        handle: Handle::parse(handle).unwrap(),
+        imported_from: None,
+    }
+}
+
+pub(crate) const ALL: [&Model; 7] = read_models::ALL;
 
 /// Waits for a condition; a minute without it fails the test.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {

@@ -1,8 +1,8 @@
 //! Whatever happened, and wherever the projector was interrupted: the read models are what a fresh
 //! build of them is.
 
-use domain::ConversationId;
 use domain::conversation::HistoryVisibility;
+use domain::{ConversationId, SessionId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -27,6 +27,14 @@ enum Step {
     Seen(u8, u8, u8),
     Delivered(u8, u8, u8),
     Register(u8),
+    Call(u8, bool),
+    Block(u8, u8, bool),
+    Suspend(u8, bool),
+    Service(u8, bool),
+    LogIn(u8, u8),
+    Refresh(u8, u8),
+    LogOut(u8),
+    LogOutEverywhere(u8),
     CatchUp,
     Kill,
     Restart,
@@ -52,16 +60,29 @@ fn step() -> impl Strategy<Value = Step> {
         1 => room.clone().prop_map(Step::Archive),
         3 => (room.clone(), person.clone(), seq.clone()).prop_map(|(r, p, s)| Step::Seen(r, p, s)),
         1 => (room, person.clone(), seq).prop_map(|(r, p, s)| Step::Delivered(r, p, s)),
-        1 => person.prop_map(Step::Register),
+        1 => person.clone().prop_map(Step::Register),
+        1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Call(p, b)),
+        2 => (person.clone(), person.clone(), any::<bool>())
+            .prop_map(|(p, q, b)| Step::Block(p, q, b)),
+        1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Suspend(p, b)),
+        1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Service(p, b)),
+        1 => (0..3_u8, person.clone()).prop_map(|(s, p)| Step::LogIn(s, p)),
+        1 => (0..3_u8, person.clone()).prop_map(|(s, p)| Step::Refresh(s, p)),
+        1 => person.prop_map(Step::LogOutEverywhere),
+        1 => (0..3_u8).prop_map(Step::LogOut),
         3 => Just(Step::CatchUp),
         1 => Just(Step::Kill),
         1 => Just(Step::Restart),
-        1 => (0..5_u8).prop_map(Step::Rebuild),
+        1 => (0..7_u8).prop_map(Step::Rebuild),
     ]
 }
 
 fn room(log: &Log, number: u8) -> Room<'_> {
     log.room(ConversationId(Uuid::from_u128(0xc000 + u128::from(number))))
+}
+
+fn session(number: u8) -> SessionId {
+    SessionId(Uuid::from_u128(0x5e00 + u128::from(number)))
 }
 
 /// Does what `step` says to the log; a step of the projector does nothing to it.
@@ -123,6 +144,18 @@ async fn happen(log: &Log, step: &Step) {
         Step::Seen(r, p, s) => room(log, *r).seen(person(p), seq(s)).await,
         Step::Delivered(r, p, s) => room(log, *r).delivered(person(p), seq(s)).await,
         Step::Register(p) => log.register(person(p), "somebody").await,
+        Step::Call(p, shown) => {
+            let name = if *shown { "Zoë Ångström" } else { "Nobody" };
+            log.call(person(p), name).await;
+            log.discoverable(person(p), *shown).await;
+        }
+        Step::Block(p, q, blocks) => log.block(person(p), person(q), *blocks).await,
+        Step::Suspend(p, until) => log.suspend(person(p), *until).await,
+        Step::Service(p, made) => log.service(*p, *made).await,
+        Step::LogIn(s, p) => log.log_in(person(p), session(*s)).await,
+        Step::Refresh(s, p) => log.refresh(person(p), session(*s)).await,
+        Step::LogOut(s) => log.log_out(session(*s)).await,
+        Step::LogOutEverywhere(p) => log.log_out_everywhere(person(p), 1, None).await,
         Step::CatchUp | Step::Kill | Step::Restart | Step::Rebuild(_) => {}
     }
 }

@@ -60,6 +60,8 @@ impl Door {
                 expires_at,
                 device: None,
                 address: None,
+                refresh_hash: None,
+                login_epoch: 0,
                 vouched_by: None,
             });
             log.append(StreamName::session(session), opened).await;
@@ -71,6 +73,7 @@ impl Door {
             database: database.clone(),
             store,
             guard: Arc::new(guard),
+            clock: log.clock.clone(),
         };
         let (router, api) = query_api::routes(api).split_for_parts();
         Self {

@@ -208,6 +208,39 @@ async fn an_address_is_shown_to_its_owner_alone() {
 }
 
 #[tokio::test]
+async fn my_sessions_are_mine_and_the_one_that_asks_is_marked() {
+    for kind in BOTH {
+        let door = Door::open(kind).await;
+        let (alice, bob) = (user(1), user(2));
+        let [phone, laptop] = [1, 2].map(|number| domain::SessionId(uuid::Uuid::from_u128(number)));
+        let of_alice = door.get(alice, "/v1/sessions").await;
+        assert_eq!(each(&of_alice["sessions"], "current"), [true]);
+        let own: Value = of_alice["sessions"][0]["id"].clone();
+        door.log.log_in(alice, phone).await;
+        door.log.log_in(alice, laptop).await;
+        door.log.log_out(laptop).await;
+        let of_alice = door.get(alice, "/v1/sessions?limit=1").await;
+        assert_eq!(each(&of_alice["sessions"], "id"), [json!(phone)]);
+        assert_eq!(of_alice["sessions"][0]["device"], "A phone");
+        assert_eq!(of_alice["sessions"][0]["current"], false);
+        let next = &of_alice["next"];
+        let of_alice = door
+            .get(alice, &format!("/v1/sessions?before={next}"))
+            .await;
+        let ids = each(&of_alice["sessions"], "id");
+        assert_eq!(ids, std::slice::from_ref(&own));
+        assert_eq!(of_alice.get("next"), None);
+        let kept = own.as_str().unwrap().parse().unwrap();
+        door.log.log_out_everywhere(alice, 1, Some(kept)).await;
+        let of_alice = door.get(alice, "/v1/sessions").await;
+        assert_eq!(each(&of_alice["sessions"], "id"), [own]);
+        let of_bob = door.get(bob, "/v1/sessions").await;
+        assert_eq!(of_bob["sessions"].as_array().unwrap().len(), 1);
+        door.close().await;
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_is_a_problem() {
     let door = Door::open(Kinds::Sqlite).await;
     let alice = user(1);
@@ -269,6 +302,7 @@ async fn a_rebuild_changes_no_byte_of_an_answer() {
             format!("/v1/conversations/{}/messages/2/receipts", room.id),
             format!("/v1/conversations/{}/members", room.id),
             "/v1/users/me".to_owned(),
+            "/v1/sessions".to_owned(),
         ];
         let mut before = Vec::new();
         for path in &paths {
@@ -291,7 +325,7 @@ async fn every_route_is_described_with_its_problems() {
     let door = Door::open(Kinds::Sqlite).await;
     let description: Value = serde_json::to_value(&door.api).unwrap();
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 11);
+    assert_eq!(paths.len(), 16);
     for (path, methods) in paths {
         let route = &methods["get"];
         assert_eq!(route["security"], json!([{"bearer": []}]), "{path}");

@@ -10,8 +10,10 @@ mod rebuild;
 mod remote;
 mod replay;
 mod role;
+mod service;
 mod status;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,7 +50,7 @@ pub struct Cli {
 }
 
 /// A running server, for the commands that can work on one.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Default)]
 #[command(next_help_heading = "A running server")]
 pub struct Remote {
     /// Work on this running server instead of a data folder, such as <http://127.0.0.1:8080>
@@ -64,6 +66,14 @@ pub struct Remote {
         hide_env_values = true
     )]
     pub token: Option<String>,
+}
+
+impl fmt::Debug for Remote {
+    /// Without the token.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = out.debug_struct("Remote");
+        shown.field("server", &self.server).finish_non_exhaustive()
+    }
 }
 
 /// What to do.
@@ -92,6 +102,9 @@ pub enum Command {
     /// Give or take what a user may do on the whole server
     #[command(subcommand)]
     Role(Role),
+    /// Make, show and end services: programs with a token of their own
+    #[command(subcommand)]
+    Service(service::Arguments),
 }
 
 /// Where history comes from.
@@ -143,10 +156,12 @@ pub struct RoleOfUser {
 pub enum RoleName {
     /// Gives and takes roles, and everything an admin may
     Owner,
-    /// Runs the server: imports, rebuilds, reads its status
+    /// Runs the server: imports, rebuilds, services, standing, and everything an analyst may
     Admin,
     /// Reads the whole log, on the record
     Auditor,
+    /// Reads how the server is doing
+    Analyst,
 }
 
 impl From<RoleName> for SystemRole {
@@ -155,6 +170,7 @@ impl From<RoleName> for SystemRole {
             RoleName::Owner => Self::Owner,
             RoleName::Admin => Self::Admin,
             RoleName::Auditor => Self::Auditor,
+            RoleName::Analyst => Self::Analyst,
         }
     }
 }
@@ -207,6 +223,10 @@ impl Cli {
             Command::Role(role) => match remote {
                 Some(server) => role::on_server(&server, role).await,
                 None => role::on_folder(settings, role).await,
+            },
+            Command::Service(arguments) => match remote {
+                Some(server) => service::on_server(&server, arguments).await,
+                None => service::on_folder(settings, arguments).await,
             },
         }
     }

@@ -1,16 +1,23 @@
 //! All routes of the process on one listener.
 
+mod address;
+mod classes;
+mod cors;
+mod front;
+mod heads;
+mod limits;
 mod operations;
 mod rebuild;
 mod request;
+mod security;
 mod status;
+mod timeouts;
 mod unread;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware;
 use infra::auth::Caller;
 use infra::problem::Problem;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -23,6 +30,7 @@ use crate::cli::CliResult;
 use crate::role::Role;
 use crate::serve::Server;
 
+pub(crate) use front::Front;
 pub(crate) use rebuild::Line as RebuildLine;
 
 /// Largest request body, in bytes, except where a route says otherwise; more is 413.
@@ -67,10 +75,19 @@ pub(crate) fn router(server: &Server) -> CliResult<Router> {
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(CatchPanicLayer::custom(request::panicked))
-        .layer(middleware::from_fn(unread::drain))
-        .layer(middleware::from_fn(request::observe));
-    Ok(router)
+        .layer(CatchPanicLayer::custom(request::panicked));
+    Ok(server.front.before(router, &server.node.guard))
+}
+
+/// 403 `forbidden` for everybody but analysts, admins and owners.
+fn analysts_only(caller: &Caller) -> Result<(), Problem> {
+    if caller.is_analyst() {
+        Ok(())
+    } else {
+        Err(Problem::forbidden(
+            "this is for analysts, admins and owners of the server",
+        ))
+    }
 }
 
 /// 403 `forbidden` for everybody but admins and owners.

@@ -51,17 +51,21 @@ pub(crate) enum Line {
 /// does not stop it. For admins and owners.
 #[utoipa::path(post, path = "/v1/read-models/{name}/rebuild", tag = "operations",
     security(("bearer" = [])),
-    params(("name" = String, Path, description = "conversations, members, messages, receipts or \
-        users")),
+    params(("name" = String, Path, description = "conversations, members, messages, receipts, \
+        services, sessions or users")),
     responses(
         (status = 200, description = "Progress, line by line", body = Line,
             content_type = "application/x-ndjson"),
         (status = 401, description = "`unauthenticated`, `token_invalid`, `token_expired` or \
-            `session_ended`", body = Problem),
-        (status = 403, description = "`forbidden`: not an admin", body = Problem),
-        (status = 404, description = "`read_model_not_found`", body = Problem),
+            `session_ended`", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: not an admin", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "`read_model_not_found`", body = Problem,
+            content_type = "application/problem+json"),
         (status = 503, description = "`standing_by`: in a cluster, another process keeps the read \
-            models; ask that one", body = Problem),
+            models; ask that one", body = Problem,
+            content_type = "application/problem+json"),
     ))]
 async fn rebuild(
     State(server): State<Server>,

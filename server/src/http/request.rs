@@ -7,6 +7,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use infra::http::ClientAddress;
 use infra::problem::Problem;
 use infra::trace::TraceParent;
 use tracing::Instrument as _;
@@ -24,7 +25,9 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let span = tracing::info_span!("request", %method, route, trace_id = %trace.trace_id());
+    let client = request.extensions().get::<ClientAddress>();
+    let client = client.and_then(|ClientAddress(address)| address.map(tracing::field::display));
+    let span = tracing::info_span!("request", %method, route, client, trace_id = %trace.trace_id());
     let mut response = trace
         .scope(next.run(request).instrument(span.clone()))
         .await;

@@ -2,12 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use infra::http::Authenticated;
+use infra::http::AnyCaller;
 use infra::problem::Problem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::admins_only;
+use crate::http::analysts_only;
 use crate::node::Status;
 use crate::serve::Server;
 
@@ -19,22 +19,25 @@ pub(super) fn routes(server: Server) -> OpenApiRouter {
 
 /// How the server is doing
 ///
-/// Positions, where each read model is, what it could not apply, and connections. For admins and
-/// owners.
+/// Positions, where each read model is, what it could not apply, and connections. For analysts,
+/// admins and owners, and services with the scope `analyst`.
 #[utoipa::path(get, path = "/v1/status", tag = "operations", security(("bearer" = [])),
     responses(
         (status = 200, description = "How it is doing", body = Status),
         (status = 401, description = "`unauthenticated`, `token_invalid`, `token_expired` or \
-            `session_ended`", body = Problem),
-        (status = 403, description = "`forbidden`: not an admin", body = Problem),
+            `session_ended`", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: not an analyst", body = Problem,
+            content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`: the read database does not answer",
-            body = Problem),
+            body = Problem,
+            content_type = "application/problem+json"),
     ))]
 async fn status(
     State(server): State<Server>,
-    Authenticated(caller): Authenticated,
+    AnyCaller(caller): AnyCaller,
 ) -> Result<Json<Status>, Problem> {
-    admins_only(&caller)?;
+    analysts_only(&caller)?;
     let gateway = server.gateway.as_ref();
     let connections = gateway.map_or(0, |gateway| gateway.status().connections);
     Ok(Json(Status {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
 use axum::extract::Request;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::{Stream, StreamExt as _};
@@ -64,6 +64,10 @@ pub(super) async fn drain(request: Request, next: Next) -> Response {
         })
     });
     let response = next.run(request).await;
+    // Who was too slow already is not waited for again.
+    if response.status() == StatusCode::REQUEST_TIMEOUT {
+        return response;
+    }
     if let Ok(rest) = rest.try_recv() {
         // Late or cut off, the answer is the same.
         let _ = tokio::time::timeout(TIME_MAX, discard(rest)).await;

@@ -7,14 +7,21 @@ position, so that what comes again after a failure is passed over.
 import argparse
 import asyncio
 import json
+import sys
 from urllib.parse import unquote
 
 import nats
+from nats.errors import NoServersError
 from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+
+async def log(error: Exception) -> None:
+    print(error, file=sys.stderr)
 
 
 async def follow(url: str, prefix: str, after: int, count: int) -> None:
-    connection = await nats.connect(url)
+    connection = await nats.connect(url, error_cb=log)  # tries for two minutes
     stream = connection.jetstream()
     subscription = await stream.subscribe(
         f"{prefix}.events.>",
@@ -55,7 +62,14 @@ def main() -> None:
     parser.add_argument("--after", type=int, default=0, help="position of the last event you have")
     parser.add_argument("--count", type=int, default=0, help="end after so many (0: never)")
     arguments = parser.parse_args()
-    asyncio.run(follow(arguments.url, arguments.prefix, arguments.after, arguments.count))
+    try:
+        asyncio.run(follow(arguments.url, arguments.prefix, arguments.after, arguments.count))
+    except NoServersError:
+        sys.exit(f"no NATS server answers at {arguments.url}")
+    except NotFoundError:
+        sys.exit(f"NATS has no stream {arguments.prefix}-events: is the prefix right, and a relay running?")
+    except KeyboardInterrupt:
+        pass
 
 
 if __name__ == "__main__":

@@ -44,6 +44,25 @@ fn no_pod_is_given_variables_that_are_named_like_settings() {
     assert_eq!(lines("enableServiceLinks: false"), pods);
 }
 
+/// Of a block with headers of its own nginx leaves out those around it, and lets through what clients say.
+#[test]
+fn nginx_says_in_every_block_where_clients_are() {
+    let conf = std::fs::read_to_string(deploy("nginx.conf")).expect("nginx's file");
+    let blocks = conf.split(['{', '}']);
+    let with_headers: Vec<&str> = blocks
+        .filter(|block| block.contains("proxy_set_header"))
+        .collect();
+    assert!(with_headers.len() > 1, "{conf}");
+    for block in with_headers {
+        for needed in [
+            "X-Forwarded-For $proxy_add_x_forwarded_for;",
+            "Forwarded '';",
+        ] {
+            assert!(block.contains(needed), "{needed} is not in {block}");
+        }
+    }
+}
+
 #[test]
 fn compose_takes_its_file() {
     let file = deploy("compose/compose.yaml");

@@ -7,16 +7,22 @@
 
 mod crash;
 mod deploy;
+mod edges;
 mod event_store;
 mod faults;
 mod import;
 mod issuers;
 mod jetstream;
+mod mail;
+mod matrix;
 mod operations;
 mod outside;
 mod outsiders;
+mod people;
 mod profiles;
 mod read_database;
+mod schema;
+mod sessions;
 mod site;
 mod tour;
 

@@ -1,6 +1,7 @@
 //! What the one who runs the server sees.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ async fn health_metrics_status_and_documents_are_served() {
     assert_eq!(status["connections"], 1, "{status}");
     assert_eq!(
         status["projections"].as_array().map(Vec::len),
-        Some(5),
+        Some(7),
         "{status}"
     );
     let api = olga.get("/openapi.json").await.ok();
@@ -170,7 +171,7 @@ async fn the_operator_works_on_a_folder_that_no_server_holds() {
     run_on_folder(PROGRAM, &folder, &["rebuild", "messages"]).await;
     run_on_folder(PROGRAM, &folder, &["role", "grant", "admin", "olga"]).await;
     let checked = run_on_folder(PROGRAM, &folder, &["config", "check"]).await;
-    assert!(checked.contains("session_hours = 24"), "{checked}");
+    assert!(checked.contains("session_hours = 720"), "{checked}");
 }
 
 #[tokio::test]
@@ -200,6 +201,28 @@ async fn the_command_line_works_on_a_running_server() {
     assert!(status.contains("conversations"), "{status}");
     let replayed = on_server(&["replay", "--type", "user-registered"]).await;
     assert_eq!(replayed.lines().count(), 2, "{replayed}");
+    let token = on_server(&["service", "add", "Board", "--scope", "analyst"]).await;
+    let mut board = bob.clone();
+    token.trim().clone_into(&mut board.token);
+    board.get("/v1/status").await.ok();
+    // The list is read from a read model, which is there a moment later.
+    let listed = async {
+        loop {
+            let listed = on_server(&["service", "list"]).await;
+            if listed.contains("Board") {
+                return listed;
+            }
+        }
+    };
+    let listed = tokio::time::timeout(Duration::from_secs(10), listed).await;
+    let listed = listed.expect("it is listed");
+    assert!(listed.contains("analyst"), "{listed}");
+    let id = listed.split(' ').next().expect("an id");
+    let token = on_server(&["service", "rotate", id]).await;
+    token.trim().clone_into(&mut board.token);
+    board.get("/v1/status").await.ok();
+    on_server(&["service", "revoke", id]).await;
+    board.get("/v1/status").await.problem(401, "token_invalid");
     on_server(&["rebuild", "users"]).await;
     let me = bob.get("/v1/users/me").await.ok();
     assert_eq!(me["system_roles"], json!(["auditor"]));

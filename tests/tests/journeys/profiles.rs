@@ -3,7 +3,7 @@
 use tests::Plan;
 
 use crate::site::Site;
-use crate::{operations, outsiders, tour};
+use crate::{operations, outsiders, people, sessions, tour};
 
 /// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
 macro_rules! journeys {
@@ -37,6 +37,18 @@ journeys! {
     outsiders::bad_bodies_are_pointed_at,
     outsiders::bad_frames_are_answered_and_the_connection_lives,
     outsiders::without_a_good_token_there_is_no_way_in,
+    people::people_say_who_they_are_and_are_found,
+    people::who_is_blocked_leaves_the_other_alone,
+    people::who_is_suspended_is_out_everywhere_until_reinstated,
+    people::who_deactivates_comes_back_by_logging_in,
+    people::services_do_what_their_scopes_say_and_nothing_else,
+    people::a_bot_is_a_member_like_others,
+    people::somebody_always_owns_the_server,
+    sessions::a_login_goes_on_until_somebody_uses_an_old_token,
+    sessions::sessions_are_listed_with_their_devices_and_ended_one_by_one,
+    sessions::logging_out_everywhere_else_leaves_one_session,
+    sessions::a_browser_has_its_tokens_in_cookies,
+    sessions::a_stream_goes_on_with_a_newer_token,
     operations::a_read_model_is_rebuilt_on_demand_while_it_is_read,
 }
 

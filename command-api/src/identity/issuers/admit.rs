@@ -193,7 +193,7 @@ async fn link(
     let stream = StreamName::user(user);
     match api.users().execute(&stream, envelope, command).await {
         Ok(_) => {
-            api.guard().forget_user(user).await;
+            api.forget_user(user).await;
             Ok(Admitted::To(user))
         }
         Err(ExecuteError::Refused(Refused::IdentityClosed)) => Ok(Admitted::Closed),
@@ -224,16 +224,12 @@ async fn register(api: &CommandApi, word: Word<'_>, user: UserId) -> Result<User
     let done = api.users().execute(&stream, envelope, command);
     // Somebody who had an account by this identity, let go of it and has it claimed again by a try from
     // before: that try is over.
-    done.await.map_err(|error| {
-        error.into_problem(|refused| match refused {
-            Refused::AlreadyRegistered => under_way(),
-            Refused::NotFound
-            | Refused::LastWayIn
-            | Refused::IssuerAlreadyLinked
-            | Refused::IdentityClosed => Problem::refused(refused),
-        })
-    })?;
-    api.guard().forget_user(user).await;
+    match done.await {
+        Ok(_) => {}
+        Err(ExecuteError::Refused(Refused::AlreadyRegistered)) => return Err(under_way()),
+        Err(error) => return Err(error.into()),
+    }
+    api.forget_user(user).await;
     Ok(user)
 }
 
@@ -325,22 +321,33 @@ fn display_name(profile: &Profile, handle: &Handle) -> Result<DisplayName, Failu
         .ok_or_else(|| Failure::internal("register", "a handle that is no name"))
 }
 
-/// The identity of `issuer` that a session of `user` is opened on the word of.
+/// What a session is opened on.
+pub(super) struct OpenedOn {
+    /// The identity.
+    pub(super) by: VouchedBy,
+    /// The login epoch of the account.
+    pub(super) login_epoch: u32,
+}
+
+/// What a session of `user` is opened on at the word of `issuer`.
 ///
 /// # Errors
 /// 401 `session_ended` where it is no way in any more: it was let go of just now.
-pub(super) async fn vouched_by(
+pub(super) async fn vouched(
     api: &CommandApi,
     user: UserId,
     issuer: &IssuerName,
-) -> Result<Option<VouchedBy>, Problem> {
+) -> Result<OpenedOn, Problem> {
     let account = api.account(user).await?;
-    let since = account.and_then(|account| account.linked_since(issuer));
-    let since = since.ok_or(NotLetIn::Token(TokenRefused::SessionEnded))?;
-    Ok(Some(VouchedBy {
-        issuer: issuer.clone(),
-        since,
-    }))
+    let found = account.and_then(|account| {
+        let by = VouchedBy {
+            issuer: issuer.clone(),
+            since: account.linked_since(issuer)?,
+        };
+        let login_epoch = account.login_epoch;
+        Some(OpenedOn { by, login_epoch })
+    });
+    Ok(found.ok_or(NotLetIn::Token(TokenRefused::SessionEnded))?)
 }
 
 fn under_way() -> Problem {

@@ -7,9 +7,9 @@
 
 use std::net::IpAddr;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use domain::session::State as SessionState;
 use domain::{Actor, CommandId, SessionId, StreamName, UserId, Version};
 use infra::auth::{NotLetIn, TokenRefused};
@@ -21,11 +21,11 @@ use infra::problem::Problem;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::admit::{Newcomers, Word, admit, vouched_by};
+use super::admit::{Newcomers, Word, admit, vouched};
 use super::{Brought, client, issuer, pending, wrong_login};
 use crate::CommandApi;
 use crate::execute::Envelope;
-use crate::identity::open_session::{LoggedIn, WayIn, check_device, open_session};
+use crate::identity::open_session::{HandOver, LoggedIn, WayIn, check_device, open_session};
 use crate::problems::OpenProblems;
 
 /// What the browser brought back, and to whom.
@@ -44,6 +44,9 @@ pub(crate) struct FinishLogin {
     /// What the client calls its device: 1 to 100 characters.
     #[serde(default)]
     device: Option<String>,
+    /// Whether the tokens come in cookies instead of in the answer: for browsers.
+    #[serde(default)]
+    cookies: bool,
 }
 
 /// The command that `login` begins: one session comes of it.
@@ -67,7 +70,7 @@ impl Finishing<'_> {
         let session = SessionId(self.command.derive("session").0);
         let user = match &*api.session(session).await? {
             SessionState::Absent => return Ok(None),
-            SessionState::Open { user, .. } => *user,
+            SessionState::Open(login) => login.user,
             SessionState::Revoked { .. } => {
                 return Err(NotLetIn::Token(TokenRefused::SessionEnded).into());
             }
@@ -94,13 +97,15 @@ impl Finishing<'_> {
     }
 
     async fn open(self, api: &CommandApi, user: UserId) -> Result<LoggedIn, Problem> {
+        let vouched = vouched(api, user, &self.issuer.config().name).await?;
         let way_in = WayIn {
             user,
+            login_epoch: vouched.login_epoch,
             command: self.command,
             envelope: self.envelope(Actor::User(user))?,
             device: self.device,
             address: self.address,
-            vouched_by: vouched_by(api, user, &self.issuer.config().name).await?,
+            vouched_by: Some(vouched.by),
         };
         open_session(api, way_in).await
     }
@@ -191,7 +196,8 @@ pub(crate) async fn post(
     InPath(name): InPath<String>,
     ClientAddress(address): ClientAddress,
     Body(request): Body<FinishLogin>,
-) -> Result<(StatusCode, Json<LoggedIn>), Problem> {
+) -> Result<Response, Problem> {
+    let hand_over = HandOver::asked(request.cookies);
     let logged_in = finish(&api, &name, request, address).await?;
-    Ok((StatusCode::CREATED, Json(logged_in)))
+    logged_in.answer(&api, StatusCode::CREATED, hand_over)
 }

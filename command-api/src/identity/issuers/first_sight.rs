@@ -11,7 +11,7 @@ use infra::issuers::AccessToken;
 use infra::problem::Problem;
 use uuid::Uuid;
 
-use super::admit::{Newcomers, Word, admit, vouched_by};
+use super::admit::{Newcomers, Word, admit, vouched};
 use super::issuer;
 use crate::CommandApi;
 use crate::execute::{Envelope, ExecuteError};
@@ -39,12 +39,15 @@ async fn open(api: &CommandApi, user: UserId, token: &AccessToken) -> Result<(),
     let stream = StreamName::session(token.session);
     let command = CommandId(Uuid::new_v5(&token.session.0, b"open"));
     let envelope = Envelope::new(Actor::User(user), command, &("open_session_of", &stream))?;
+    let vouched = vouched(api, user, &token.issuer).await?;
     let opened = Opened {
         user,
         expires_at: until(api, token),
         device: None,
         address: None,
-        vouched_by: vouched_by(api, user, &token.issuer).await?,
+        refresh_hash: None,
+        login_epoch: vouched.login_epoch,
+        vouched_by: Some(vouched.by),
     };
     let done = api
         .sessions()

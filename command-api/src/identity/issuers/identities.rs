@@ -161,7 +161,7 @@ async fn link(
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
-    api.guard().forget_user(user).await;
+    api.forget_user(user).await;
     Ok(Answer::new(user.0, done))
 }
 
@@ -219,7 +219,7 @@ async fn unlink(api: &CommandApi, asking: Asking, name: &str) -> Result<Answer, 
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
-    api.guard().forget_user(user).await;
+    api.forget_user(user).await;
     // Cut short before this, the claim belongs to no account any more, and may be taken over.
     if let (Some(Identity::Linked { subject, .. }), Some(issuer)) =
         (before.identities.get(&issuer), api.issuers().get(&issuer))

@@ -148,7 +148,7 @@ impl Told<'_> {
 /// in ends every session that was opened on its word, by the guard's own rule; this makes it count at
 /// once on this node. What else is to happen to such an account, such as suspending it, belongs here.
 async fn shut_out(api: &CommandApi, user: UserId) {
-    api.guard().forget_user(user).await;
+    api.forget_user(user).await;
 }
 
 fn refused() -> Problem {

@@ -11,12 +11,11 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use domain::Actor;
 use futures::{Stream, StreamExt as _, stream};
 use infra::auth::Guard;
 use infra::clock::fresh_id;
 use infra::failure::Failure;
-use infra::http::Authenticated;
+use infra::http::AnyCaller;
 use infra::problem::Problem;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -90,7 +89,7 @@ pub fn routes(door: SlackDoor) -> OpenApiRouter {
             content_type = "application/x-ndjson"),
         (status = 401, description = "`unauthenticated`", body = Problem,
             content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: only admins and owners import", body = Problem,
+        (status = 403, description = "`forbidden`: only admins, owners and services with the scope importer", body = Problem,
             content_type = "application/problem+json"),
         (status = 408, description = "`upload_stalled`", body = Problem,
             content_type = "application/problem+json"),
@@ -106,12 +105,14 @@ pub fn routes(door: SlackDoor) -> OpenApiRouter {
 )]
 async fn import_slack(
     State(door): State<SlackDoor>,
-    Authenticated(caller): Authenticated,
+    AnyCaller(caller): AnyCaller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    if !caller.is_admin() {
-        return Err(Problem::forbidden("only admins and owners import"));
+    if !caller.is_importer() {
+        return Err(Problem::forbidden(
+            "only admins, owners and importers import",
+        ));
     }
     if !is_zip(&headers) {
         return Err(Problem::new(
@@ -134,8 +135,9 @@ async fn import_slack(
         .await
         .map_err(|error| Failure::internal("open an export", error))??;
     let by = Importer {
-        actor: Actor::User(caller.user),
-        owner: Some(caller.user),
+        actor: caller.actor(),
+        // A service owns nothing: public channels are their creators'.
+        owner: caller.actor().user(),
     };
     let lines = lines(door.api, export, by, turn).map(|line| written(&line));
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];

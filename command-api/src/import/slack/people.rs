@@ -2,12 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::TimeDelta;
-use domain::reservation;
 use domain::values::{DisplayName, Email, Handle};
-use domain::{Actor, CommandId, StreamName, UserId, user};
+use domain::{Actor, StreamName, UserId, user};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use infra::clock::fresh_id;
 use infra::failure::Failure;
 use infra::problem::Problem;
 
@@ -15,7 +12,8 @@ use super::ids;
 use super::report::Report;
 use super::shapes::{SlackAuthor, SlackUser};
 use crate::CommandApi;
-use crate::execute::{Envelope, ExecuteError};
+use crate::execute::Envelope;
+use crate::identity::claim::{HELD_FOR, claim};
 
 /// Accounts that are made at the same time.
 const TOGETHER_MAX: usize = 64;
@@ -131,10 +129,6 @@ fn handle(name: &str, suffix: &str) -> Option<Handle> {
     let cut = trimmed.get(..room).unwrap_or(trimmed).trim_end_matches('-');
     Handle::parse(&format!("{cut}{suffix}")).ok()
 }
-
-/// How long an account may take from its first claim to its end: well below the age at which others
-/// may take over a claim without an account. Then the import stops, and may be tried again.
-const ACCOUNT_TIME_MAX: TimeDelta = TimeDelta::seconds(30);
 
 /// The accounts of an import.
 pub(super) struct People<'a> {
@@ -268,7 +262,7 @@ async fn make(
         }
         made.email_left_out = email.is_none();
     }
-    if api.clock().now() - started_at > ACCOUNT_TIME_MAX {
+    if api.clock().now() - started_at > HELD_FOR {
         let slow = Failure::unavailable("import a user", "the log took longer than claims hold");
         return Err(slow.into());
     }
@@ -286,34 +280,6 @@ async fn make(
     let done = api.users().execute(&stream, envelope, command).await?;
     made.is_new = done.changed;
     Ok(made)
-}
-
-/// Whether `user` now holds what `stream` is about, claimed just now: a claim of an import that
-/// never came to the account is made anew, as another might take it over for its age.
-async fn claim(
-    api: &CommandApi,
-    actor: Actor,
-    user: UserId,
-    stream: &StreamName,
-) -> Result<bool, Problem> {
-    let ask = |command| async move {
-        // A fresh id each time: the answer to an earlier import may have been overtaken since.
-        let envelope = Envelope::new(actor, CommandId(fresh_id()), &("import_claim", user))?;
-        match api.reservations().execute(stream, envelope, command).await {
-            Ok(done) => Ok(Some(done.changed)),
-            Err(ExecuteError::Refused(reservation::Refused::Taken { .. })) => Ok(None),
-            Err(error) => Err(Problem::from(error)),
-        }
-    };
-    let claim = reservation::Command::Claim { user };
-    match ask(claim).await? {
-        Some(true) => Ok(true),
-        None => Ok(false),
-        Some(false) => {
-            ask(reservation::Command::Release { user }).await?;
-            Ok(ask(claim).await?.is_some())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::conversation::ConversationEvent;
 use domain::session::{self, Opened};
+use domain::user::codes::{CodeHash, NewCode};
 use domain::user::{self, Account, SystemRole};
 use domain::values::{DisplayName, Email, Handle};
 use domain::{
@@ -20,12 +21,13 @@ use infra::clock::Clock;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
 use infra::issuers::Issuers;
 use infra::keys::Secret;
+use infra::limits::{Limit, LoginGate};
 use infra::snapshots::MemorySnapshots;
 use serde_json::{Value, json};
 
 use crate::execute::{Envelope, Limits};
 use crate::import::slack::*;
-use crate::{CommandApi, Parts};
+use crate::{CommandApi, Parts, PasswordCost, SessionRules};
 
 /// A server on a log in memory.
 pub(super) struct Server {
@@ -53,7 +55,9 @@ impl Server {
             secret,
             clock: clock.clone(),
             limits: Limits::default(),
-            session_lifetime: Parts::SESSION_LIFETIME_DEFAULT,
+            session_rules: SessionRules::default(),
+            password_cost: PasswordCost::default(),
+            login_gate: LoginGate::new(Limit::Off, Limit::Off),
             owner_code: None,
         })
         .unwrap();
@@ -150,6 +154,10 @@ impl Server {
             handle: Handle::parse(handle).unwrap(),
             display_name: DisplayName::parse(handle).unwrap(),
             password_hash: "$".to_owned(),
+            code: NewCode {
+                hash: CodeHash::new("of a code".to_owned()),
+                at: self.clock.now(),
+            },
         };
         self.command(self.api.users(), stream.clone(), register)
             .await;
@@ -165,6 +173,8 @@ impl Server {
             expires_at,
             device: None,
             address: None,
+            refresh_hash: None,
+            login_epoch: 0,
             vouched_by: None,
         });
         let stream = StreamName::session(session);

@@ -1,0 +1,243 @@
+//! Mailing: follows the log for codes that were issued, mails them, and records what became of each mail
+//! in a stream of its own, `mail-{event id}`. The log is the queue: nothing else has to be kept to
+//! go on after a restart, and a mail that is settled there is not sent again, whoever looks.
+//!
+//! One mail in doubt is sent twice: the mail server said that it takes it, and the process ended before
+//! that was recorded, or another led meanwhile. Both copies have the same `Message-ID`.
+
+mod letter;
+mod log_in;
+mod queue;
+mod record;
+mod reset_password;
+#[cfg(test)]
+mod tests;
+mod verify_email;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use domain::mail::{self, GivenUp, GivenUpBecause, Sent};
+use domain::user::codes::{CODE_LIFETIME, CodePurpose};
+use domain::{StreamName, Version};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use infra::clock::Clock;
+use infra::codes::{CodeKeys, CodeOf};
+use infra::event_store::{EventStore, SubscriptionItem, position_at, subscribe_all, version_of};
+use infra::failure::Failure;
+use infra::mail::{Mail, MailError, Mailer};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::generation::Retry;
+use crate::mail::letter::Letter;
+use crate::mail::queue::{Queue, WAITING_MAX, Waiting};
+use crate::mail::record::record;
+
+/// How far back in the log codes are looked for at the start: as long as a code lives, and what clocks
+/// of several machines may differ. What is older is worth nothing to anybody.
+const LOOK_BACK: TimeDelta = TimeDelta::minutes(CODE_LIFETIME.num_minutes() + 5);
+
+/// Mails that are sent at the same time; a mail server that is slow with one does not stop the others.
+const AT_ONCE_MAX: usize = 4;
+
+/// How long a worker that is stopped waits for the mails it is sending. Then it is in doubt whether they
+/// were sent, and whoever comes next sends them again.
+const FINISH_MAX: Duration = Duration::from_secs(10);
+
+/// Mails codes.
+pub struct Mailing {
+    store: Arc<dyn EventStore>,
+    mailer: Arc<dyn Mailer>,
+    keys: CodeKeys,
+    clock: Clock,
+}
+
+/// How an attempt ended.
+enum Attempt {
+    /// What became of the mail is in the log.
+    Settled,
+    /// It is to be tried again.
+    Again(Box<Waiting>),
+}
+
+impl Mailing {
+    /// Mails the codes in `store`, made with `keys`, through `mailer`. Nothing happens before
+    /// [`Mailing::run`].
+    pub const fn new(
+        store: Arc<dyn EventStore>,
+        mailer: Arc<dyn Mailer>,
+        keys: CodeKeys,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            store,
+            mailer,
+            keys,
+            clock,
+        }
+    }
+
+    /// Mails what is asked for until `stop` is cancelled. What fails is tried again.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut retry = Retry::new("mail");
+        while !stop.is_cancelled() {
+            let Err(failure) = self.follow(&stop, &mut retry).await else {
+                return;
+            };
+            let wait = retry.failed(&failure);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Follows the log from where the oldest code that is still good may be.
+    async fn follow(&self, stop: &CancellationToken, retry: &mut Retry) -> Result<(), Failure> {
+        let since = self.clock.now() - LOOK_BACK;
+        let after = position_at(&*self.store, since).await?;
+        let mut subscription = subscribe_all(Arc::clone(&self.store), after);
+        let mut read_at = Instant::now();
+        let mut queue = Queue::default();
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while under_way.len() < AT_ONCE_MAX
+                && let Some(waiting) = queue.take_due(Instant::now())
+            {
+                under_way.push(self.attempt(waiting));
+            }
+            measure(queue.len() + under_way.len());
+            let next_due = queue.next_due().filter(|_| under_way.len() < AT_ONCE_MAX);
+            let read = async {
+                sleep_until(read_at).await;
+                subscription.next().await
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                item = read, if queue.len() < WAITING_MAX => match item {
+                    Ok(SubscriptionItem::Events(events)) => {
+                        retry.succeeded();
+                        queue.take(&events);
+                    }
+                    Ok(SubscriptionItem::CaughtUp) => retry.succeeded(),
+                    // What is under way goes on meanwhile.
+                    Err(failure) => read_at = Instant::now() + retry.failed(&failure),
+                },
+                Some(attempt) = under_way.next() => match attempt {
+                    Attempt::Settled => {}
+                    Attempt::Again(waiting) => queue.put_back(*waiting),
+                },
+                () = sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {}
+            }
+        }
+        let finished = timeout(FINISH_MAX, under_way.by_ref().for_each(|_| async {})).await;
+        if finished.is_err() {
+            let mails = under_way.len();
+            tracing::warn!(
+                mails,
+                "mails that were being sent are left to whoever comes next"
+            );
+        }
+        measure(0);
+        Ok(())
+    }
+
+    async fn attempt(&self, mut waiting: Waiting) -> Attempt {
+        match self.try_to_settle(&mut waiting).await {
+            Ok(()) => Attempt::Settled,
+            Err(failure) => {
+                let wait = waiting.failed(Instant::now());
+                metrics::counter!("verbatim_mail_failures_total").increment(1);
+                let (mail, retry_in_ms) = (waiting.asked_by, wait.as_millis());
+                if waiting.is_first_failure() {
+                    tracing::warn!(%mail, %failure, retry_in_ms, "a mail was not sent; it is tried again");
+                } else {
+                    tracing::debug!(%mail, %failure, retry_in_ms, "a mail was not sent again");
+                }
+                Attempt::Again(Box::new(waiting))
+            }
+        }
+    }
+
+    /// Sends the mail, unless it is known what became of it, and records that.
+    async fn try_to_settle(&self, waiting: &mut Waiting) -> Result<(), Failure> {
+        let outcome = if let Some(outcome) = waiting.outcome.clone() {
+            outcome
+        } else {
+            let stream = StreamName::mail(waiting.asked_by);
+            if version_of(&*self.store, &stream).await? > Version::ZERO {
+                return Ok(());
+            }
+            let outcome = self.send(waiting).await?;
+            // Kept, so that a mail that was sent is not sent again because that was not recorded.
+            waiting.outcome.insert(outcome).clone()
+        };
+        record(&*self.store, waiting, &outcome).await?;
+        match outcome {
+            mail::Command::RecordSent(_) => {
+                metrics::counter!("verbatim_mail_sent_total").increment(1);
+            }
+            mail::Command::GiveUp(given_up) => {
+                let why = given_up.why.as_str();
+                metrics::counter!("verbatim_mail_given_up_total", "why" => why).increment(1);
+                tracing::warn!(mail = %waiting.asked_by, why, "a mail is given up");
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the mail; says what became of it, where that is final.
+    async fn send(&self, waiting: &Waiting) -> Result<mail::Command, Failure> {
+        let user = waiting.issued.email.of;
+        let give_up = |why| mail::Command::GiveUp(GivenUp { user, why });
+        if waiting.issued.expires_at <= self.clock.now() {
+            return Ok(give_up(GivenUpBecause::Expired));
+        }
+        let mail = self.write(waiting);
+        match self.mailer.send(&mail).await {
+            Ok(()) => Ok(mail::Command::RecordSent(Sent {
+                user,
+                message_id: mail.message_id(self.mailer.sender()),
+            })),
+            Err(MailError::Rejected(failure)) => {
+                tracing::warn!(mail = %waiting.asked_by, %failure, "a mail was refused for good");
+                Ok(give_up(GivenUpBecause::Rejected))
+            }
+            Err(MailError::Failure(failure)) => Err(failure),
+        }
+    }
+
+    /// The mail with the code, which is made here anew.
+    fn write(&self, waiting: &Waiting) -> Mail {
+        let issued = &waiting.issued;
+        let code = self.keys.code(&CodeOf {
+            command: waiting.metadata.command_id,
+            user: issued.email.of,
+            purpose: issued.purpose,
+            expires_at: issued.expires_at,
+        });
+        let server = self.mailer.sender().name.as_str();
+        let letter = match issued.purpose {
+            CodePurpose::VerifyEmail => verify_email::letter(server),
+            CodePurpose::LogIn => log_in::letter(server),
+            CodePurpose::ResetPassword => reset_password::letter(server),
+        };
+        let Letter { subject, .. } = &letter;
+        Mail {
+            asked_by: waiting.asked_by,
+            asked_at: issued.issued_at,
+            to: issued.email.value.clone(),
+            subject: subject.clone(),
+            text: letter.text(&code, issued.expires_at),
+            html: letter.html(&code, issued.expires_at),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn measure(waiting: usize) {
+    metrics::gauge!("verbatim_mail_waiting").set(waiting as f64);
+}

@@ -1,0 +1,189 @@
+//! A request for each route and a frame for each `op`, such as one who may would send it.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::actors::Scene;
+
+/// Frames that are no commands, but signals and subscriptions.
+pub(super) const SIGNALS: [&str; 3] = ["subscribe", "unsubscribe", "typing"];
+
+/// The route after which its asker is nobody.
+pub(super) const ENDS_THE_SESSION: &str = "/v1/sessions/current";
+
+/// Nobody's.
+const NO_ADDRESS: &str = "nobody@example.org";
+
+/// Nobody's, too.
+const NO_PASSWORD: &str = "correct horse nobody has";
+
+/// A request with `{…}` where a scene has names.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    path: String,
+    body: Value,
+}
+
+impl Request {
+    /// The request for a route of the OpenAPI document.
+    #[expect(
+        clippy::too_many_lines,
+        clippy::unnested_or_patterns,
+        reason = "a table, by method and path"
+    )]
+    pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
+        let nothing = Value::Null;
+        let (mut query, mut whom) = ("", "{user}");
+        let body = match (method.as_str(), path) {
+            (
+                "GET",
+                "/.well-known/jwks.json"
+                | "/health/live"
+                | "/health/ready"
+                | "/metrics"
+                | "/v1/audit/conversations/{conversation}/events"
+                | "/v1/audit/events"
+                | "/v1/conversations"
+                | "/v1/conversations/{conversation}"
+                | "/v1/conversations/{conversation}/members"
+                | "/v1/conversations/{conversation}/messages"
+                | "/v1/conversations/{conversation}/messages/{seq}"
+                | "/v1/conversations/{conversation}/messages/{seq}/receipts"
+                | "/v1/services"
+                | "/v1/sessions"
+                | "/v1/status"
+                | "/v1/stream"
+                | "/v1/stream/sse"
+                | "/v1/users/me"
+                | "/v1/users/me/blocks"
+                | "/v1/users/me/export"
+                | "/v1/users/me/identities"
+                | "/v1/users/me/preferences"
+                | "/v1/users/{user}",
+            )
+            | (
+                "PUT",
+                "/v1/conversations/{conversation}/archived"
+                | "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}"
+                | "/v1/users/{user}/system-roles/{role}",
+            )
+            | (
+                "DELETE",
+                "/v1/conversations/{conversation}/archived"
+                | "/v1/conversations/{conversation}/members/{user}"
+                | "/v1/conversations/{conversation}/messages/{seq}"
+                | "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}"
+                | "/v1/services/{service}"
+                | "/v1/sessions"
+                | "/v1/sessions/{session}"
+                | "/v1/users/me/identities/{issuer}"
+                | "/v1/users/{user}/system-roles/{role}",
+            )
+            | ("POST", "/v1/import/slack" | "/v1/read-models/{name}/rebuild")
+            | ("DELETE", ENDS_THE_SESSION) => nothing,
+            // Done to somebody whom no scene needs.
+            ("PUT" | "DELETE", "/v1/users/me/blocks/{user}")
+            | ("POST", "/v1/users/{user}/reinstate") => {
+                whom = "{unloved}";
+                nothing
+            }
+            ("POST", "/v1/users/{user}/suspend") => {
+                whom = "{unloved}";
+                json!({ "why": "to see who may" })
+            }
+            ("GET", "/v1/users") => {
+                query = "?handle={handle}";
+                nothing
+            }
+            ("POST", "/v1/conversations") => json!({ "kind": "direct", "with": "{user}" }),
+            ("PATCH", "/v1/conversations/{conversation}") => json!({ "title": "Another" }),
+            ("POST", "/v1/conversations/{conversation}/members") => json!({ "user": "{outsider}" }),
+            ("PATCH", "/v1/conversations/{conversation}/members/{user}") => {
+                json!({ "role": "admin" })
+            }
+            ("POST", "/v1/conversations/{conversation}/messages") => json!({ "body": "hello" }),
+            ("PATCH", "/v1/conversations/{conversation}/messages/{seq}") => {
+                json!({ "body": "hello!" })
+            }
+            (
+                "PUT",
+                "/v1/conversations/{conversation}/receipts/delivered"
+                | "/v1/conversations/{conversation}/receipts/seen",
+            ) => json!({ "seq": "{seq}" }),
+            ("POST", "/v1/issuers/{issuer}/webhook" | "/v1/logins/{issuer}" | "/v1/users/me/identities/{issuer}") => json!({}),
+            ("POST", "/v1/logins/{issuer}/callback" | "/v1/users/me/identities/{issuer}/callback") => {
+                json!({ "login": "begun elsewhere", "state": "a guess", "code": "a guess" })
+            }
+            ("POST", "/v1/owner") => json!({ "code": "a guess" }),
+            ("POST", "/v1/codes") => json!({ "purpose": "log_in", "email": NO_ADDRESS }),
+            ("POST", "/v1/passwords/reset") => {
+                json!({ "email": NO_ADDRESS, "code": "12345678", "password": NO_PASSWORD })
+            }
+            ("POST", "/v1/services") => json!({ "name": "Board", "scopes": ["analyst"] }),
+            ("POST", "/v1/services/{service}/rotate") => json!({}),
+            ("POST", "/v1/sessions") => json!({ "login": "other", "password": NO_PASSWORD }),
+            ("POST", "/v1/sessions/code") => json!({ "email": NO_ADDRESS, "code": "12345678" }),
+            ("POST", "/v1/sessions/refresh") => json!({ "refresh_token": "vr_guess" }),
+            ("POST", "/v1/users") => json!({
+                "handle": "{fresh}", "email": "{fresh}@example.org", "password": NO_PASSWORD,
+                "display_name": "Somebody new",
+            }),
+            ("PATCH", "/v1/users/me") => json!({ "status_text": "away" }),
+            ("POST", "/v1/users/me/deactivate") => json!({ "password": NO_PASSWORD }),
+            ("PUT", "/v1/users/me/password") => {
+                json!({ "current_password": NO_PASSWORD, "password": "another quiet horse" })
+            }
+            ("PUT", "/v1/users/me/preferences") => json!({ "theme": "dark" }),
+            ("POST", "/v1/users/me/verify-email") => json!({ "code": "12345678" }),
+            _ => return None,
+        };
+        Some(Self {
+            method: method.clone(),
+            path: format!("{}{query}", path.replace("{user}", whom)),
+            body,
+        })
+    }
+
+    /// The path in `scene`.
+    pub(super) fn path(&self, scene: &Scene) -> String {
+        scene.fill(&self.path)
+    }
+
+    /// The body in `scene`; `None` where there is none.
+    pub(super) fn body(&self, scene: &Scene) -> Option<Value> {
+        (!self.body.is_null()).then(|| scene.fill_body(&self.body))
+    }
+}
+
+/// A frame for `op`, without `op` and `id`.
+pub(super) fn frame(op: &str) -> Value {
+    let conversation = || json!({ "conversation": "{conversation}" });
+    let with = |fields: Value| {
+        let mut frame = conversation();
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            frame[name] = value.clone();
+        }
+        frame
+    };
+    match op {
+        "subscribe"
+        | "unsubscribe"
+        | "typing"
+        | "leave_conversation"
+        | "archive_conversation"
+        | "unarchive_conversation" => conversation(),
+        "start_conversation" => json!({ "kind": "direct", "with": "{user}" }),
+        "send_message" => with(json!({ "body": "hello" })),
+        "edit_message" => with(json!({ "message": "{seq}", "body": "hello!" })),
+        "delete_message" => with(json!({ "message": "{seq}" })),
+        "add_reaction" | "remove_reaction" => with(json!({ "message": "{seq}", "emoji": "👍" })),
+        "mark_seen" | "mark_delivered" => with(json!({ "seq": "{seq}" })),
+        "rename_conversation" => with(json!({ "title": "Another" })),
+        "change_settings" => with(json!({ "history_visibility": "start" })),
+        "add_member" => with(json!({ "user": "{outsider}" })),
+        "remove_member" => with(json!({ "user": "{user}" })),
+        "change_role" => with(json!({ "user": "{user}", "role": "admin" })),
+        other => panic!("{other} has no frame in matrix/requests.rs"),
+    }
+}
