@@ -51,7 +51,7 @@ pub(crate) async fn log_out_everywhere(
     let stream = StreamName::user(user);
     let command = Command::LogOutEverywhere { kept };
     let done = api.users().execute(&stream, envelope, command).await?;
-    api.guard().forget_user(user).await;
+    api.forget_user(user).await;
     Ok(done)
 }
 
