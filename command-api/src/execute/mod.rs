@@ -36,7 +36,6 @@ pub use envelope::Envelope;
 pub use error::ExecuteError;
 pub use window::COMMANDS_REMEMBERED_MAX;
 
-pub(crate) use infra::keys::hex;
 use task::StreamTask;
 
 /// Commands that may wait for one stream; one more is [`ExecuteError::Busy`].

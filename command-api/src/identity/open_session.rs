@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::CommandApi;
 use crate::execute::Envelope;
-use crate::identity::standing::check_active;
+use crate::identity::standing::{check_active, let_in};
 
 /// Longest name of a device, in characters.
 const DEVICE_CHARACTERS_MAX: usize = 100;
@@ -196,7 +196,8 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
 /// The login of `session`, whose state is `state`.
 ///
 /// # Errors
-/// 401 `session_ended` where it was revoked, by itself or with all others, or never was.
+/// 401 `session_ended` where it was revoked, by itself or with all others, or never was; 403 for an
+/// account that is not active.
 pub(crate) async fn login_of(
     api: &CommandApi,
     session: SessionId,
@@ -207,11 +208,10 @@ pub(crate) async fn login_of(
         SessionState::Revoked { .. } | SessionState::Absent => return Err(session_ended()),
     };
     let account = api.account(login.user).await?;
-    if account.is_some_and(|account| account.lets_in(session, login)) {
-        Ok(login.clone())
-    } else {
-        Err(session_ended())
-    }
+    let account = account.filter(|account| account.lets_in(session, login));
+    let account = account.ok_or_else(session_ended)?;
+    let_in(account.standing(api.clock().now()))?;
+    Ok(login.clone())
 }
 
 /// 401 `session_ended`.
