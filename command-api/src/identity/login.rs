@@ -18,7 +18,6 @@ use crate::asking::Key;
 use crate::even::Begun;
 use crate::execute::Envelope;
 use crate::identity::open_session::{HandOver, LoggedIn, WayIn, check_device, open_session};
-use crate::identity::standing::reactivate;
 use crate::passwords::Verified;
 use crate::problems::OpenProblems;
 
@@ -26,7 +25,7 @@ use crate::problems::OpenProblems;
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenSession {
-    /// Handle or e-mail address.
+    /// Handle or verified e-mail address.
     login: String,
     /// The password.
     password: String,
@@ -156,9 +155,6 @@ async fn login(
     let known = try_password(api, &request.login, request.password, address).await?;
     let Known { user, login_epoch } = known.ok_or_else(wrong_login)?;
     let command = key.command(|key| CommandId::of(user, key));
-    if request.reactivate {
-        reactivate(api, user, command).await?;
-    }
     let body = ("login", &request.login, &request.device);
     let way_in = WayIn {
         user,
@@ -167,6 +163,7 @@ async fn login(
         envelope: Envelope::new(Actor::User(user), command, &body)?,
         device: request.device,
         address,
+        reactivate: request.reactivate,
         vouched_by: None,
     };
     open_session(api, way_in).await
@@ -218,12 +215,14 @@ mod tests {
 
     #[tokio::test]
     async fn handle_and_address_let_in_with_the_password_alone() {
-        let world = World::new();
-        world.register("alice").send().await;
+        let world = World::with(&["alice"]).await;
         let login = |login: &str, password: &str| {
             let body = json!({"login": login, "password": password, "device": "A phone"});
             world.anonymous("/v1/sessions").body(body)
         };
+        let unproven = login("alice@example.org", PASSWORD).problem().await;
+        assert_eq!(unproven, problem(401, "wrong_login", ""));
+        world.verify("alice").await;
         for name in ["alice", "Alice", "alice@example.org", "ALICE@Example.org"] {
             let (status, answer) = login(name, PASSWORD).send().await;
             assert_eq!(status, 201, "{answer}");

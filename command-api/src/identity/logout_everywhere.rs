@@ -180,6 +180,7 @@ mod tests {
                 envelope,
                 device: None,
                 address: None,
+                reactivate: false,
                 vouched_by: None,
             }
         };

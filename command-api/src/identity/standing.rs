@@ -39,8 +39,9 @@ pub(crate) struct SuspendUser {
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Deactivate {
-    /// The password.
-    password: String,
+    /// The password; absent where the account has none.
+    #[serde(default)]
+    password: Option<String>,
 }
 
 /// Lets `user` in only where their account is active. To be asked of whoever has shown that they are
@@ -135,7 +136,12 @@ async fn deactivate_oneself(
 ) -> Result<Answer, Problem> {
     let user = asking.user;
     let hash = api.account(user).await?.and_then(|it| it.password_hash);
-    if api.passwords().verify(hash, request.password).await? == Verified::No {
+    let is_theirs = match (hash, request.password) {
+        (None, None) => true,
+        (Some(_), None) => false,
+        (hash, Some(password)) => api.passwords().verify(hash, password).await? != Verified::No,
+    };
+    if !is_theirs {
         let title = "The password is wrong";
         return Err(Problem::new(StatusCode::FORBIDDEN, "wrong_password", title));
     }
@@ -237,7 +243,7 @@ pub(crate) async fn reinstate(
         (status = 200, body = Accepted, description = "It is deactivated; the caller's tokens are worth nothing"),
         CommandProblems,
         (status = 403, body = Problem, content_type = "application/problem+json",
-         description = "`wrong_password`, also for an account that has none"),
+         description = "`wrong_password`, also where one is sent for an account that has none"),
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "`is_owner`: give the role up first; `conflict`"),
     ),
