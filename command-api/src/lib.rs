@@ -27,6 +27,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use api::{CommandApi, Parts, SessionRules};
 pub use frames::ops;
+pub use identity::login::KnownUser;
 pub use identity::system_roles::{RoleChange, change_role};
 pub use passwords::PasswordCost;
 

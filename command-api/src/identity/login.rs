@@ -49,11 +49,13 @@ fn wrong_login() -> Problem {
 }
 
 /// Somebody whose password was right.
-struct Known {
-    user: UserId,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownUser {
+    /// Who.
+    pub user: UserId,
     /// Of the account with that password: where another password ends all sessions, it ends those too
     /// that are being opened with the old one.
-    login_epoch: u32,
+    pub login_epoch: u32,
 }
 
 impl CommandApi {
@@ -68,9 +70,8 @@ impl CommandApi {
         login: &str,
         password: String,
         from: Option<IpAddr>,
-    ) -> Result<Option<UserId>, Problem> {
-        let known = try_password(self, login, password, from).await?;
-        Ok(known.map(|known| known.user))
+    ) -> Result<Option<KnownUser>, Problem> {
+        try_password(self, login, password, from).await
     }
 
     /// Hashes the password that `hash` is of anew, at the cost that is set now.
@@ -100,7 +101,7 @@ async fn try_password(
     login: &str,
     password: String,
     from: Option<IpAddr>,
-) -> Result<Option<Known>, Problem> {
+) -> Result<Option<KnownUser>, Problem> {
     let attempt = api.login_gate().enter(login, from)?;
     let checked = check_password(api, login, password).await;
     match &checked {
@@ -115,14 +116,14 @@ async fn check_password(
     api: &CommandApi,
     login: &str,
     password: String,
-) -> Result<Option<Known>, Problem> {
+) -> Result<Option<KnownUser>, Problem> {
     let begun = Begun::now();
     // Without an account the password is checked all the same, so that time tells nothing. But a hash
     // at another cost takes another time: so what is wrong is answered at an even time, too.
     let (known, hash) = match api.find_user(login).await? {
         Some((user, account)) => {
             let login_epoch = account.login_epoch;
-            (Some(Known { user, login_epoch }), account.password_hash)
+            (Some(KnownUser { user, login_epoch }), account.password_hash)
         }
         None => (None, None),
     };
@@ -153,7 +154,7 @@ async fn login(
         check_device(device)?;
     }
     let known = try_password(api, &request.login, request.password, address).await?;
-    let Known { user, login_epoch } = known.ok_or_else(wrong_login)?;
+    let KnownUser { user, login_epoch } = known.ok_or_else(wrong_login)?;
     let command = key.command(|key| CommandId::of(user, key));
     let body = ("login", &request.login, &request.device);
     let way_in = WayIn {
