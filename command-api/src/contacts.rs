@@ -38,7 +38,7 @@ impl CommandApi {
             Act::StartDirect { with } => self.between(asker, *with).await?,
             Act::StartGroup { members, .. } => self.any_blocks(members, asker).await?,
             Act::AddMember { user, .. } => self.blocks(*user, asker).await?,
-            Act::Send(_) | Act::Edit { .. } | Act::React { .. } => {
+            Act::Send(_) | Act::Edit { .. } | Act::React { .. } | Act::Pin { .. } => {
                 match self.pair(conversation).await? {
                     Some([one, other]) => self.between(one, other).await?,
                     None => false,
@@ -51,6 +51,7 @@ impl CommandApi {
             | Act::ChangeRole { .. }
             | Act::Delete { .. }
             | Act::Unreact { .. }
+            | Act::Unpin { .. }
             | Act::Archive
             | Act::Unarchive => false,
         };

@@ -19,8 +19,8 @@ use crate::CommandApi;
 use crate::answer::Answer;
 use crate::asking::{Asking, Key};
 use crate::conversations::{
-    archive, change, delete_message, edit_message, members, reactions, receipts, send_message,
-    start,
+    archive, change, delete_message, edit_message, members, pins, reactions, receipts,
+    send_message, start,
 };
 
 /// Fields of every frame, which are no command's.
@@ -34,6 +34,8 @@ enum Op {
     DeleteMessage,
     AddReaction,
     RemoveReaction,
+    PinMessage,
+    UnpinMessage,
     MarkSeen,
     MarkDelivered,
     StartConversation,
@@ -52,12 +54,14 @@ pub fn ops() -> impl Iterator<Item = &'static str> {
     COMMANDS.into_iter().map(|(op, _)| op)
 }
 
-const COMMANDS: [(&str, Op); 16] = [
+const COMMANDS: [(&str, Op); 18] = [
     ("send_message", Op::SendMessage),
     ("edit_message", Op::EditMessage),
     ("delete_message", Op::DeleteMessage),
     ("add_reaction", Op::AddReaction),
     ("remove_reaction", Op::RemoveReaction),
+    ("pin_message", Op::PinMessage),
+    ("unpin_message", Op::UnpinMessage),
     ("mark_seen", Op::MarkSeen),
     ("mark_delivered", Op::MarkDelivered),
     ("start_conversation", Op::StartConversation),
@@ -113,6 +117,12 @@ impl Fields {
 
     fn message(&mut self) -> Result<(ConversationId, Seq), Problem> {
         Ok((self.conversation()?, self.take("message")?))
+    }
+
+    fn only_message(mut self) -> Result<(ConversationId, Seq), Problem> {
+        let message = self.message()?;
+        self.none()?;
+        Ok(message)
     }
 
     /// The rest as the request that HTTP has in its body.
@@ -186,6 +196,14 @@ async fn run(
         Op::RemoveReaction => {
             let (conversation, seq) = fields.message()?;
             reactions::remove_reaction(api, asking, conversation, seq, fields.request()?).await
+        }
+        Op::PinMessage => {
+            let (conversation, seq) = fields.only_message()?;
+            pins::pin_message(api, asking, conversation, seq).await
+        }
+        Op::UnpinMessage => {
+            let (conversation, seq) = fields.only_message()?;
+            pins::unpin_message(api, asking, conversation, seq).await
         }
         Op::MarkSeen => mark(api, asking, MarkKind::Seen, fields).await,
         Op::MarkDelivered => mark(api, asking, MarkKind::Delivered, fields).await,
@@ -264,6 +282,8 @@ mod tests {
             json!({"op": "edit_message", "message": 2, "body": "hello!"}),
             json!({"op": "add_reaction", "message": 2, "emoji": "👍"}),
             json!({"op": "remove_reaction", "message": 2, "emoji": "👍"}),
+            json!({"op": "pin_message", "message": 2}),
+            json!({"op": "unpin_message", "message": 2}),
             json!({"op": "delete_message", "message": 3, "reason": "a slip"}),
             json!({"op": "rename_conversation", "title": "Coffee"}),
             json!({"op": "change_settings", "history_visibility": "start"}),
@@ -296,6 +316,8 @@ mod tests {
             "message-edited",
             "reaction-added",
             "reaction-removed",
+            "message-pinned",
+            "message-unpinned",
             "message-deleted",
             "conversation-renamed",
             "settings-changed",

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use crate::audit::{AuditEvent, Exported, Replayed, Selection};
 use crate::conversation::{
     ArchiveChanged, ConversationEvent, HistoryVisibility, Kind, MemberAdded, MemberLeft,
-    MemberRemoved, MemberRoleChanged, MessageDeleted, MessageEdited, MessageSent, Reaction,
-    Renamed, Role, SettingsChanged, Started,
+    MemberRemoved, MemberRoleChanged, MessageDeleted, MessageEdited, MessageSent, PinChanged,
+    Reaction, Renamed, Role, SettingsChanged, Started,
 };
 use crate::event::{Actor, Event};
 use crate::ids::{ConversationId, Position, ServiceId, SessionId, Version};
@@ -145,6 +145,8 @@ fn conversation_samples() -> Vec<ConversationEvent> {
         }),
         ConversationEvent::ReactionAdded(reaction.clone()),
         ConversationEvent::ReactionRemoved(reaction),
+        ConversationEvent::MessagePinned(PinChanged { message, by: ALICE }),
+        ConversationEvent::MessageUnpinned(PinChanged { message, by: BOB }),
         ConversationEvent::Archived(ArchiveChanged { by: ALICE }),
         ConversationEvent::Unarchived(ArchiveChanged { by: ALICE }),
     ]

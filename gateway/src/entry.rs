@@ -140,6 +140,8 @@ fn change_of(event: &Event) -> MembersChange {
         | ConversationEvent::MessageDeleted(_)
         | ConversationEvent::ReactionAdded(_)
         | ConversationEvent::ReactionRemoved(_)
+        | ConversationEvent::MessagePinned(_)
+        | ConversationEvent::MessageUnpinned(_)
         | ConversationEvent::Archived(_)
         | ConversationEvent::Unarchived(_) => MembersChange::Nobody,
     }

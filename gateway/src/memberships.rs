@@ -165,6 +165,8 @@ impl Fold {
             | ConversationEvent::MessageDeleted(_)
             | ConversationEvent::ReactionAdded(_)
             | ConversationEvent::ReactionRemoved(_)
+            | ConversationEvent::MessagePinned(_)
+            | ConversationEvent::MessageUnpinned(_)
             | ConversationEvent::Archived(_)
             | ConversationEvent::Unarchived(_) => {}
         }

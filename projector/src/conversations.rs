@@ -145,7 +145,9 @@ fn change(row: &mut Conversation, event: &ConversationEvent, fact: &Fact) -> boo
         | ConversationEvent::MemberLeft(_)
         | ConversationEvent::MemberRoleChanged(_)
         | ConversationEvent::ReactionAdded(_)
-        | ConversationEvent::ReactionRemoved(_) => {}
+        | ConversationEvent::ReactionRemoved(_)
+        | ConversationEvent::MessagePinned(_)
+        | ConversationEvent::MessageUnpinned(_) => {}
     }
     false
 }

@@ -83,6 +83,8 @@ fn touched(facts: &[Fact]) -> (BTreeSet<(ConversationId, UserId)>, BTreeSet<Conv
             | ConversationEvent::MessageDeleted(_)
             | ConversationEvent::ReactionAdded(_)
             | ConversationEvent::ReactionRemoved(_)
+            | ConversationEvent::MessagePinned(_)
+            | ConversationEvent::MessageUnpinned(_)
             | ConversationEvent::Archived(_)
             | ConversationEvent::Unarchived(_) => continue,
         };
@@ -135,6 +137,8 @@ impl Fold {
             | ConversationEvent::MessageDeleted(_)
             | ConversationEvent::ReactionAdded(_)
             | ConversationEvent::ReactionRemoved(_)
+            | ConversationEvent::MessagePinned(_)
+            | ConversationEvent::MessageUnpinned(_)
             | ConversationEvent::Archived(_)
             | ConversationEvent::Unarchived(_) => {}
         }

@@ -1,17 +1,18 @@
 //! The fold behind `infra::read_models::messages`. A delete wins over any edit, of the edits the
-//! last wins, a reaction is there or it is not; what changes nothing folds to nothing.
+//! last wins, a reaction or pin is there or it is not; what changes nothing folds to nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use domain::ConversationId;
 use domain::conversation::{
-    ConversationEvent, MessageDeleted, MessageEdited, MessageSent, Reaction as ReactionFact,
+    ConversationEvent, MessageDeleted, MessageEdited, MessageSent, PinChanged,
+    Reaction as ReactionFact,
 };
 use infra::database::{DatabaseError, Transaction};
 use infra::read_models::Model;
 use infra::read_models::messages::{
-    self, Changes, Message, MessageKey, Reaction, ReactionKey, Revision,
+    self, Changes, Message, MessageKey, Pin, Reaction, ReactionKey, Revision,
 };
 
 use crate::Projection;
@@ -49,6 +50,14 @@ impl Projection for Messages {
             };
             fold.reactions.insert(key, Some(row));
         }
+        let pinned: Vec<MessageKey> = touched.pinned.into_iter().collect();
+        for row in messages::load_pins(transaction, generation, &pinned).await? {
+            let key = MessageKey {
+                conversation: row.conversation,
+                message: row.message,
+            };
+            fold.pins.insert(key, Some(row));
+        }
         let ordinals =
             messages::load_ordinals(transaction, generation, touched.conversations).await?;
         fold.ordinals.extend(ordinals);
@@ -62,6 +71,7 @@ impl Projection for Messages {
 struct Touched {
     messages: BTreeSet<MessageKey>,
     reactions: BTreeSet<ReactionKey>,
+    pinned: BTreeSet<MessageKey>,
     conversations: BTreeSet<ConversationId>,
 }
 
@@ -85,6 +95,13 @@ impl Touched {
                         .reactions
                         .insert(reaction_key(conversation, reaction));
                     reaction.message
+                }
+                ConversationEvent::MessagePinned(pin) | ConversationEvent::MessageUnpinned(pin) => {
+                    touched.pinned.insert(MessageKey {
+                        conversation,
+                        message: pin.message,
+                    });
+                    pin.message
                 }
                 ConversationEvent::Started(_)
                 | ConversationEvent::Renamed(_)
@@ -129,6 +146,8 @@ struct Fold {
     revisions: Vec<Revision>,
     reactions: BTreeMap<ReactionKey, Option<Reaction>>,
     reactions_changed: BTreeSet<ReactionKey>,
+    pins: BTreeMap<MessageKey, Option<Pin>>,
+    pins_changed: BTreeSet<MessageKey>,
     stripped: BTreeSet<MessageKey>,
     ordinals: BTreeMap<ConversationId, u64>,
 }
@@ -147,6 +166,18 @@ impl Fold {
                     && there.take().is_some()
                 {
                     self.reactions_changed.insert(key);
+                }
+            }
+            ConversationEvent::MessagePinned(pinned) => self.pinned(fact, id, pinned),
+            ConversationEvent::MessageUnpinned(unpinned) => {
+                let key = MessageKey {
+                    conversation: id,
+                    message: unpinned.message,
+                };
+                if let Some(there) = self.pins.get_mut(&key)
+                    && there.take().is_some()
+                {
+                    self.pins_changed.insert(key);
                 }
             }
             ConversationEvent::Started(_)
@@ -234,12 +265,36 @@ impl Fold {
         self.stripped.insert(key);
     }
 
+    /// Whether there is a message to which something may be added.
+    fn is_there(&self, key: MessageKey) -> bool {
+        let message = self.messages.get(&key);
+        message.is_some_and(|message| message.deleted_seq.is_none())
+    }
+
+    fn pinned(&mut self, fact: &Fact, conversation: ConversationId, pinned: &PinChanged) {
+        let key = MessageKey {
+            conversation,
+            message: pinned.message,
+        };
+        if !self.is_there(key) || matches!(self.pins.get(&key), Some(Some(_))) {
+            return;
+        }
+        let pin = Pin {
+            conversation,
+            message: pinned.message,
+            seq: fact.version,
+            pinned_by: pinned.by,
+            pinned_at: fact.at,
+        };
+        self.pins.insert(key, Some(pin));
+        self.pins_changed.insert(key);
+    }
+
     fn reacted(&mut self, fact: &Fact, conversation: ConversationId, reaction: &ReactionFact) {
-        let message = self.messages.get(&MessageKey {
+        let there = self.is_there(MessageKey {
             conversation,
             message: reaction.message,
         });
-        let there = message.is_some_and(|message| message.deleted_seq.is_none());
         let key = reaction_key(conversation, reaction);
         if !there || matches!(self.reactions.get(&key), Some(Some(_))) {
             return;
@@ -269,6 +324,12 @@ impl Fold {
             match self.reactions.remove(&key).flatten() {
                 Some(reaction) => changes.reactions.push(reaction),
                 None => changes.reactions_gone.push(key),
+            }
+        }
+        for key in self.pins_changed {
+            match self.pins.remove(&key).flatten() {
+                Some(pin) => changes.pins.push(pin),
+                None => changes.pins_gone.push(key),
             }
         }
         changes

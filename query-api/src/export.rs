@@ -192,6 +192,8 @@ impl Cursor {
             ConversationEvent::ReactionAdded(reaction)
             | ConversationEvent::ReactionRemoved(reaction) => reaction.member,
             ConversationEvent::Renamed(renamed) => renamed.title.of,
+            ConversationEvent::MessagePinned(changed)
+            | ConversationEvent::MessageUnpinned(changed) => changed.by,
             ConversationEvent::Archived(changed) | ConversationEvent::Unarchived(changed) => {
                 changed.by
             }

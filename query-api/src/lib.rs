@@ -5,10 +5,12 @@ mod access;
 mod answers;
 mod audit;
 mod conversations;
+mod edits;
 mod export;
 mod members;
 mod messages;
 mod min_position;
+mod pins;
 mod receipts;
 mod replay;
 mod self_service;
@@ -60,6 +62,8 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(conversations::one))
         .routes(routes!(messages::page))
         .routes(routes!(messages::one))
+        .routes(routes!(edits::list))
+        .routes(routes!(pins::list))
         .routes(routes!(receipts::of_message))
         .routes(routes!(members::list))
         .routes(routes!(users::me))

@@ -17,9 +17,10 @@ use crate::QueryApi;
 use crate::access::Sight;
 use crate::answers::{ReadProblems, limit};
 use crate::min_position::MinPosition;
+use crate::pins::Pinned;
 
-/// What both routes read.
-const MODELS: [&Model; 2] = [&model::MODEL, &members::MODEL];
+/// What routes about messages read.
+pub(crate) const MODELS: [&Model; 2] = [&model::MODEL, &members::MODEL];
 
 /// Messages on a page, unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (50, 200);
@@ -51,7 +52,7 @@ pub(crate) struct PageParams {
 pub(crate) struct OneParams {
     /// Wait until everything up to this position, or this cursor, is in the answer.
     #[param(value_type = Option<String>)]
-    min_position: Option<MinPosition>,
+    pub(crate) min_position: Option<MinPosition>,
 }
 
 /// A page of messages.
@@ -82,7 +83,7 @@ pub(crate) struct MessageAnswer {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MessageView {
     /// Its name in the conversation, and its order.
-    seq: Seq,
+    pub(crate) seq: Seq,
     author: UserId,
     /// Its text, as last edited; absent when it was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,6 +96,8 @@ pub(crate) struct MessageView {
     edited: Option<Edited>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted: Option<Deleted>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pinned: Option<Pinned>,
     /// In the order in which each was first added.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reactions: Vec<ReactionView>,
@@ -245,11 +248,11 @@ pub(crate) async fn visible_bodies(
         .filter(|message| unseen(message))
         .map(|message| message.seq)
         .collect();
-    let (Some(first), Some(last)) = (affected.first(), affected.last()) else {
+    if affected.is_empty() {
         return Ok(());
-    };
+    }
     let mut seen = BTreeMap::new();
-    for revision in model::revisions(snapshot, conversation, (*first, *last)).await? {
+    for revision in model::revisions(snapshot, conversation, &affected).await? {
         if sight.sees(revision.seq) {
             // In the order of edits: the last one they see stays.
             seen.insert(revision.message, revision);
@@ -268,7 +271,8 @@ pub(crate) async fn visible_bodies(
     Ok(())
 }
 
-async fn views(
+/// The messages as `asker` sees them, in the order given.
+pub(crate) async fn views(
     snapshot: &mut Snapshot,
     conversation: ConversationId,
     asker: UserId,
@@ -276,12 +280,15 @@ async fn views(
     mut messages: Vec<Message>,
 ) -> Result<Vec<MessageView>, Problem> {
     visible_bodies(snapshot, conversation, sight, &mut messages).await?;
-    let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
-        return Ok(Vec::new());
-    };
-    let span = (first.seq, last.seq);
+    let seqs: Vec<Seq> = messages.iter().map(|message| message.seq).collect();
+    let mut pins = BTreeMap::new();
+    for pin in model::pins_of(snapshot, conversation, &seqs).await? {
+        if sight.sees(pin.seq) {
+            pins.insert(pin.message, Pinned::of(&pin));
+        }
+    }
     let mut reactions: BTreeMap<Seq, Vec<ReactionView>> = BTreeMap::new();
-    for reaction in model::reactions(snapshot, conversation, span).await? {
+    for reaction in model::reactions(snapshot, conversation, &seqs).await? {
         if sight.sees(reaction.seq) {
             count(
                 reactions.entry(reaction.message).or_default(),
@@ -294,7 +301,12 @@ async fn views(
         .into_iter()
         .map(|message| {
             let reactions = reactions.remove(&message.seq).unwrap_or_default();
-            view(message, sight, reactions)
+            let pinned = pins.remove(&message.seq);
+            MessageView {
+                pinned,
+                reactions,
+                ..view(message, sight)
+            }
         })
         .collect())
 }
@@ -320,7 +332,8 @@ fn count(counted: &mut Vec<ReactionView>, reaction: Reaction, asker: UserId) {
     }
 }
 
-fn view(message: Message, sight: &Sight, reactions: Vec<ReactionView>) -> MessageView {
+/// What stands in the message itself.
+fn view(message: Message, sight: &Sight) -> MessageView {
     let deleted = message.deleted_seq.map(|seq| {
         if sight.sees(seq) {
             Deleted {
@@ -348,6 +361,7 @@ fn view(message: Message, sight: &Sight, reactions: Vec<ReactionView>) -> Messag
         sent_at: message.sent_at,
         edited,
         deleted,
-        reactions,
+        pinned: None,
+        reactions: Vec::new(),
     }
 }

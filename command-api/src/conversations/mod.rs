@@ -6,6 +6,7 @@ pub(crate) mod change;
 pub(crate) mod delete_message;
 pub(crate) mod edit_message;
 pub(crate) mod members;
+pub(crate) mod pins;
 pub(crate) mod reactions;
 pub(crate) mod receipts;
 pub(crate) mod send_message;
@@ -28,6 +29,7 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
         .routes(routes!(send_message::post))
         .routes(routes!(edit_message::patch, delete_message::delete))
         .routes(routes!(reactions::put, reactions::delete))
+        .routes(routes!(pins::put, pins::delete))
         .routes(routes!(receipts::put_seen))
         .routes(routes!(receipts::put_delivered))
 }

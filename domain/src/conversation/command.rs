@@ -102,6 +102,16 @@ pub enum Act {
         /// Which reaction.
         emoji: Emoji,
     },
+    /// Show a message to all as important.
+    Pin {
+        /// Which.
+        message: MessageFact,
+    },
+    /// Show it so no longer.
+    Unpin {
+        /// Which.
+        message: MessageFact,
+    },
     /// Close a group until it is unarchived.
     Archive,
     /// Open it again.

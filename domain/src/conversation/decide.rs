@@ -16,6 +16,9 @@ pub struct Conversation;
 impl Conversation {
     /// The most members a conversation may have.
     pub const MEMBERS_MAX: usize = 10_000;
+
+    /// The most messages that are pinned in a conversation at a time.
+    pub const PINS_MAX: usize = 50;
 }
 
 pub(super) type Decision = Result<Vec<ConversationEvent>, Refused>;
@@ -60,6 +63,8 @@ fn decide_for_user(state: &State, UserCommand { by, act, contact }: &UserCommand
         Act::Delete { message, reason } => asker()?.delete(*message, reason.as_ref()),
         Act::React { message, emoji } => asker()?.react(message.seq, emoji),
         Act::Unreact { message, emoji } => asker()?.unreact(message.seq, emoji),
+        Act::Pin { message } => asker()?.pin(message.seq),
+        Act::Unpin { message } => asker()?.unpin(message.seq),
         Act::Archive => asker()?.set_archived(true),
         Act::Unarchive => asker()?.set_archived(false),
     }

@@ -160,6 +160,15 @@ pub struct Reaction {
     pub emoji: Emoji,
 }
 
+/// `message-pinned` and `message-unpinned`: a message is pinned once, and no more once it is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinChanged {
+    /// Which message.
+    pub message: Seq,
+    /// Who did it.
+    pub by: UserId,
+}
+
 /// `conversation-archived` and `conversation-unarchived`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveChanged {
@@ -194,6 +203,10 @@ events! {
         "reaction-added" => ReactionAdded(Reaction),
         /// A reaction is gone.
         "reaction-removed" => ReactionRemoved(Reaction),
+        /// A message is shown to all as important.
+        "message-pinned" => MessagePinned(PinChanged),
+        /// It no longer is.
+        "message-unpinned" => MessageUnpinned(PinChanged),
         /// Nothing more can be said until it is unarchived.
         "conversation-archived" => Archived(ArchiveChanged),
         /// It is open again.

@@ -7,6 +7,7 @@ mod event;
 mod imported;
 mod members;
 mod messages;
+mod pins;
 #[cfg(test)]
 mod properties;
 mod refused;

@@ -60,6 +60,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => message().prop_map(|message| Act::Delete { message, reason: None }),
         2 => (message(), reaction()).prop_map(|(message, emoji)| Act::React { message, emoji }),
         1 => (message(), reaction()).prop_map(|(message, emoji)| Act::Unreact { message, emoji }),
+        3 => message().prop_map(|message| Act::Pin { message }),
+        1 => message().prop_map(|message| Act::Unpin { message }),
         1 => Just(Act::Archive),
         2 => Just(Act::Unarchive),
     ]
@@ -119,6 +121,8 @@ fn is_known_when_repeated(command: &Command) -> bool {
             | Act::AddMember { .. }
             | Act::ChangeRole { .. }
             | Act::Delete { .. }
+            | Act::Pin { .. }
+            | Act::Unpin { .. }
             | Act::Archive
             | Act::Unarchive => true,
         },
@@ -142,6 +146,8 @@ fn owners(state: &State) -> usize {
 fn check(state: &State) -> Result<(), TestCaseError> {
     prop_assert!(state.members.len() <= Conversation::MEMBERS_MAX);
     prop_assert!(state.deleted.len() <= DELETED_REMEMBERED_MAX);
+    prop_assert!(state.pins.len() <= Conversation::PINS_MAX);
+    prop_assert!(state.pins.iter().all(|pin| !state.deleted.contains(pin)));
     match state.settings.as_ref().map(|settings| settings.kind) {
         None => prop_assert!(state.members.is_empty()),
         Some(Kind::Direct) => {
@@ -213,5 +219,6 @@ proptest! {
         }
         let state = given(events).state;
         prop_assert!(state.deleted.len() <= DELETED_REMEMBERED_MAX);
+        prop_assert!(state.pins.len() <= Conversation::PINS_MAX);
     }
 }

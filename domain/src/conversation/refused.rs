@@ -39,6 +39,12 @@ pub enum Refused {
     /// The message was deleted.
     #[error("the message was deleted")]
     MessageDeleted,
+    /// As many messages are pinned as may be.
+    #[error(
+        "a conversation has at most {} pinned messages; unpin one first",
+        Conversation::PINS_MAX
+    )]
+    TooManyPins,
     /// Only its author may edit a message, and only its author may delete it in a direct
     /// conversation.
     #[error("only the author of the message may do this")]
@@ -65,6 +71,7 @@ impl Refusal for Refused {
             Self::WithOneself => "with_oneself",
             Self::MessageNotFound => "message_not_found",
             Self::MessageDeleted => "message_deleted",
+            Self::TooManyPins => "too_many_pins",
             Self::NotTheAuthor => "not_the_author",
             Self::Blocked => "blocked",
             Self::AlreadyStarted => "already_started",
@@ -80,6 +87,7 @@ impl Refusal for Refused {
             | Self::OwnerMustStay
             | Self::OwnerStays
             | Self::MessageDeleted
+            | Self::TooManyPins
             | Self::AlreadyStarted => RefusalKind::Conflict,
             Self::TooManyMembers | Self::WithOneself => RefusalKind::Invalid,
         }

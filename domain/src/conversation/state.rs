@@ -1,11 +1,12 @@
-//! What the rules need to know of a conversation. Bounded by the number of members and of recently
-//! deleted messages: no message list.
+//! What the rules need to know of a conversation. Bounded by the number of members, of pins and of
+//! recently deleted messages: no message list.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::conversation::decide::Conversation;
 use crate::conversation::event::{ConversationEvent, HistoryVisibility, Kind, Role, Started};
 use crate::ids::{Seq, UserId, Version};
 use crate::values::Title;
@@ -26,6 +27,8 @@ pub struct State {
     /// Messages deleted lately, in the order of their deletion; at most 256. The one deleted first
     /// is forgotten first, so that a repeat of the last delete is always known as such.
     pub deleted: Vec<Seq>,
+    /// Messages that are pinned, in the order of pinning; at most 50.
+    pub pins: Vec<Seq>,
 }
 
 /// Somebody who is in it now.
@@ -88,6 +91,10 @@ impl State {
                 }
             }
             ConversationEvent::MessageDeleted(deleted) => self.remember_deleted(deleted.message),
+            ConversationEvent::MessagePinned(pinned) => self.pin(pinned.message),
+            ConversationEvent::MessageUnpinned(unpinned) => {
+                self.pins.retain(|message| *message != unpinned.message);
+            }
             ConversationEvent::Archived(_) => self.set(|settings| settings.archived = true),
             ConversationEvent::Unarchived(_) => self.set(|settings| settings.archived = false),
             ConversationEvent::MessageSent(_)
@@ -126,7 +133,15 @@ impl State {
         }
     }
 
+    fn pin(&mut self, message: Seq) {
+        let is_there = self.pins.contains(&message) || self.deleted.contains(&message);
+        if !is_there && self.pins.len() < Conversation::PINS_MAX {
+            self.pins.push(message);
+        }
+    }
+
     fn remember_deleted(&mut self, message: Seq) {
+        self.pins.retain(|pinned| *pinned != message);
         if self.deleted.contains(&message) {
             return;
         }

@@ -230,6 +230,27 @@ impl Table {
         by: &[&str],
         keys: &[impl Serialize],
     ) -> Result<Vec<Row>, DatabaseError> {
+        let source = self.physical(generation);
+        self.find(transaction, &source, by, keys).await
+    }
+
+    /// The same of the live generation.
+    pub async fn load_live(
+        &self,
+        transaction: &mut Transaction,
+        by: &[&str],
+        keys: &[impl Serialize],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        self.find(transaction, self.name, by, keys).await
+    }
+
+    async fn find(
+        &self,
+        transaction: &mut Transaction,
+        source: &str,
+        by: &[&str],
+        keys: &[impl Serialize],
+    ) -> Result<Vec<Row>, DatabaseError> {
         let columns: Vec<String> = self
             .columns
             .iter()
@@ -240,7 +261,7 @@ impl Table {
             "SELECT {} FROM {} CROSS JOIN {} AS t WHERE {}",
             columns.join(", "),
             self.keys_of(transaction.dialect(), by),
-            self.physical(generation),
+            source,
             agree(by),
         );
         let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Messages as they read now, what edits replaced, and reactions.
+//! Messages as they read now, what edits replaced, reactions, and which are pinned.
 
 use chrono::{DateTime, Utc};
 use domain::{ConversationId, Position, Seq, UserId, Version};
@@ -12,9 +12,9 @@ use crate::read_models::{Model, ReadError, Snapshot};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "messages",
-    version: 1,
+    version: 2,
     category: "conversation",
-    tables: &[&MESSAGES, &REVISIONS, &REACTIONS],
+    tables: &[&MESSAGES, &REVISIONS, &REACTIONS, &PINS],
 };
 
 const MESSAGES: Table = Table {
@@ -75,6 +75,19 @@ const REACTIONS: Table = Table {
         time("reacted_at"),
     ],
     key: &["conversation", "message", "emoji", "member"],
+    indexes: &[],
+};
+
+const PINS: Table = Table {
+    name: "pins",
+    columns: &[
+        id("conversation"),
+        int("message"),
+        int("seq"),
+        id("pinned_by"),
+        time("pinned_at"),
+    ],
+    key: &["conversation", "message"],
     indexes: &[],
 };
 
@@ -148,6 +161,22 @@ pub struct Reaction {
     pub reacted_at: DateTime<Utc>,
 }
 
+/// A row of `pins`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pin {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Which message.
+    pub message: Seq,
+    /// The event that pinned it.
+    pub seq: Seq,
+    /// Who did.
+    pub pinned_by: UserId,
+    /// When.
+    #[serde(serialize_with = "micros")]
+    pub pinned_at: DateTime<Utc>,
+}
+
 /// Names a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct MessageKey {
@@ -204,29 +233,71 @@ impl Reaction {
     }
 }
 
+impl Revision {
+    fn from_row(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            conversation: row.get("conversation")?,
+            message: row.get("message")?,
+            seq: row.get("seq")?,
+            body: row.get("body")?,
+            at: row.get("at")?,
+        })
+    }
+}
+
+impl Pin {
+    fn from_row(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            conversation: row.get("conversation")?,
+            message: row.get("message")?,
+            seq: row.get("seq")?,
+            pinned_by: row.get("pinned_by")?,
+            pinned_at: row.get("pinned_at")?,
+        })
+    }
+}
+
 /// The messages of `keys` as they stand in a generation.
 pub async fn load(
     transaction: &mut Transaction,
     generation: u64,
     keys: impl IntoIterator<Item = MessageKey>,
 ) -> Result<Vec<Message>, DatabaseError> {
-    #[derive(Serialize)]
-    struct Key {
-        conversation: ConversationId,
-        seq: Seq,
-    }
-    let keys: Vec<Key> = keys
-        .into_iter()
-        .map(|key| Key {
-            conversation: key.conversation,
-            seq: key.message,
-        })
-        .collect();
+    let keys: Vec<RowKey> = keys.into_iter().map(RowKey::of).collect();
     MESSAGES
-        .load(transaction, generation, &["conversation", "seq"], &keys)
+        .load(transaction, generation, MESSAGES.key, &keys)
         .await?
         .iter()
         .map(Message::from_row)
+        .collect()
+}
+
+/// A message's key, as its own table names it.
+#[derive(Serialize)]
+struct RowKey {
+    conversation: ConversationId,
+    seq: Seq,
+}
+
+impl RowKey {
+    const fn of(key: MessageKey) -> Self {
+        Self {
+            conversation: key.conversation,
+            seq: key.message,
+        }
+    }
+}
+
+/// The pins of `messages` that are there in a generation.
+pub async fn load_pins(
+    transaction: &mut Transaction,
+    generation: u64,
+    messages: &[MessageKey],
+) -> Result<Vec<Pin>, DatabaseError> {
+    PINS.load(transaction, generation, PINS.key, messages)
+        .await?
+        .iter()
+        .map(Pin::from_row)
         .collect()
 }
 
@@ -287,7 +358,11 @@ pub struct Changes {
     pub reactions: Vec<Reaction>,
     /// Reactions that are gone.
     pub reactions_gone: Vec<ReactionKey>,
-    /// Messages that lose their reactions and earlier bodies because they were deleted.
+    /// Pins that are there now.
+    pub pins: Vec<Pin>,
+    /// Messages that are pinned no longer.
+    pub pins_gone: Vec<MessageKey>,
+    /// Messages that lose their reactions, pin and earlier bodies because they were deleted.
     pub stripped: Vec<MessageKey>,
 }
 
@@ -320,7 +395,12 @@ pub async fn store(
         .await?;
     REACTIONS
         .delete(transaction, generation, &by, &changes.stripped)
-        .await
+        .await?;
+    PINS.upsert(transaction, generation, &changes.pins).await?;
+    for gone in [&changes.pins_gone, &changes.stripped] {
+        PINS.delete(transaction, generation, PINS.key, gone).await?;
+    }
+    Ok(())
 }
 
 /// Which part of a conversation's messages.
@@ -458,12 +538,10 @@ impl Reader {
             .collect();
         let sql = format!(
             "SELECT {} FROM messages AS m \
-             WHERE m.conversation = $1 AND m.seq >= $2 AND m.seq <= $3 \
-             AND EXISTS (SELECT 1 FROM members AS v WHERE v.conversation = $1 \
-                AND v.member = $4 AND v.visible_from <= m.seq \
-                AND (v.left_seq IS NULL OR v.left_seq >= m.seq)) \
+             WHERE m.conversation = $1 AND m.seq >= $2 AND m.seq <= $3 AND {} \
              ORDER BY m.seq {order} LIMIT $5",
-            columns.join(", ")
+            columns.join(", "),
+            seen("m.seq", "$4"),
         );
         let values = [
             self.conversation.into(),
@@ -497,44 +575,133 @@ pub async fn one(
     Ok(row.as_ref().map(Message::from_row).transpose()?)
 }
 
-/// The replaced bodies of the messages from `first` to `last`, in the order of messages and edits.
+/// Whether the event `seq` of conversation `$1` is seen by the user `viewer`, as SQL.
+fn seen(seq: &str, viewer: &str) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM members AS v WHERE v.conversation = $1 AND v.member = {viewer} \
+         AND v.visible_from <= {seq} AND (v.left_seq IS NULL OR v.left_seq >= {seq}))"
+    )
+}
+
+fn keys(conversation: ConversationId, messages: &[Seq]) -> Vec<MessageKey> {
+    let key = |message: &Seq| MessageKey {
+        conversation,
+        message: *message,
+    };
+    messages.iter().map(key).collect()
+}
+
+/// The messages at `seqs`, whoever asks, in their order.
+pub async fn at(
+    snapshot: &mut Snapshot,
+    conversation: ConversationId,
+    seqs: &[Seq],
+) -> Result<Vec<Message>, ReadError> {
+    let keys: Vec<RowKey> = keys(conversation, seqs)
+        .into_iter()
+        .map(RowKey::of)
+        .collect();
+    let rows = snapshot.keyed(&MESSAGES, MESSAGES.key, &keys).await?;
+    let mut messages: Vec<Message> = rows
+        .iter()
+        .map(Message::from_row)
+        .collect::<Result<_, _>>()?;
+    messages.sort_unstable_by_key(|message| message.seq);
+    Ok(messages)
+}
+
+/// What a read gives of each of some messages.
+async fn of_messages<R>(
+    snapshot: &mut Snapshot,
+    table: &Table,
+    conversation: ConversationId,
+    messages: &[Seq],
+    from_row: fn(&Row) -> Result<R, DatabaseError>,
+) -> Result<Vec<R>, ReadError> {
+    let keys = keys(conversation, messages);
+    let rows = snapshot
+        .keyed(table, &["conversation", "message"], &keys)
+        .await?;
+    Ok(rows.iter().map(from_row).collect::<Result<_, _>>()?)
+}
+
+/// The replaced bodies of `messages`, in the order of messages and edits.
 pub async fn revisions(
     snapshot: &mut Snapshot,
     conversation: ConversationId,
-    (first, last): (Seq, Seq),
+    messages: &[Seq],
 ) -> Result<Vec<Revision>, ReadError> {
-    let sql = "SELECT conversation, message, seq, body, at FROM message_revisions \
-               WHERE conversation = $1 AND message >= $2 AND message <= $3 ORDER BY message, seq";
-    let rows = snapshot
-        .all(sql, &[conversation.into(), first.into(), last.into()])
-        .await?;
-    let mut revisions = Vec::with_capacity(rows.len());
-    for row in rows {
-        revisions.push(Revision {
-            conversation: row.get("conversation")?,
-            message: row.get("message")?,
-            seq: row.get("seq")?,
-            body: row.get("body")?,
-            at: row.get("at")?,
-        });
-    }
-    Ok(revisions)
+    let read = Revision::from_row;
+    let mut found = of_messages(snapshot, &REVISIONS, conversation, messages, read).await?;
+    found.sort_unstable_by_key(|revision| (revision.message, revision.seq));
+    Ok(found)
 }
 
-/// The reactions to the messages from `first` to `last`, in the order of messages and of being
-/// added.
+/// The reactions to `messages`, in the order of messages and of being added.
 pub async fn reactions(
     snapshot: &mut Snapshot,
     conversation: ConversationId,
-    (first, last): (Seq, Seq),
+    messages: &[Seq],
 ) -> Result<Vec<Reaction>, ReadError> {
-    let sql = "SELECT conversation, message, emoji, member, seq, reacted_at FROM reactions \
-               WHERE conversation = $1 AND message >= $2 AND message <= $3 ORDER BY message, seq";
-    let rows = snapshot
-        .all(sql, &[conversation.into(), first.into(), last.into()])
-        .await?;
+    let read = Reaction::from_row;
+    let mut found = of_messages(snapshot, &REACTIONS, conversation, messages, read).await?;
+    found.sort_unstable_by_key(|reaction| (reaction.message, reaction.seq));
+    Ok(found)
+}
+
+/// Which of `messages` are pinned.
+pub async fn pins_of(
+    snapshot: &mut Snapshot,
+    conversation: ConversationId,
+    messages: &[Seq],
+) -> Result<Vec<Pin>, ReadError> {
+    of_messages(snapshot, &PINS, conversation, messages, Pin::from_row).await
+}
+
+/// What is pinned in a conversation, whoever asks, the last pinned first.
+pub async fn pins(
+    snapshot: &mut Snapshot,
+    conversation: ConversationId,
+) -> Result<Vec<Pin>, ReadError> {
+    let columns: Vec<&str> = PINS.column_list().collect();
+    let sql = format!(
+        "SELECT {} FROM pins WHERE conversation = $1 ORDER BY seq DESC",
+        columns.join(", ")
+    );
+    let rows = snapshot.all(&sql, &[conversation.into()]).await?;
+    Ok(rows.iter().map(Pin::from_row).collect::<Result<_, _>>()?)
+}
+
+/// How `message` read, from the first to now, as far as `viewer` sees: up to `limit`, those after seq
+/// `after`. None once it is deleted. Needs this model and members.
+pub async fn history(
+    snapshot: &mut Snapshot,
+    conversation: ConversationId,
+    message: Seq,
+    viewer: UserId,
+    after: Seq,
+    limit: usize,
+) -> Result<Vec<Revision>, ReadError> {
+    let sql = format!(
+        "SELECT r.conversation, r.message, r.seq, r.body, r.at FROM (\
+            SELECT conversation, message, seq, body, at FROM message_revisions \
+            WHERE conversation = $1 AND message = $2 \
+            UNION ALL SELECT conversation, seq, COALESCE(edited_seq, seq), body, \
+                COALESCE(edited_at, sent_at) FROM messages \
+            WHERE conversation = $1 AND seq = $2 AND deleted_seq IS NULL) AS r \
+         WHERE r.seq > $3 AND {} ORDER BY r.seq LIMIT $5",
+        seen("r.seq", "$4"),
+    );
+    let values = [
+        conversation.into(),
+        message.into(),
+        after.into(),
+        viewer.into(),
+        limit.into(),
+    ];
+    let rows = snapshot.all(&sql, &values).await?;
     Ok(rows
         .iter()
-        .map(Reaction::from_row)
+        .map(Revision::from_row)
         .collect::<Result<_, _>>()?)
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use domain::Position;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use axum::http::StatusCode;
 
-use crate::database::{Database, DatabaseError, Dialect, Fault, Row, Transaction, Value};
+use crate::database::{Database, DatabaseError, Dialect, Fault, Row, Table, Transaction, Value};
 use crate::problem::Problem;
 use crate::read_models::{Model, projections};
 
@@ -110,6 +111,18 @@ impl Snapshot {
     /// Every row of a query.
     pub async fn all(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, ReadError> {
         Ok(self.transaction.all(sql, values).await?)
+    }
+
+    /// The rows of `table` that agree with one of `keys` in the columns `by`, in any order. `keys` are
+    /// objects with those columns, no two alike.
+    pub async fn keyed(
+        &mut self,
+        table: &Table,
+        by: &[&str],
+        keys: &[impl Serialize],
+    ) -> Result<Vec<Row>, ReadError> {
+        let found = table.load_live(&mut self.transaction, by, keys).await;
+        Ok(found?)
     }
 
     /// The first row of a query, if it has one.

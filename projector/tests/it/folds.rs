@@ -51,10 +51,10 @@ async fn of_edits_the_last_wins_and_a_delete_wins_over_all() {
         assert_eq!(message.deleted_seq, Some(deleted));
         assert_eq!(message.deleted_by, Some(bob));
         assert_eq!(message.deleted_reason.as_deref(), Some("a reason"));
-        let span = (first, second);
-        let reactions = messages::reactions(&mut snapshot, room.id, span).await;
+        let both = [first, second];
+        let reactions = messages::reactions(&mut snapshot, room.id, &both).await;
         assert_eq!(reactions.unwrap(), []);
-        let replaced = messages::revisions(&mut snapshot, room.id, span).await;
+        let replaced = messages::revisions(&mut snapshot, room.id, &both).await;
         let replaced: Vec<String> = replaced.unwrap().into_iter().map(|r| r.body).collect();
         assert_eq!(replaced, ["one", "one, edited"]);
         let listed = conversations::of_member(&mut snapshot, bob, None, 10).await;
@@ -78,8 +78,8 @@ async fn a_reaction_is_there_or_it_is_not() {
     room.unreact(bob, message, "eyes").await;
     let again = room.react(alice, message, "-1").await;
     projected!(log, |snapshot| {
-        let span = (message, message);
-        let reactions = messages::reactions(&mut snapshot, room.id, span).await;
+        let one = [message];
+        let reactions = messages::reactions(&mut snapshot, room.id, &one).await;
         let reactions: Vec<_> = reactions
             .unwrap()
             .into_iter()
@@ -92,6 +92,31 @@ async fn a_reaction_is_there_or_it_is_not() {
                 ("-1".to_owned(), alice, again)
             ]
         );
+    });
+}
+
+#[tokio::test]
+async fn a_message_is_pinned_once_and_no_more_when_it_is_deleted() {
+    let log = Log::new();
+    let (alice, bob) = (user(1), user(2));
+    let room = log.group(alice, &[bob], Start).await;
+    let (first, second) = (room.send(bob, "one").await, room.send(bob, "two").await);
+    let third = room.send(bob, "three").await;
+    let pinned = room.pin(alice, first).await;
+    room.pin(bob, first).await;
+    room.pin(alice, second).await;
+    room.unpin(alice, second).await;
+    room.unpin(alice, second).await;
+    room.pin(alice, third).await;
+    room.delete(bob, third).await;
+    room.pin(alice, third).await;
+    projected!(log, |snapshot| {
+        let pins = messages::pins(&mut snapshot, room.id).await.unwrap();
+        let pins: Vec<_> = pins
+            .into_iter()
+            .map(|pin| (pin.message, pin.seq, pin.pinned_by))
+            .collect();
+        assert_eq!(pins, [(first, pinned, alice)]);
     });
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::conversation::{
     ArchiveChanged, ConversationEvent, HistoryVisibility, Kind, MemberAdded, MemberLeft,
-    MemberRemoved, MemberRole, MessageDeleted, MessageEdited, MessageSent, Reaction, Renamed, Role,
-    SettingsChanged, Started,
+    MemberRemoved, MemberRole, MessageDeleted, MessageEdited, MessageSent, PinChanged, Reaction,
+    Renamed, Role, SettingsChanged, Started,
 };
 use domain::receipts::{MarkedUpTo, ReceiptsEvent};
 use domain::service::{self, Scope, ServiceEvent, TokenIssued};
@@ -327,6 +327,19 @@ impl Room<'_> {
         self.say(ConversationEvent::ReactionRemoved(reaction(
             member, message, emoji,
         )))
+        .await
+    }
+
+    pub(crate) async fn pin(&self, by: UserId, message: Seq) -> Seq {
+        self.say(ConversationEvent::MessagePinned(PinChanged { message, by }))
+            .await
+    }
+
+    pub(crate) async fn unpin(&self, by: UserId, message: Seq) -> Seq {
+        self.say(ConversationEvent::MessageUnpinned(PinChanged {
+            message,
+            by,
+        }))
         .await
     }
 

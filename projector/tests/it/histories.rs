@@ -19,6 +19,7 @@ enum Step {
     Delete(u8, u8),
     React(u8, u8, u8),
     Unreact(u8, u8, u8),
+    Pin(u8, u8, bool),
     Add(u8, u8),
     Remove(u8, u8),
     Rename(u8),
@@ -53,6 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (room.clone(), person.clone(), seq.clone()).prop_map(|(r, p, s)| Step::React(r, p, s)),
         2 => (room.clone(), person.clone(), seq.clone())
             .prop_map(|(r, p, s)| Step::Unreact(r, p, s)),
+        3 => (room.clone(), seq.clone(), any::<bool>()).prop_map(|(r, s, b)| Step::Pin(r, s, b)),
         2 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Add(r, p)),
         2 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Remove(r, p)),
         1 => room.clone().prop_map(Step::Rename),
@@ -120,6 +122,14 @@ async fn happen(log: &Log, step: &Step) {
         }
         Step::Unreact(r, p, s) => {
             room(log, *r).unreact(person(p), seq(s), "+1").await;
+        }
+        Step::Pin(r, s, pinned) => {
+            let room = room(log, *r);
+            if *pinned {
+                room.pin(user(0), seq(s)).await;
+            } else {
+                room.unpin(user(0), seq(s)).await;
+            }
         }
         Step::Add(r, p) => {
             room(log, *r).add(person(p)).await;

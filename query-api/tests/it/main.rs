@@ -11,6 +11,7 @@ mod door;
 #[path = "../../../projector/tests/it/harness.rs"]
 #[expect(dead_code, reason = "the projector's own tests use the rest")]
 mod harness;
+mod messages;
 mod people;
 mod reads;
 mod visibility;

@@ -17,7 +17,9 @@ async fn a_stranger_is_told_that_there_is_no_such_conversation() {
             String::new(),
             "/messages".to_owned(),
             format!("/messages/{seq}"),
+            format!("/messages/{seq}/edits"),
             format!("/messages/{seq}/receipts"),
+            "/pins".to_owned(),
             "/members".to_owned(),
         ] {
             let mut answers = Vec::new();

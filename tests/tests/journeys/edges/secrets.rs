@@ -98,7 +98,10 @@ async fn nothing_secret_is_ever_written_down() {
         .collect();
     assert_eq!(cookies.len(), 3, "access, refresh and CSRF");
     let inbox = Inbox::at(&data.join("mail"));
-    let mailed = inbox.wait_for("alice@example.org", "Verify your address for Verbatim").await.code();
+    let mailed = inbox
+        .wait_for("alice@example.org", "Verify your address for Verbatim")
+        .await
+        .code();
     alice
         .post("/v1/users/me/verify-email", json!({ "code": mailed }))
         .await

@@ -49,7 +49,9 @@ impl Request {
                 | "/v1/conversations/{conversation}/members"
                 | "/v1/conversations/{conversation}/messages"
                 | "/v1/conversations/{conversation}/messages/{seq}"
+                | "/v1/conversations/{conversation}/messages/{seq}/edits"
                 | "/v1/conversations/{conversation}/messages/{seq}/receipts"
+                | "/v1/conversations/{conversation}/pins"
                 | "/v1/services"
                 | "/v1/sessions"
                 | "/v1/status"
@@ -65,6 +67,7 @@ impl Request {
             | (
                 "PUT",
                 "/v1/conversations/{conversation}/archived"
+                | "/v1/conversations/{conversation}/messages/{seq}/pin"
                 | "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}"
                 | "/v1/users/{user}/system-roles/{role}",
             )
@@ -73,6 +76,7 @@ impl Request {
                 "/v1/conversations/{conversation}/archived"
                 | "/v1/conversations/{conversation}/members/{user}"
                 | "/v1/conversations/{conversation}/messages/{seq}"
+                | "/v1/conversations/{conversation}/messages/{seq}/pin"
                 | "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}"
                 | "/v1/services/{service}"
                 | "/v1/sessions"
@@ -184,7 +188,7 @@ pub(super) fn frame(op: &str) -> Value {
         "start_conversation" => json!({ "kind": "direct", "with": "{user}" }),
         "send_message" => with(json!({ "body": "hello" })),
         "edit_message" => with(json!({ "message": "{seq}", "body": "hello!" })),
-        "delete_message" => with(json!({ "message": "{seq}" })),
+        "delete_message" | "pin_message" | "unpin_message" => with(json!({ "message": "{seq}" })),
         "add_reaction" | "remove_reaction" => with(json!({ "message": "{seq}", "emoji": "👍" })),
         "mark_seen" | "mark_delivered" => with(json!({ "seq": "{seq}" })),
         "rename_conversation" => with(json!({ "title": "Another" })),

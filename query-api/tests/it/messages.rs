@@ -1,0 +1,91 @@
+//! What messages said before, and which are pinned.
+
+use domain::conversation::HistoryVisibility::{Joined, Start};
+use serde_json::json;
+
+use crate::door::{Door, each};
+use crate::harness::{BOTH, user};
+
+#[tokio::test]
+async fn those_who_see_a_message_read_what_it_said_before() {
+    for kind in BOTH {
+        let door = Door::open(kind).await;
+        let (alice, bob, carol) = (user(1), user(2), user(3));
+        let room = door.log.group(alice, &[bob], Joined).await;
+        let seq = room.send(alice, "one").await;
+        let second = room.edit(alice, seq, "two").await;
+        room.leave(bob).await;
+        room.add(carol).await;
+        let third = room.edit(alice, seq, "three").await;
+        let path = format!("/v1/conversations/{}/messages/{seq}/edits", room.id);
+        let answer = door.get(alice, &path).await;
+        assert_eq!(
+            each(&answer["edits"], "seq"),
+            [json!(seq), json!(second), json!(third)]
+        );
+        assert_eq!(each(&answer["edits"], "body"), ["one", "two", "three"]);
+        assert_eq!(answer.get("next"), None);
+        let first = door.get(alice, &format!("{path}?limit=2")).await;
+        assert_eq!(each(&first["edits"], "body"), ["one", "two"]);
+        let next = &first["next"];
+        let rest = door
+            .get(alice, &format!("{path}?limit=2&after={next}"))
+            .await;
+        assert_eq!(each(&rest["edits"], "body"), ["three"]);
+        let left = door.get(bob, &path).await;
+        assert_eq!(each(&left["edits"], "body"), ["one", "two"]);
+        let newcomer = door.problem(carol, &path).await;
+        assert_eq!(newcomer, (404, "message_not_found".to_owned()));
+        door.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_message_says_nothing_of_what_it_said_before() {
+    for kind in BOTH {
+        let door = Door::open(kind).await;
+        let alice = user(1);
+        let room = door.log.group(alice, &[], Start).await;
+        let seq = room.send(alice, "one").await;
+        room.edit(alice, seq, "two").await;
+        room.delete(alice, seq).await;
+        let path = format!("/v1/conversations/{}/messages/{seq}/edits", room.id);
+        assert_eq!(door.get(alice, &path).await["edits"], json!([]));
+        door.close().await;
+    }
+}
+
+#[tokio::test]
+async fn pins_come_last_pinned_first_to_those_who_see_them() {
+    for kind in BOTH {
+        let door = Door::open(kind).await;
+        let (alice, bob, carol) = (user(1), user(2), user(3));
+        let room = door.log.group(alice, &[bob], Joined).await;
+        let (one, two) = (room.send(bob, "one").await, room.send(bob, "two").await);
+        room.react(bob, one, "+1").await;
+        room.add(carol).await;
+        let three = room.send(bob, "three").await;
+        let mut pinned = Vec::new();
+        for seq in [two, three, one] {
+            pinned.push(room.pin(alice, seq).await);
+        }
+        let path = format!("/v1/conversations/{}/pins", room.id);
+        let pins = door.get(bob, &path).await;
+        assert_eq!(
+            each(&pins["pins"], "seq"),
+            [json!(one), json!(three), json!(two)]
+        );
+        assert_eq!(pins["pins"][0]["reactions"][0]["emoji"], "+1");
+        assert_eq!(pins["pins"][0]["pinned"]["by"], json!(alice));
+        assert_eq!(pins["pins"][0]["pinned"]["seq"], json!(pinned[2]));
+        let newcomer = door.get(carol, &path).await;
+        assert_eq!(each(&newcomer["pins"], "seq"), [json!(three)]);
+        room.unpin(alice, three).await;
+        room.delete(bob, two).await;
+        let pins = door.get(bob, &path).await;
+        assert_eq!(each(&pins["pins"], "seq"), [json!(one)]);
+        let message = format!("/v1/conversations/{}/messages/{three}", room.id);
+        assert_eq!(door.get(bob, &message).await.get("pinned"), None);
+        door.close().await;
+    }
+}
