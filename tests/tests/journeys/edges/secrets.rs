@@ -122,6 +122,7 @@ async fn nothing_secret_is_ever_written_down() {
 
     let read = |path| String::from_utf8_lossy(&std::fs::read(path).expect("a file")).into_owned();
     let secret = std::fs::read(data.join("keys/secret")).expect("a secret");
+    let secret_in_hex = in_hex(&secret);
     let signature = alice.token.rsplit('.').next().expect("a signature");
     let mut hidden: Vec<&str> = cookies.iter().map(String::as_str).collect();
     hidden.extend([
@@ -135,7 +136,7 @@ async fn nothing_secret_is_ever_written_down() {
         &alice.token,
         signature,
         service_token,
-        &in_hex(&secret),
+        &secret_in_hex,
     ]);
     are_not_written_down(&hidden, &code, &read(&out), &read(&err));
 }
