@@ -10,8 +10,7 @@ use domain::conversation::{
 use domain::receipts::{MarkedUpTo, ReceiptsEvent};
 use domain::values::MessageBody;
 use domain::{
-    Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, StreamName, UserId,
-    Version,
+    Actor, CommandId, ConversationId, Event, Metadata, Position, StreamName, UserId, Version,
 };
 use infra::clock::{Clock, fresh_id};
 use infra::database::Database;
@@ -195,11 +194,8 @@ async fn fill(store: &dyn EventStore, options: &Options) -> Result<(), Failed> {
     for number in 0..options.messages {
         let id = conversation(number % options.conversations);
         let author = user(number % 10);
-        let sent = ConversationEvent::MessageSent(MessageSent {
-            author,
-            body: Personal::new(author, MessageBody::imported(body(number))),
-            reply_to: None,
-        });
+        let body = MessageBody::imported(body(number));
+        let sent = ConversationEvent::MessageSent(MessageSent::plain(author, body));
         append(store, StreamName::conversation(id), sent).await?;
         if number % 5 == 0 {
             let seen = ReceiptsEvent::Seen(MarkedUpTo {

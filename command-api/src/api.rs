@@ -389,6 +389,8 @@ impl CommandApi {
                 return Ok(MessageFact {
                     seq,
                     author: sent.author,
+                    kind: sent.said.kind(),
+                    thread: sent.thread,
                 });
             }
         }

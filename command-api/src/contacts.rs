@@ -52,6 +52,8 @@ impl CommandApi {
             | Act::Delete { .. }
             | Act::Unreact { .. }
             | Act::Unpin { .. }
+            | Act::FollowThread { .. }
+            | Act::UnfollowThread { .. }
             | Act::Archive
             | Act::Unarchive => false,
         };

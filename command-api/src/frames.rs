@@ -20,7 +20,7 @@ use crate::answer::Answer;
 use crate::asking::{Asking, Key};
 use crate::conversations::{
     archive, change, delete_message, edit_message, members, pins, reactions, receipts,
-    send_message, start,
+    send_message, start, threads,
 };
 
 /// Fields of every frame, which are no command's.
@@ -36,6 +36,9 @@ enum Op {
     RemoveReaction,
     PinMessage,
     UnpinMessage,
+    FollowThread,
+    UnfollowThread,
+    MarkThreadSeen,
     MarkSeen,
     MarkDelivered,
     StartConversation,
@@ -54,7 +57,7 @@ pub fn ops() -> impl Iterator<Item = &'static str> {
     COMMANDS.into_iter().map(|(op, _)| op)
 }
 
-const COMMANDS: [(&str, Op); 18] = [
+const COMMANDS: [(&str, Op); 21] = [
     ("send_message", Op::SendMessage),
     ("edit_message", Op::EditMessage),
     ("delete_message", Op::DeleteMessage),
@@ -62,6 +65,9 @@ const COMMANDS: [(&str, Op); 18] = [
     ("remove_reaction", Op::RemoveReaction),
     ("pin_message", Op::PinMessage),
     ("unpin_message", Op::UnpinMessage),
+    ("follow_thread", Op::FollowThread),
+    ("unfollow_thread", Op::UnfollowThread),
+    ("mark_thread_seen", Op::MarkThreadSeen),
     ("mark_seen", Op::MarkSeen),
     ("mark_delivered", Op::MarkDelivered),
     ("start_conversation", Op::StartConversation),
@@ -117,6 +123,16 @@ impl Fields {
 
     fn message(&mut self) -> Result<(ConversationId, Seq), Problem> {
         Ok((self.conversation()?, self.take("message")?))
+    }
+
+    fn thread(&mut self) -> Result<(ConversationId, Seq), Problem> {
+        Ok((self.conversation()?, self.take("thread")?))
+    }
+
+    fn only_thread(mut self) -> Result<(ConversationId, Seq), Problem> {
+        let thread = self.thread()?;
+        self.none()?;
+        Ok(thread)
     }
 
     fn only_message(mut self) -> Result<(ConversationId, Seq), Problem> {
@@ -205,6 +221,18 @@ async fn run(
             let (conversation, seq) = fields.only_message()?;
             pins::unpin_message(api, asking, conversation, seq).await
         }
+        Op::FollowThread => {
+            let (conversation, thread) = fields.only_thread()?;
+            threads::follow_thread(api, asking, conversation, thread).await
+        }
+        Op::UnfollowThread => {
+            let (conversation, thread) = fields.only_thread()?;
+            threads::unfollow_thread(api, asking, conversation, thread).await
+        }
+        Op::MarkThreadSeen => {
+            let (conversation, thread) = fields.thread()?;
+            threads::mark_thread_seen(api, asking, conversation, thread, fields.request()?).await
+        }
         Op::MarkSeen => mark(api, asking, MarkKind::Seen, fields).await,
         Op::MarkDelivered => mark(api, asking, MarkKind::Delivered, fields).await,
         Op::RenameConversation => {
@@ -277,11 +305,14 @@ mod tests {
         let started = frame(&world, "alice", start).await.unwrap();
         let at = started.id;
         let frames = [
-            json!({"op": "send_message", "body": "hello"}),
+            json!({"op": "send_message", "body": "*hello*", "format": "markdown", "mentions": ["here"]}),
             json!({"op": "send_message", "body": "hello yourself", "reply_to": 2}),
             json!({"op": "edit_message", "message": 2, "body": "hello!"}),
             json!({"op": "add_reaction", "message": 2, "emoji": "👍"}),
             json!({"op": "remove_reaction", "message": 2, "emoji": "👍"}),
+            json!({"op": "send_message", "body": "about it", "thread": 2}),
+            json!({"op": "follow_thread", "thread": 2}),
+            json!({"op": "unfollow_thread", "thread": 2}),
             json!({"op": "pin_message", "message": 2}),
             json!({"op": "unpin_message", "message": 2}),
             json!({"op": "delete_message", "message": 3, "reason": "a slip"}),
@@ -304,6 +335,10 @@ mod tests {
             let mark = json!({"op": op, "id": op, "conversation": at, "seq": 3});
             frame(&world, "bob", mark).await.unwrap();
         }
+        let mark = json!({
+            "op": "mark_thread_seen", "id": "t", "conversation": at, "thread": 2, "seq": 3,
+        });
+        frame(&world, "bob", mark).await.unwrap();
         let leave = json!({"op": "leave_conversation", "id": "bye", "conversation": at});
         frame(&world, "bob", leave).await.unwrap();
         let events = world
@@ -316,6 +351,9 @@ mod tests {
             "message-edited",
             "reaction-added",
             "reaction-removed",
+            "message-sent",
+            "thread-followed",
+            "thread-unfollowed",
             "message-pinned",
             "message-unpinned",
             "message-deleted",

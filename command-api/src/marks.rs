@@ -1,11 +1,11 @@
-//! Storing delivered and seen marks: at most one per member, kind and second on this node. What
+//! Storing delivered and seen marks: at most one per member, kind or thread, and second on this node. What
 //! comes sooner waits for the second to be over, is stored as one mark, the highest, and answered
 //! together. Nobody waits much longer than that second.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use domain::receipts::{Command, Mark, MarkKind, Receipts, Refused};
+use domain::receipts::{Command, Mark, MarkOf, Receipts, Refused};
 use domain::{ConversationId, Decider as _, Seq, StreamName, UserId};
 use infra::failure::Failure;
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ const LANES_MAX: usize = 50_000;
 const WAITING_MAX: usize = 1_000;
 
 type Outcome = Result<Done, ExecuteError<Refused>>;
-type LaneName = (ConversationId, UserId, MarkKind);
+type LaneName = (ConversationId, UserId, MarkOf);
 
 /// Takes marks.
 pub(crate) struct Marks {
@@ -93,7 +93,7 @@ impl Marks {
         mark: Mark,
         envelope: Envelope,
     ) -> Result<Turn, ExecuteError<Refused>> {
-        let name = (conversation, mark.member, mark.kind);
+        let name = (conversation, mark.member, mark.of);
         let mut lanes = self.lanes.lock();
         if !lanes.open {
             return Err(ExecuteError::Closing);

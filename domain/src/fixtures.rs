@@ -1,7 +1,7 @@
 //! Every event that was ever stored, as it was stored: `fixtures/{type}.{schema}.json` holds the
-//! `data` of one event. A fixture is never changed and never removed; a new event or schema gets a
+//! `data` of one event, and `fixtures/{type}.{schema}.{what}.json` of one with what was added since. A fixture is never changed and never removed; a new event or schema gets a
 //! new one. `VERBATIM_WRITE_FIXTURES=1 cargo test -p domain fixtures` writes those that are missing
-//! from [`samples`] and leaves the others alone.
+//! from [`samples`] and [`later_samples`] and leaves the others alone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,16 +9,17 @@ use std::path::PathBuf;
 
 use crate::audit::{AuditEvent, Exported, Replayed, Selection};
 use crate::conversation::{
-    ArchiveChanged, ConversationEvent, HistoryVisibility, Kind, MemberAdded, MemberLeft,
-    MemberRemoved, MemberRoleChanged, MessageDeleted, MessageEdited, MessageSent, PinChanged,
-    Reaction, Renamed, Role, SettingsChanged, Started,
+    ArchiveChanged, Content, ConversationEvent, Encrypted, FollowChanged, HistoryVisibility, Kind,
+    MemberAdded, MemberLeft, MemberRemoved, MemberRoleChanged, Mention, MentionedRole,
+    MessageDeleted, MessageEdited, MessageSent, PinChanged, Reaction, Renamed, Role, Said,
+    SettingsChanged, Started, TextFormat,
 };
 use crate::event::{Actor, Event};
 use crate::ids::{ConversationId, Position, ServiceId, SessionId, Version};
 use crate::mail::{GivenUp, GivenUpBecause, MailEvent, Sent};
 use crate::owners::{OwnerChanged, OwnersEvent};
 use crate::personal::Personal;
-use crate::receipts::{MarkedUpTo, ReceiptsEvent};
+use crate::receipts::{MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 use crate::reservation::{Held, ReservationEvent};
 use crate::service::{self, Scope, ServiceEvent, TokenIssued};
 use crate::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
@@ -49,6 +50,12 @@ fn samples() -> Vec<Event> {
     };
     samples.push(ReceiptsEvent::Delivered(mark.clone()).into());
     samples.push(ReceiptsEvent::Seen(mark).into());
+    let thread_mark = ThreadMarkedUpTo {
+        member: ALICE,
+        thread: Version(2),
+        seq: Version(7),
+    };
+    samples.push(ReceiptsEvent::ThreadSeen(thread_mark).into());
     let opened = Opened {
         user: ALICE,
         expires_at: moment(60),
@@ -92,6 +99,13 @@ fn samples() -> Vec<Event> {
     samples
 }
 
+fn follow_changed() -> FollowChanged {
+    FollowChanged {
+        thread: Version(2),
+        member: BOB,
+    }
+}
+
 fn conversation_samples() -> Vec<ConversationEvent> {
     let message = Version(2);
     let reaction = Reaction {
@@ -127,13 +141,12 @@ fn conversation_samples() -> Vec<ConversationEvent> {
             role: Role::Owner,
         }),
         ConversationEvent::MessageSent(MessageSent {
-            author: BOB,
-            body: Personal::new(BOB, body("tea?\n\u{1fad6} \"now\"")),
             reply_to: Some(message),
+            ..MessageSent::plain(BOB, body("tea?\n\u{1fad6} \"now\""))
         }),
         ConversationEvent::MessageEdited(MessageEdited {
             message,
-            body: Personal::new(BOB, body("coffee?")),
+            said: Said::plain(BOB, body("coffee?")),
         }),
         ConversationEvent::MessageDeleted(MessageDeleted {
             message,
@@ -147,9 +160,64 @@ fn conversation_samples() -> Vec<ConversationEvent> {
         ConversationEvent::ReactionRemoved(reaction),
         ConversationEvent::MessagePinned(PinChanged { message, by: ALICE }),
         ConversationEvent::MessageUnpinned(PinChanged { message, by: BOB }),
+        ConversationEvent::ThreadFollowed(follow_changed()),
+        ConversationEvent::ThreadUnfollowed(follow_changed()),
         ConversationEvent::Archived(ArchiveChanged { by: ALICE }),
         ConversationEvent::Unarchived(ArchiveChanged { by: ALICE }),
     ]
+}
+
+/// What was added to an event's shape after its fixture was written; each under a name of its own.
+fn later_samples() -> Vec<(&'static str, Event)> {
+    let message = Version(2);
+    let envelope = Content::Encrypted(Encrypted {
+        algorithm: "xchacha20-poly1305".to_owned(),
+        key_ids: vec!["device:1".to_owned(), "device:2".to_owned()],
+        nonce: "AAECAwQFBgc=".to_owned(),
+        ciphertext: "3q2+7w==".to_owned(),
+    });
+    let markdown = Content::Text {
+        body: body("*tea?*"),
+        format: TextFormat::Markdown,
+    };
+    let mentions = [
+        Mention::User(ALICE),
+        Mention::Everyone,
+        Mention::Here,
+        Mention::Role(MentionedRole::Admin),
+    ];
+    let events = [
+        (
+            "thread",
+            ConversationEvent::MessageSent(MessageSent {
+                thread: Some(message),
+                ..MessageSent::plain(BOB, body("tea?"))
+            }),
+        ),
+        (
+            "markdown",
+            ConversationEvent::MessageSent(MessageSent {
+                said: markdown.said_by(BOB),
+                mentions: mentions.into(),
+                ..MessageSent::plain(BOB, body("no"))
+            }),
+        ),
+        (
+            "encrypted",
+            ConversationEvent::MessageSent(MessageSent {
+                said: envelope.said_by(BOB),
+                ..MessageSent::plain(BOB, body("no"))
+            }),
+        ),
+        (
+            "encrypted",
+            ConversationEvent::MessageEdited(MessageEdited {
+                message,
+                said: envelope.said_by(BOB),
+            }),
+        ),
+    ];
+    events.map(|(what, event)| (what, event.into())).into()
 }
 
 fn user_samples() -> Vec<UserEvent> {
@@ -271,20 +339,23 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// The stored `data` by type and schema.
-fn fixtures() -> BTreeMap<(String, u16), Vec<u8>> {
+/// The stored `data` by type, schema and what was added.
+fn fixtures() -> BTreeMap<(String, u16, String), Vec<u8>> {
     fs::read_dir(folder())
         .expect("there is a folder of fixtures")
         .map(|entry| {
             let path = entry.expect("the folder can be read").path();
             let name = path.file_name().and_then(|name| name.to_str());
-            let (event_type, schema) = name
+            let name = name
                 .and_then(|name| name.strip_suffix(".json"))
-                .and_then(|stem| stem.rsplit_once('.'))
-                .and_then(|(event_type, schema)| Some((event_type, schema.parse().ok()?)))
+                .and_then(|stem| stem.split_once('.'))
+                .and_then(|(event_type, rest)| {
+                    let (schema, what) = rest.split_once('.').unwrap_or((rest, ""));
+                    Some((event_type.to_owned(), schema.parse().ok()?, what.to_owned()))
+                })
                 .unwrap_or_else(|| panic!("{} is not {{type}}.{{schema}}.json", path.display()));
             let data = fs::read(&path).expect("a fixture can be read");
-            ((event_type.to_owned(), schema), data)
+            (name, data)
         })
         .collect()
 }
@@ -293,8 +364,11 @@ fn write_missing() {
     if std::env::var_os("VERBATIM_WRITE_FIXTURES").is_none() {
         return;
     }
-    for event in samples() {
-        let name = format!("{}.{}.json", event.event_type(), event.schema());
+    let later = later_samples().into_iter();
+    let later = later.map(|(what, event)| (format!(".{what}"), event));
+    let first = samples().into_iter().map(|event| (String::new(), event));
+    for (what, event) in first.chain(later) {
+        let name = format!("{}.{}{what}.json", event.event_type(), event.schema());
         let path = folder().join(name);
         if !path.exists() {
             let data = event.encode().expect("an event can be encoded");
@@ -316,7 +390,7 @@ fn every_type_has_a_fixture_of_its_newest_schema() {
         let schema = schema.unwrap_or_else(|| panic!("samples() lacks {event_type}"));
         for schema in 1..=schema {
             assert!(
-                fixtures.contains_key(&(event_type.to_owned(), schema)),
+                fixtures.contains_key(&(event_type.to_owned(), schema, String::new())),
                 "fixtures/{event_type}.{schema}.json is missing"
             );
         }
@@ -326,7 +400,7 @@ fn every_type_has_a_fixture_of_its_newest_schema() {
 #[test]
 fn everything_that_was_ever_stored_is_read_and_the_newest_is_written_as_it_was() {
     write_missing();
-    for ((event_type, schema), data) in fixtures() {
+    for ((event_type, schema, _), data) in fixtures() {
         let event = Event::decode(&event_type, schema, &data)
             .unwrap_or_else(|error| panic!("{event_type}.{schema}.json: {error}"));
         assert_eq!(event.event_type(), event_type);
@@ -338,6 +412,23 @@ fn everything_that_was_ever_stored_is_read_and_the_newest_is_written_as_it_was()
                 String::from_utf8_lossy(&data)
             );
         }
+    }
+}
+
+#[test]
+fn what_was_added_later_has_its_fixtures() {
+    write_missing();
+    let fixtures = fixtures();
+    for (what, event) in later_samples() {
+        let key = (
+            event.event_type().to_owned(),
+            event.schema(),
+            what.to_owned(),
+        );
+        let stored = fixtures.get(&key);
+        let stored = stored.unwrap_or_else(|| panic!("the fixture {key:?} is missing"));
+        let decoded = Event::decode(&key.0, key.1, stored);
+        assert_eq!(decoded.expect("a fixture can be read"), event);
     }
 }
 

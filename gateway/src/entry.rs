@@ -142,6 +142,8 @@ fn change_of(event: &Event) -> MembersChange {
         | ConversationEvent::ReactionRemoved(_)
         | ConversationEvent::MessagePinned(_)
         | ConversationEvent::MessageUnpinned(_)
+        | ConversationEvent::ThreadFollowed(_)
+        | ConversationEvent::ThreadUnfollowed(_)
         | ConversationEvent::Archived(_)
         | ConversationEvent::Unarchived(_) => MembersChange::Nobody,
     }

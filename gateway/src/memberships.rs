@@ -167,6 +167,8 @@ impl Fold {
             | ConversationEvent::ReactionRemoved(_)
             | ConversationEvent::MessagePinned(_)
             | ConversationEvent::MessageUnpinned(_)
+            | ConversationEvent::ThreadFollowed(_)
+            | ConversationEvent::ThreadUnfollowed(_)
             | ConversationEvent::Archived(_)
             | ConversationEvent::Unarchived(_) => {}
         }

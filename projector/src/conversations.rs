@@ -71,6 +71,7 @@ impl Fold {
                 activity: fact.position,
                 last_message_seq: None,
                 last_message_author: None,
+                last_message_format: None,
                 last_message_preview: None,
                 last_message_at: None,
             };
@@ -121,16 +122,21 @@ fn change(row: &mut Conversation, event: &ConversationEvent, fact: &Fact) -> boo
         }
         ConversationEvent::MessageSent(sent) => {
             row.message_count += 1;
+            if sent.thread.is_some() {
+                return false;
+            }
             row.activity = fact.position;
             row.last_message_seq = Some(fact.version);
             row.last_message_author = Some(sent.author);
-            row.last_message_preview = Some(preview(sent.body.value.as_str()));
+            row.last_message_format = Some((&sent.said).into());
+            row.last_message_preview = sent.said.text().map(preview);
             row.last_message_at = Some(fact.at);
         }
         ConversationEvent::MessageEdited(edited) => {
             // Once deleted there is no preview, and an edit brings none back.
             if row.last_message_seq == Some(edited.message) && row.last_message_preview.is_some() {
-                row.last_message_preview = Some(preview(edited.body.value.as_str()));
+                row.last_message_format = Some((&edited.said).into());
+                row.last_message_preview = edited.said.text().map(preview);
             }
         }
         ConversationEvent::MessageDeleted(deleted) => {
@@ -147,7 +153,9 @@ fn change(row: &mut Conversation, event: &ConversationEvent, fact: &Fact) -> boo
         | ConversationEvent::ReactionAdded(_)
         | ConversationEvent::ReactionRemoved(_)
         | ConversationEvent::MessagePinned(_)
-        | ConversationEvent::MessageUnpinned(_) => {}
+        | ConversationEvent::MessageUnpinned(_)
+        | ConversationEvent::ThreadFollowed(_)
+        | ConversationEvent::ThreadUnfollowed(_) => {}
     }
     false
 }

@@ -85,6 +85,8 @@ fn touched(facts: &[Fact]) -> (BTreeSet<(ConversationId, UserId)>, BTreeSet<Conv
             | ConversationEvent::ReactionRemoved(_)
             | ConversationEvent::MessagePinned(_)
             | ConversationEvent::MessageUnpinned(_)
+            | ConversationEvent::ThreadFollowed(_)
+            | ConversationEvent::ThreadUnfollowed(_)
             | ConversationEvent::Archived(_)
             | ConversationEvent::Unarchived(_) => continue,
         };
@@ -139,6 +141,8 @@ impl Fold {
             | ConversationEvent::ReactionRemoved(_)
             | ConversationEvent::MessagePinned(_)
             | ConversationEvent::MessageUnpinned(_)
+            | ConversationEvent::ThreadFollowed(_)
+            | ConversationEvent::ThreadUnfollowed(_)
             | ConversationEvent::Archived(_)
             | ConversationEvent::Unarchived(_) => {}
         }

@@ -1,6 +1,8 @@
 //! The fold behind `infra::read_models::messages`. A delete wins over any edit, of the edits the
 //! last wins, a reaction or pin is there or it is not; what changes nothing folds to nothing.
 
+mod threads;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
@@ -9,10 +11,10 @@ use domain::conversation::{
     ConversationEvent, MessageDeleted, MessageEdited, MessageSent, PinChanged,
     Reaction as ReactionFact,
 };
-use infra::database::{DatabaseError, Transaction};
+use infra::database::{AsJson, DatabaseError, Transaction};
 use infra::read_models::Model;
 use infra::read_models::messages::{
-    self, Changes, Message, MessageKey, Pin, Reaction, ReactionKey, Revision,
+    self, Changes, Mentioned, Message, MessageKey, Pin, Reaction, ReactionKey, Revision, Wording,
 };
 
 use crate::Projection;
@@ -58,6 +60,7 @@ impl Projection for Messages {
             };
             fold.pins.insert(key, Some(row));
         }
+        self::threads::load(transaction, generation, &touched.threads, &mut fold).await?;
         let ordinals =
             messages::load_ordinals(transaction, generation, touched.conversations).await?;
         fold.ordinals.extend(ordinals);
@@ -72,6 +75,7 @@ struct Touched {
     messages: BTreeSet<MessageKey>,
     reactions: BTreeSet<ReactionKey>,
     pinned: BTreeSet<MessageKey>,
+    threads: threads::Touched,
     conversations: BTreeSet<ConversationId>,
 }
 
@@ -83,8 +87,15 @@ impl Touched {
                 continue;
             };
             let message = match event {
-                ConversationEvent::MessageSent(_) => {
+                ConversationEvent::MessageSent(sent) => {
                     touched.conversations.insert(conversation);
+                    let Some(root) = sent.thread else { continue };
+                    touched.threads.written(conversation, root, sent.author);
+                    root
+                }
+                ConversationEvent::ThreadFollowed(changed)
+                | ConversationEvent::ThreadUnfollowed(changed) => {
+                    touched.threads.followed(conversation, changed);
                     continue;
                 }
                 ConversationEvent::MessageEdited(edited) => edited.message,
@@ -144,11 +155,13 @@ struct Fold {
     messages: BTreeMap<MessageKey, Message>,
     changed: BTreeSet<MessageKey>,
     revisions: Vec<Revision>,
+    mentions: Vec<Mentioned>,
     reactions: BTreeMap<ReactionKey, Option<Reaction>>,
     reactions_changed: BTreeSet<ReactionKey>,
     pins: BTreeMap<MessageKey, Option<Pin>>,
     pins_changed: BTreeSet<MessageKey>,
     stripped: BTreeSet<MessageKey>,
+    threads: threads::Fold,
     ordinals: BTreeMap<ConversationId, u64>,
 }
 
@@ -168,6 +181,10 @@ impl Fold {
                     self.reactions_changed.insert(key);
                 }
             }
+            ConversationEvent::ThreadFollowed(changed) => {
+                self.threads.follow(id, changed, fact.version);
+            }
+            ConversationEvent::ThreadUnfollowed(changed) => self.threads.unfollow(id, changed),
             ConversationEvent::MessagePinned(pinned) => self.pinned(fact, id, pinned),
             ConversationEvent::MessageUnpinned(unpinned) => {
                 let key = MessageKey {
@@ -195,15 +212,30 @@ impl Fold {
 
     fn sent(&mut self, fact: &Fact, conversation: ConversationId, sent: &MessageSent) {
         let ordinal = self.ordinals.entry(conversation).or_default();
-        *ordinal += 1;
+        if sent.thread.is_none() {
+            *ordinal += 1;
+        }
+        let ordinal = *ordinal;
+        let thread_ordinal = sent.thread.map(|message| {
+            let root = self.messages.get(&MessageKey {
+                conversation,
+                message,
+            });
+            let begun_by = root.map(|root| root.author);
+            self.threads
+                .written(fact, (conversation, message), begun_by, sent.author)
+        });
         let message = Message {
             conversation,
             seq: fact.version,
             position: fact.position,
-            ordinal: *ordinal,
+            ordinal,
             author: sent.author,
-            body: Some(sent.body.value.as_str().to_owned()),
+            wording: Wording::of(&sent.said),
             reply_to: sent.reply_to,
+            thread: sent.thread,
+            thread_ordinal,
+            mentions: (!sent.mentions.is_empty()).then(|| AsJson(sent.mentions.clone())),
             sent_at: fact.at,
             edited_seq: None,
             edited_at: None,
@@ -212,6 +244,14 @@ impl Fold {
             deleted_reason: None,
             deleted_at: None,
         };
+        let targets = sent.mentions.iter().copied().filter_map(messages::target);
+        self.mentions.extend(targets.map(|target| Mentioned {
+            conversation,
+            target,
+            message: fact.version,
+            author: sent.author,
+            thread: sent.thread,
+        }));
         let key = key_of(&message);
         self.messages.insert(key, message);
         self.changed.insert(key);
@@ -225,18 +265,17 @@ impl Fold {
         let Some(message) = self.messages.get_mut(&key) else {
             return;
         };
-        // A deleted message has no body.
-        let Some(body) = message.body.take() else {
+        if message.deleted_seq.is_some() {
             return;
-        };
+        }
+        let wording = std::mem::replace(&mut message.wording, Wording::of(&edited.said));
         self.revisions.push(Revision {
             conversation,
             message: message.seq,
             seq: message.edited_seq.unwrap_or(message.seq),
-            body,
+            wording,
             at: message.edited_at.unwrap_or(message.sent_at),
         });
-        message.body = Some(edited.body.value.as_str().to_owned());
         message.edited_seq = Some(fact.version);
         message.edited_at = Some(fact.at);
         self.changed.insert(key);
@@ -253,7 +292,8 @@ impl Fold {
         if message.deleted_seq.is_some() {
             return;
         }
-        message.body = None;
+        message.wording.clear();
+        message.mentions = None;
         message.deleted_seq = Some(fact.version);
         message.deleted_by = Some(deleted.by);
         message.deleted_reason = deleted
@@ -314,9 +354,11 @@ impl Fold {
     fn into_changes(mut self) -> Changes {
         let mut changes = Changes {
             revisions: self.revisions,
+            mentions: self.mentions,
             stripped: self.stripped.into_iter().collect(),
             ..Changes::default()
         };
+        self.threads.into_changes(&mut changes);
         for key in self.changed {
             changes.messages.extend(self.messages.remove(&key));
         }

@@ -8,7 +8,7 @@ use domain::{ConversationId, Position, Seq, UserId};
 use infra::http::{Authenticated, InPath, Query};
 use infra::problem::Problem;
 use infra::read_models::conversations::{self as model, Listed};
-use infra::read_models::messages::{self, Page};
+use infra::read_models::messages::{self, Format, Page, Which};
 use infra::read_models::{Model, Snapshot, members, receipts};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -100,8 +100,12 @@ pub(crate) struct ConversationView {
     last_message: Option<LastMessage>,
     /// Up to where the asker has seen it.
     seen_seq: Seq,
-    /// How many messages of others came after that, or after joining, and were not deleted.
+    /// How many messages of others came after that, or after joining, and were not deleted; without
+    /// those in threads.
     unread: u64,
+    /// How many messages after that, in threads too, call the asker: by name, with everyone, or by what they are in it. Those with
+    /// `here` are not counted.
+    mention_count: u64,
 }
 
 /// The last message of a conversation.
@@ -109,7 +113,9 @@ pub(crate) struct ConversationView {
 pub(crate) struct LastMessage {
     seq: Seq,
     author: UserId,
-    /// How it begins, up to 200 characters; absent when it was deleted.
+    /// What it is: `plain`, `markdown` or `encrypted`.
+    format: Format,
+    /// How it begins, up to 200 characters; absent when it was deleted, or is encrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
     preview: Option<String>,
     at: DateTime<Utc>,
@@ -182,14 +188,18 @@ fn view(listed: Listed) -> ConversationView {
     let last_message = match (
         conversation.last_message_seq,
         conversation.last_message_author,
+        conversation.last_message_format,
         conversation.last_message_at,
     ) {
-        (Some(seq), Some(author), Some(at)) if seq >= listed.visible_from => Some(LastMessage {
-            seq,
-            author,
-            preview: conversation.last_message_preview,
-            at,
-        }),
+        (Some(seq), Some(author), Some(format), Some(at)) if seq >= listed.visible_from => {
+            Some(LastMessage {
+                seq,
+                author,
+                format,
+                preview: conversation.last_message_preview,
+                at,
+            })
+        }
         _ => None,
     };
     ConversationView {
@@ -206,6 +216,7 @@ fn view(listed: Listed) -> ConversationView {
         last_message,
         seen_seq: listed.seen_seq,
         unread: listed.unread,
+        mention_count: listed.mentions,
     }
 }
 
@@ -223,13 +234,15 @@ async fn as_left(
     ) else {
         return Ok(None);
     };
-    let newest = messages::page(snapshot, id, user, sight.bounds(), Page::Newest, 1).await?;
+    let part = (Which::Main, Page::Newest);
+    let newest = messages::page(snapshot, id, user, sight.bounds(), part, 1).await?;
     let mut newest = newest.messages;
     visible_bodies(snapshot, id, sight, &mut newest).await?;
     let last_message = newest.pop().map(|message| LastMessage {
         seq: message.seq,
         author: message.author,
-        preview: message.body.as_deref().map(model::preview),
+        format: message.wording.format,
+        preview: message.wording.body.as_deref().map(model::preview),
         at: message.sent_at,
     });
     Ok(Some(ConversationView {
@@ -246,5 +259,6 @@ async fn as_left(
         last_message,
         seen_seq: left,
         unread: 0,
+        mention_count: 0,
     }))
 }

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::QueryApi;
 use crate::access::Sight;
 use crate::answers::{ReadProblems, limit, page};
-use crate::messages::{MODELS, visible};
+use crate::messages::{MODELS, WordingView, visible};
 use crate::min_position::MinPosition;
 
 /// Edits on a page, unless asked otherwise, and at most.
@@ -51,7 +51,8 @@ pub(crate) struct EditList {
 pub(crate) struct EditView {
     /// The event that made it so: the message itself, or an edit.
     seq: Seq,
-    body: String,
+    #[serde(flatten)]
+    wording: WordingView,
     at: DateTime<Utc>,
 }
 
@@ -97,7 +98,7 @@ pub(crate) async fn list(
 fn view(revision: Revision) -> EditView {
     EditView {
         seq: revision.seq,
-        body: revision.body,
+        wording: revision.wording.into(),
         at: revision.at,
     }
 }

@@ -157,6 +157,7 @@ impl Cursor {
             Event::Receipts(ReceiptsEvent::Delivered(mark) | ReceiptsEvent::Seen(mark)) => {
                 mark.member == self.of
             }
+            Event::Receipts(ReceiptsEvent::ThreadSeen(mark)) => mark.member == self.of,
             Event::Session(SessionEvent::Revoked(_)) | Event::Audit(_) => by_them,
             // Names of accounts and addresses stand in the account, and what was mailed too; services
             // have no people.
@@ -187,11 +188,13 @@ impl Cursor {
             ConversationEvent::MemberLeft(left) => left.user,
             ConversationEvent::MemberRoleChanged(changed) => changed.user,
             ConversationEvent::MessageSent(sent) => sent.author,
-            ConversationEvent::MessageEdited(edited) => edited.body.of,
+            ConversationEvent::MessageEdited(edited) => edited.said.of(),
             ConversationEvent::MessageDeleted(deleted) => deleted.by,
             ConversationEvent::ReactionAdded(reaction)
             | ConversationEvent::ReactionRemoved(reaction) => reaction.member,
             ConversationEvent::Renamed(renamed) => renamed.title.of,
+            ConversationEvent::ThreadFollowed(changed)
+            | ConversationEvent::ThreadUnfollowed(changed) => changed.member,
             ConversationEvent::MessagePinned(changed)
             | ConversationEvent::MessageUnpinned(changed) => changed.by,
             ConversationEvent::Archived(changed) | ConversationEvent::Unarchived(changed) => {

@@ -16,6 +16,7 @@ mod replay;
 mod self_service;
 mod services;
 mod sessions;
+mod threads;
 mod users;
 
 use std::sync::Arc;
@@ -64,6 +65,8 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(messages::one))
         .routes(routes!(edits::list))
         .routes(routes!(pins::list))
+        .routes(routes!(threads::of_conversation))
+        .routes(routes!(threads::followed))
         .routes(routes!(receipts::of_message))
         .routes(routes!(members::list))
         .routes(routes!(users::me))

@@ -1,14 +1,18 @@
 //! `GET /v1/conversations/{conversation}/messages` and `…/messages/{seq}`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use domain::conversation::{Encrypted, Mention};
 use domain::{ConversationId, Position, Seq, UserId};
+use infra::database::AsJson;
 use infra::http::{Authenticated, InPath, Query};
 use infra::problem::Problem;
-use infra::read_models::messages::{self as model, Message, Page, Reaction};
+use infra::read_models::messages::{
+    self as model, Format, Message, Page, Reaction, Which, Wording,
+};
 use infra::read_models::{Model, Snapshot, members};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,6 +22,7 @@ use crate::access::Sight;
 use crate::answers::{ReadProblems, limit};
 use crate::min_position::MinPosition;
 use crate::pins::Pinned;
+use crate::threads::{Answers, answers};
 
 /// What routes about messages read.
 pub(crate) const MODELS: [&Model; 2] = [&model::MODEL, &members::MODEL];
@@ -36,6 +41,11 @@ pub(crate) struct PageParams {
     before: Option<Seq>,
     /// Messages right after this seq.
     after: Option<Seq>,
+    /// Only messages in the thread that began with this one.
+    thread: Option<Seq>,
+    /// Without `thread`: `all` messages, or only the `main` ones, which are in no thread; `all` by
+    /// default.
+    which: Option<WhichParam>,
     /// Messages around this seq: half of the page before it, half from it on.
     around: Option<Seq>,
     /// How many: 1 to 200, 50 by default.
@@ -53,6 +63,16 @@ pub(crate) struct OneParams {
     /// Wait until everything up to this position, or this cursor, is in the answer.
     #[param(value_type = Option<String>)]
     pub(crate) min_position: Option<MinPosition>,
+}
+
+/// Which messages of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WhichParam {
+    /// All of them.
+    All,
+    /// Those in no thread.
+    Main,
 }
 
 /// A page of messages.
@@ -85,12 +105,21 @@ pub(crate) struct MessageView {
     /// Its name in the conversation, and its order.
     pub(crate) seq: Seq,
     author: UserId,
-    /// Its text, as last edited; absent when it was deleted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<String>,
+    /// As last edited.
+    #[serde(flatten)]
+    wording: WordingView,
+    /// Whom it calls.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    mentions: BTreeSet<Mention>,
     /// The message it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     reply_to: Option<Seq>,
+    /// The message in whose thread it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<Seq>,
+    /// What was said in the thread that began with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<Answers>,
     sent_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     edited: Option<Edited>,
@@ -101,6 +130,27 @@ pub(crate) struct MessageView {
     /// In the order in which each was first added.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reactions: Vec<ReactionView>,
+}
+
+/// What a message says: a body or an envelope; neither when it was deleted.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WordingView {
+    /// Which of the two, and how a body is meant.
+    format: Format,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encrypted: Option<Encrypted>,
+}
+
+impl From<Wording> for WordingView {
+    fn from(wording: Wording) -> Self {
+        Self {
+            format: wording.format,
+            body: wording.body,
+            encrypted: wording.encrypted.map(|AsJson(encrypted)| encrypted),
+        }
+    }
 }
 
 /// The last edit.
@@ -164,10 +214,19 @@ pub(crate) async fn page(
         }
         (Some(_), None, Some(_)) => return Err(only_one("around")),
     };
+    let which = match (params.thread, params.which) {
+        (None, None | Some(WhichParam::All)) => Which::All,
+        (None, Some(WhichParam::Main)) => Which::Main,
+        (Some(root), None) => Which::Thread(root),
+        (Some(_), Some(_)) => {
+            let rule = "give only one of thread and which";
+            return Err(Problem::invalid_query("which", rule));
+        }
+    };
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
     let sight = Sight::of(&mut snapshot, id, caller.user).await?;
-    let bounds = sight.bounds();
-    let found = model::page(&mut snapshot, id, caller.user, bounds, page, limit).await?;
+    let (bounds, part) = (sight.bounds(), (which, page));
+    let found = model::page(&mut snapshot, id, caller.user, bounds, part, limit).await?;
     let seq_of = |message: Option<&Message>| message.map(|message| message.seq);
     let prev = seq_of(found.messages.first()).filter(|_| found.older);
     let next = seq_of(found.messages.last()).filter(|_| found.newer);
@@ -265,8 +324,11 @@ pub(crate) async fn visible_bodies(
             .filter(|revision| revision.seq != message.seq);
         message.edited_seq = edit.map(|revision| revision.seq);
         message.edited_at = edit.map(|revision| revision.at);
-        // Of a deleted message no revision is left.
-        message.body = revision.map(|revision| revision.body);
+        match revision {
+            Some(revision) => message.wording = revision.wording,
+            // Of a deleted message no revision is left.
+            None => message.wording.clear(),
+        }
     }
     Ok(())
 }
@@ -281,6 +343,7 @@ pub(crate) async fn views(
 ) -> Result<Vec<MessageView>, Problem> {
     visible_bodies(snapshot, conversation, sight, &mut messages).await?;
     let seqs: Vec<Seq> = messages.iter().map(|message| message.seq).collect();
+    let mut answers = answers(snapshot, conversation, &seqs, sight).await?;
     let mut pins = BTreeMap::new();
     for pin in model::pins_of(snapshot, conversation, &seqs).await? {
         if sight.sees(pin.seq) {
@@ -303,6 +366,7 @@ pub(crate) async fn views(
             let reactions = reactions.remove(&message.seq).unwrap_or_default();
             let pinned = pins.remove(&message.seq);
             MessageView {
+                answers: answers.remove(&message.seq),
                 pinned,
                 reactions,
                 ..view(message, sight)
@@ -356,8 +420,11 @@ fn view(message: Message, sight: &Sight) -> MessageView {
     MessageView {
         seq: message.seq,
         author: message.author,
-        body: message.body,
+        wording: message.wording.into(),
+        mentions: message.mentions.map_or_else(BTreeSet::new, |AsJson(it)| it),
         reply_to: message.reply_to,
+        thread: message.thread,
+        answers: None,
         sent_at: message.sent_at,
         edited,
         deleted,

@@ -1,7 +1,7 @@
 //! Putting one's own message otherwise.
 
 use axum::extract::State;
-use domain::conversation::Act;
+use domain::conversation::{Act, Encrypted, TextFormat};
 use domain::{ConversationId, Seq};
 use infra::commands::Accepted;
 use infra::http::{Body, InPath};
@@ -9,7 +9,7 @@ use infra::problem::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body;
+use super::content::content;
 use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
@@ -19,8 +19,15 @@ use crate::problems::CommandProblems;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EditMessage {
-    /// Plain text: 1 byte to 16 KiB, not only white space.
-    body: String,
+    /// 1 byte to 16 KiB, not only white space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    /// How the body is meant: `plain` unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<TextFormat>,
+    /// The new envelope of an encrypted message, instead of a body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encrypted: Option<Encrypted>,
 }
 
 /// Gives a message another text.
@@ -32,7 +39,11 @@ pub(crate) async fn edit_message(
     request: EditMessage,
 ) -> Result<Answer, Problem> {
     let act = Act::Edit {
-        body: body(&request.body)?,
+        content: content(
+            request.body.as_deref(),
+            request.format,
+            request.encrypted.as_ref(),
+        )?,
         message: api.message(asking.user, conversation, seq).await?,
     };
     api.converse(asking, conversation, act, "edit_message", &(seq, &request))
@@ -58,6 +69,9 @@ pub(crate) async fn edit_message(
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`conversation_not_found`, also for those who are not in it; \
                         `message_not_found`"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "`content_differs`: an encrypted message stays encrypted, a text stays text; \
+                        `invalid_body`, `idempotency_key_reused`"),
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "`conversation_archived`, `message_deleted`, `conflict`"),
     ),

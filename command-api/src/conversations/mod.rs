@@ -3,6 +3,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod change;
+mod content;
 pub(crate) mod delete_message;
 pub(crate) mod edit_message;
 pub(crate) mod members;
@@ -11,8 +12,9 @@ pub(crate) mod reactions;
 pub(crate) mod receipts;
 pub(crate) mod send_message;
 pub(crate) mod start;
+pub(crate) mod threads;
 
-use domain::values::{Invalid, MessageBody, Title};
+use domain::values::{Invalid, Title};
 use infra::problem::Problem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -30,6 +32,8 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
         .routes(routes!(edit_message::patch, delete_message::delete))
         .routes(routes!(reactions::put, reactions::delete))
         .routes(routes!(pins::put, pins::delete))
+        .routes(routes!(threads::put, threads::delete))
+        .routes(routes!(threads::put_seen))
         .routes(routes!(receipts::put_seen))
         .routes(routes!(receipts::put_delivered))
 }
@@ -37,10 +41,6 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
 /// A broken rule of the field at `pointer`.
 pub(crate) fn broken(pointer: &str, invalid: Invalid) -> Problem {
     Problem::invalid_field(pointer, invalid.code, invalid.rule)
-}
-
-fn body(text: &str) -> Result<MessageBody, Problem> {
-    MessageBody::parse(text).map_err(|invalid| broken("/body", invalid))
 }
 
 fn title(text: &str) -> Result<Title, Problem> {

@@ -1,7 +1,7 @@
 //! Moving one's own delivered and seen marks.
 
 use axum::extract::State;
-use domain::receipts::{Mark, MarkKind};
+use domain::receipts::{Mark, MarkKind, MarkOf};
 use domain::{ConversationId, Seq};
 use infra::commands::Accepted;
 use infra::http::{Body, InPath};
@@ -19,7 +19,7 @@ use crate::problems::CommandProblems;
 #[serde(deny_unknown_fields)]
 pub(crate) struct MarkUpTo {
     /// The last seq that it covers.
-    seq: Seq,
+    pub(crate) seq: Seq,
 }
 
 /// Moves a mark of the asker.
@@ -32,7 +32,7 @@ pub(crate) async fn mark(
 ) -> Result<Answer, Problem> {
     let state = api.membership(asking.user, conversation).await?;
     let mark = Mark {
-        kind,
+        of: MarkOf::Conversation(kind),
         member: asking.user,
         seq: request.seq,
         head: state.version,

@@ -1,15 +1,17 @@
 //! Sending a message.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
-use domain::conversation::{Act, Draft};
-use domain::{ConversationId, Seq};
+use domain::conversation::{Act, Draft, Encrypted, Mention, MessageFact, TextFormat};
+use domain::{ConversationId, Seq, UserId};
 use infra::commands::Accepted;
 use infra::http::{Body, InPath};
 use infra::problem::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body;
+use super::content::content;
 use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
@@ -19,11 +21,24 @@ use crate::problems::CommandProblems;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SendMessage {
-    /// Plain text: 1 byte to 16 KiB, not only white space.
-    body: String,
+    /// 1 byte to 16 KiB, not only white space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    /// How the body is meant: `plain` unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<TextFormat>,
+    /// An envelope that only the readers' devices open, instead of a body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encrypted: Option<Encrypted>,
+    /// Whom it calls: at most 50.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    mentions: BTreeSet<Mention>,
     /// The seq of the message that this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reply_to: Option<Seq>,
+    /// The seq of the message in whose thread this is: one that is in no thread itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    thread: Option<Seq>,
 }
 
 /// Says something.
@@ -33,21 +48,22 @@ pub(crate) async fn send_message(
     conversation: ConversationId,
     request: SendMessage,
 ) -> Result<Answer, Problem> {
-    let body = body(&request.body)?;
-    if let Some(seq) = request.reply_to {
-        api.message(asking.user, conversation, seq)
-            .await
-            .map_err(|problem| match problem.code.as_str() {
-                "message_not_found" => {
-                    let rule = "reply_to names a message of this conversation";
-                    problem.with_field("/reply_to", "message_not_found", rule)
-                }
-                _ => problem,
-            })?;
-    }
+    let content = content(
+        request.body.as_deref(),
+        request.format,
+        request.encrypted.as_ref(),
+    )?;
+    let here = Here {
+        api,
+        asker: asking.user,
+        conversation,
+    };
+    here.named("reply_to", request.reply_to).await?;
     let draft = Draft {
-        body,
+        content,
         reply_to: request.reply_to,
+        thread: here.named("thread", request.thread).await?,
+        mentions: request.mentions.clone(),
     };
     api.converse(
         asking,
@@ -57,6 +73,29 @@ pub(crate) async fn send_message(
         &request,
     )
     .await
+}
+
+/// The messages of a conversation that a request may name.
+struct Here<'a> {
+    api: &'a CommandApi,
+    asker: UserId,
+    conversation: ConversationId,
+}
+
+impl Here<'_> {
+    /// The message that `field` names, if it names one.
+    async fn named(&self, field: &str, seq: Option<Seq>) -> Result<Option<MessageFact>, Problem> {
+        let Some(seq) = seq else { return Ok(None) };
+        let found = self.api.message(self.asker, self.conversation, seq).await;
+        found.map(Some).map_err(|problem| {
+            if problem.code == "message_not_found" {
+                let rule = format!("{field} names a message of this conversation");
+                problem.with_field(&format!("/{field}"), "message_not_found", rule)
+            } else {
+                problem
+            }
+        })
+    }
 }
 
 /// Send a message
@@ -74,11 +113,16 @@ pub(crate) async fn send_message(
     responses(
         (status = 201, body = Accepted, description = "It is sent"),
         CommandProblems,
+        (status = 403, body = Problem, content_type = "application/problem+json",
+         description = "`role_too_low` for calling everyone in a group of more than 32; `blocked`"),
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`conversation_not_found`, also for those who are not in it; \
-                        `message_not_found` for a `reply_to` that is no message"),
+                        `message_not_found` for a `reply_to` or `thread` that is no message; `no_such_member` for \
+                        a mention of somebody who is not in it"),
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "`conversation_archived`, `conflict`"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "`too_many_mentions`, `no_thread`, `invalid_body`, `idempotency_key_reused`"),
     ),
     security(("bearer" = [])),
 )]
@@ -164,12 +208,67 @@ mod tests {
             json!({"body": " "}),
             json!({"body": "x".repeat(16_385)}),
             json!({"body": 7}),
+            json!({}),
+            json!({"format": "markdown", "body": "[x](javascript:alert(1))"}),
         ] {
             let refused = world.post("alice", &path).body(body).problem().await;
             assert_eq!(refused, problem(422, "invalid_body", "/body"));
         }
+        let envelope = json!({
+            "algorithm": "a", "key_ids": ["k"], "nonce": "AAAA", "ciphertext": "not base64",
+        });
+        let bad = json!({"encrypted": envelope});
+        let both = json!({"body": "x", "encrypted": envelope});
+        for body in [bad, both] {
+            let refused = world.post("alice", &path).body(body).problem().await;
+            assert_eq!(refused, problem(422, "invalid_body", "/encrypted"));
+        }
         let no_id = world.post("alice", "/v1/conversations/7/messages");
         let refused = no_id.body(json!({"body": "x"})).problem().await;
         assert_eq!(refused, problem(404, "not_found", ""));
+    }
+
+    #[tokio::test]
+    async fn what_is_encrypted_is_sent_and_edited_as_it_is() {
+        let world = World::with(&["alice", "bob"]).await;
+        let group = world.group("alice", &["bob"]).await;
+        let path = format!("/v1/conversations/{group}/messages");
+        let envelope = |text: &str| {
+            json!({"encrypted": {
+                "algorithm": "xchacha20-poly1305", "key_ids": ["device:1"], "nonce": "AAEC",
+                "ciphertext": text,
+            }})
+        };
+        let sent = world.post("bob", &path).body(envelope("3q2+7w==")).send();
+        assert_eq!(sent.await.0, 201);
+        let message = format!("{path}/2");
+        let edit = |body| world.patch("bob", &message).body(body);
+        assert_eq!(edit(envelope("AAAA")).send().await.0, 200);
+        let refused = edit(json!({"body": "for all to read"})).problem().await;
+        assert_eq!(refused, problem(422, "content_differs", ""));
+        let events = world
+            .events(&domain::StreamName::conversation(group.parse().unwrap()))
+            .await;
+        let stored: serde_json::Value = serde_json::from_slice(&events[1].data).unwrap();
+        let expected = &envelope("3q2+7w==")["encrypted"];
+        assert_eq!(&stored["encrypted"]["value"], expected);
+        assert_eq!(stored.get("body"), None);
+    }
+
+    #[tokio::test]
+    async fn a_message_calls_members() {
+        let world = World::with(&["alice", "bob", "carol"]).await;
+        let group = world.group("alice", &["bob"]).await;
+        let path = format!("/v1/conversations/{group}/messages");
+        let call = |mentions| {
+            let body = json!({"body": "hey", "mentions": mentions});
+            world.post("bob", &path).body(body)
+        };
+        let all = json!([{"user": world.id("alice")}, "everyone", "here", {"role": "owner"}]);
+        assert_eq!(call(all).send().await.0, 201);
+        let refused = call(json!([{"user": world.id("carol")}])).problem().await;
+        assert_eq!(refused, problem(404, "no_such_member", ""));
+        let refused = call(json!(["somebody"])).problem().await;
+        assert_eq!(refused, problem(422, "invalid_body", "/mentions/0"));
     }
 }

@@ -170,10 +170,7 @@ fn start() -> (Envelope, Command) {
 
 /// A message whose text is its key.
 fn send(by: UserId, key: &str) -> (Envelope, Command) {
-    let draft = Draft {
-        body: MessageBody::parse(key).unwrap(),
-        reply_to: None,
-    };
+    let draft = Draft::plain(MessageBody::parse(key).unwrap());
     command(by, key, Act::Send(draft))
 }
 
@@ -216,7 +213,7 @@ async fn run(
 fn bodies(events: &[Arc<RecordedEvent>]) -> Vec<String> {
     let sent = events.iter().filter_map(|event| match event.event() {
         Ok(Event::Conversation(ConversationEvent::MessageSent(sent))) => {
-            Some(sent.body.value.as_str().to_owned())
+            sent.said.text().map(str::to_owned)
         }
         _ => None,
     });

@@ -1,6 +1,10 @@
 //! What may be asked of a conversation.
 
+use std::collections::BTreeSet;
+
+use crate::conversation::content::{Content, ContentKind};
 use crate::conversation::event::{HistoryVisibility, Role};
+use crate::conversation::mentions::Mention;
 use crate::ids::{Seq, UserId};
 use crate::values::{Emoji, MessageBody, Reason, Title};
 
@@ -12,15 +16,35 @@ pub struct MessageFact {
     pub seq: Seq,
     /// Who wrote it.
     pub author: UserId,
+    /// Whether it is text or an envelope.
+    pub kind: ContentKind,
+    /// The message whose thread it is in.
+    pub thread: Option<Seq>,
 }
 
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
-    /// Plain text.
-    pub body: MessageBody,
+    /// What it says.
+    pub content: Content,
     /// The message it answers; that it is a message, and of this conversation, is known.
     pub reply_to: Option<Seq>,
+    /// The message in whose thread it is to be.
+    pub thread: Option<MessageFact>,
+    /// Whom it calls.
+    pub mentions: BTreeSet<Mention>,
+}
+
+impl Draft {
+    /// Plain text that answers nothing and calls nobody.
+    pub const fn plain(body: MessageBody) -> Self {
+        Self {
+            content: Content::plain(body),
+            reply_to: None,
+            thread: None,
+            mentions: BTreeSet::new(),
+        }
+    }
 }
 
 /// What is asked. That the users it names have accounts is known when it is asked.
@@ -78,8 +102,8 @@ pub enum Act {
     Edit {
         /// Which.
         message: MessageFact,
-        /// The new text.
-        body: MessageBody,
+        /// What it says now: text where it was text, an envelope where it was one.
+        content: Content,
     },
     /// Take a message back: one's own, or as admin anybody's.
     Delete {
@@ -111,6 +135,16 @@ pub enum Act {
     Unpin {
         /// Which.
         message: MessageFact,
+    },
+    /// Want to know of what is said in a thread.
+    FollowThread {
+        /// The message that it began with, or may.
+        root: MessageFact,
+    },
+    /// No longer want to know.
+    UnfollowThread {
+        /// The message that it began with.
+        root: MessageFact,
     },
     /// Close a group until it is unarchived.
     Archive,
@@ -158,8 +192,8 @@ pub enum ImportedFact {
         author: UserId,
         /// Its text, which may be empty.
         body: MessageBody,
-        /// The message it answers.
-        reply_to: Option<Seq>,
+        /// The message whose thread it is in.
+        thread: Option<Seq>,
     },
     /// An edit.
     Edited {

@@ -1,8 +1,12 @@
 //! What can have happened in a conversation.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::conversation::content::Said;
+use crate::conversation::mentions::Mention;
 use crate::event::{FromCategory as _, events};
 use crate::ids::{Seq, UserId};
 use crate::personal::Personal;
@@ -121,11 +125,31 @@ pub struct MemberRoleChanged {
 pub struct MessageSent {
     /// Who wrote it.
     pub author: UserId,
-    /// Plain text.
-    pub body: Personal<MessageBody>,
+    /// What it says.
+    #[serde(flatten)]
+    pub said: Said,
     /// The message this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Seq>,
+    /// The message whose thread it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<Seq>,
+    /// Whom it calls. An edit calls nobody anew.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub mentions: BTreeSet<Mention>,
+}
+
+impl MessageSent {
+    /// Plain text that answers nothing and calls nobody.
+    pub const fn plain(author: UserId, body: MessageBody) -> Self {
+        Self {
+            author,
+            said: Said::plain(author, body),
+            reply_to: None,
+            thread: None,
+            mentions: BTreeSet::new(),
+        }
+    }
 }
 
 /// `message-edited`: of the edits of a message the highest seq wins.
@@ -133,8 +157,9 @@ pub struct MessageSent {
 pub struct MessageEdited {
     /// Which message.
     pub message: Seq,
-    /// The new text.
-    pub body: Personal<MessageBody>,
+    /// What it says now.
+    #[serde(flatten)]
+    pub said: Said,
 }
 
 /// `message-deleted`: wins over any edit, earlier or later.
@@ -167,6 +192,16 @@ pub struct PinChanged {
     pub message: Seq,
     /// Who did it.
     pub by: UserId,
+}
+
+/// `thread-followed` and `thread-unfollowed`: of one member and thread the last wins. Writing in a
+/// thread follows it too, and so does having written the message that it began with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowChanged {
+    /// The message that the thread began with.
+    pub thread: Seq,
+    /// Who.
+    pub member: UserId,
 }
 
 /// `conversation-archived` and `conversation-unarchived`
@@ -207,6 +242,10 @@ events! {
         "message-pinned" => MessagePinned(PinChanged),
         /// It no longer is.
         "message-unpinned" => MessageUnpinned(PinChanged),
+        /// Somebody wants to know of what is said in a thread.
+        "thread-followed" => ThreadFollowed(FollowChanged),
+        /// They no longer do.
+        "thread-unfollowed" => ThreadUnfollowed(FollowChanged),
         /// Nothing more can be said until it is unarchived.
         "conversation-archived" => Archived(ArchiveChanged),
         /// It is open again.

@@ -1,12 +1,12 @@
 //! History from another system, taken as it is.
 
 use crate::conversation::command::ImportedFact;
+use crate::conversation::content::Said;
 use crate::conversation::decide::Decision;
 use crate::conversation::event::{ConversationEvent, MessageEdited, MessageSent, Reaction};
 use crate::conversation::refused::Refused;
 use crate::conversation::start;
 use crate::conversation::state::State;
-use crate::personal::Personal;
 
 /// A message, an edit or a reaction is known by the command that brings it: the same fact under
 /// another command's id is another fact.
@@ -24,20 +24,19 @@ pub(super) fn decide(state: &State, fact: &ImportedFact) -> Decision {
         ImportedFact::Message {
             author,
             body,
-            reply_to,
+            thread,
         } => {
             started()?;
             Ok(vec![ConversationEvent::MessageSent(MessageSent {
-                author: *author,
-                body: Personal::new(*author, body.clone()),
-                reply_to: *reply_to,
+                thread: *thread,
+                ..MessageSent::plain(*author, body.clone())
             })])
         }
         ImportedFact::Edited { message, body } => {
             started()?;
             Ok(vec![ConversationEvent::MessageEdited(MessageEdited {
                 message: message.seq,
-                body: Personal::new(message.author, body.clone()),
+                said: Said::plain(message.author, body.clone()),
             })])
         }
         ImportedFact::Reaction {
@@ -58,10 +57,10 @@ pub(super) fn decide(state: &State, fact: &ImportedFact) -> Decision {
 #[cfg(test)]
 mod tests {
     use crate::conversation::{
-        Command, ConversationEvent, ImportedFact, MessageEdited, MessageFact, Reaction, Refused,
+        Command, ContentKind, ConversationEvent, ImportedFact, MessageEdited, MessageFact,
+        Reaction, Refused, Said,
     };
     use crate::ids::Version;
-    use crate::personal::Personal;
     use crate::testing::conversation::{archived, body, emoji, given, group_of, sent};
     use crate::testing::{ALICE, BOB, CAROL};
 
@@ -72,7 +71,7 @@ mod tests {
                 Command::Import(ImportedFact::Message {
                     author: CAROL,
                     body: body("hi"),
-                    reply_to: None,
+                    thread: None,
                 }),
                 sent(CAROL, "hi"),
             ),
@@ -81,12 +80,14 @@ mod tests {
                     message: MessageFact {
                         seq: message,
                         author: CAROL,
+                        kind: ContentKind::Text,
+                        thread: None,
                     },
                     body: body("hello"),
                 }),
                 ConversationEvent::MessageEdited(MessageEdited {
                     message,
-                    body: Personal::new(CAROL, body("hello")),
+                    said: Said::plain(CAROL, body("hello")),
                 }),
             ),
             (

@@ -1,6 +1,7 @@
 //! What is said, put otherwise, taken back and reacted to.
 
 use crate::conversation::command::{Draft, MessageFact};
+use crate::conversation::content::Content;
 use crate::conversation::decide::{Asker, Decision};
 use crate::conversation::event::{
     ConversationEvent, MessageDeleted, MessageEdited, MessageSent, Reaction, Role,
@@ -8,21 +9,25 @@ use crate::conversation::event::{
 use crate::conversation::refused::Refused;
 use crate::ids::Seq;
 use crate::personal::Personal;
-use crate::values::{Emoji, MessageBody, Reason};
+use crate::values::{Emoji, Reason};
 
 impl Asker<'_> {
     pub(super) fn send(&self, draft: &Draft) -> Decision {
         self.open()?;
         self.speaks()?;
         draft.reply_to.map_or(Ok(()), |seq| self.visible(seq))?;
+        draft.thread.map_or(Ok(()), |root| self.begins(root))?;
+        self.calls(&draft.mentions)?;
         Ok(vec![ConversationEvent::MessageSent(MessageSent {
             author: self.by,
-            body: Personal::new(self.by, draft.body.clone()),
+            said: draft.content.said_by(self.by),
             reply_to: draft.reply_to,
+            thread: draft.thread.map(|root| root.seq),
+            mentions: draft.mentions.clone(),
         })])
     }
 
-    pub(super) fn edit(&self, message: MessageFact, body: &MessageBody) -> Decision {
+    pub(super) fn edit(&self, message: MessageFact, content: &Content) -> Decision {
         self.open()?;
         self.speaks()?;
         self.visible(message.seq)?;
@@ -30,9 +35,12 @@ impl Asker<'_> {
             return Err(Refused::NotTheAuthor);
         }
         self.not_deleted(message.seq)?;
+        if message.kind != content.kind() {
+            return Err(Refused::ContentDiffers);
+        }
         Ok(vec![ConversationEvent::MessageEdited(MessageEdited {
             message: message.seq,
-            body: Personal::new(self.by, body.clone()),
+            said: content.said_by(self.by),
         })])
     }
 
@@ -82,9 +90,9 @@ impl Asker<'_> {
 mod tests {
     use crate::conversation::state::DELETED_REMEMBERED_MAX;
     use crate::conversation::{
-        Act, Command, Contact, ConversationEvent, Draft, HistoryVisibility, MemberAdded,
-        MessageDeleted, MessageEdited, MessageFact, MessageSent, Reaction, Refused, Role,
-        SettingsChanged,
+        Act, Command, Contact, Content, ContentKind, ConversationEvent, Draft, Encrypted,
+        HistoryVisibility, MemberAdded, MessageDeleted, MessageEdited, MessageFact, MessageSent,
+        Reaction, Refused, Role, Said, SettingsChanged, TextFormat,
     };
     use crate::ids::{UserId, Version};
     use crate::personal::Personal;
@@ -97,17 +105,22 @@ mod tests {
         MessageFact {
             seq: Version(2),
             author,
+            kind: ContentKind::Text,
+            thread: None,
+        }
+    }
+
+    fn envelope() -> Encrypted {
+        Encrypted {
+            algorithm: "a".to_owned(),
+            key_ids: vec!["k".to_owned()],
+            nonce: "AA==".to_owned(),
+            ciphertext: "AAAA".to_owned(),
         }
     }
 
     fn send(by: UserId, text: &str) -> Command {
-        Command::by(
-            by,
-            Act::Send(Draft {
-                body: body(text),
-                reply_to: None,
-            }),
-        )
+        Command::by(by, Act::Send(Draft::plain(body(text))))
     }
 
     fn edit(by: UserId, message: MessageFact, text: &str) -> Command {
@@ -115,7 +128,7 @@ mod tests {
             by,
             Act::Edit {
                 message,
-                body: body(text),
+                content: Content::plain(body(text)),
             },
         )
     }
@@ -182,14 +195,13 @@ mod tests {
             .when(Command::by(
                 BOB,
                 Act::Send(Draft {
-                    body: body("yes"),
                     reply_to: Some(message_of(ALICE).seq),
+                    ..Draft::plain(body("yes"))
                 }),
             ))
             .then([ConversationEvent::MessageSent(MessageSent {
-                author: BOB,
-                body: Personal::new(BOB, body("yes")),
                 reply_to: Some(message_of(ALICE).seq),
+                ..MessageSent::plain(BOB, body("yes"))
             })]);
     }
 
@@ -205,8 +217,8 @@ mod tests {
         let reply = Command::by(
             CAROL,
             Act::Send(Draft {
-                body: body("yes"),
                 reply_to: Some(message_of(ALICE).seq),
+                ..Draft::plain(body("yes"))
             }),
         );
         let hidden = [group_of(ALICE, &[BOB]), sent(ALICE, "tea?"), added.clone()];
@@ -290,11 +302,44 @@ mod tests {
             .when(edit(BOB, message_of(BOB), "coffee?"))
             .then([ConversationEvent::MessageEdited(MessageEdited {
                 message: message_of(BOB).seq,
-                body: Personal::new(BOB, body("coffee?")),
+                said: Said::plain(BOB, body("coffee?")),
             })]);
         given([group_of(ALICE, &[BOB]), sent(BOB, "tea?")])
             .when(edit(ALICE, message_of(BOB), "coffee?"))
             .then_refused(Refused::NotTheAuthor);
+    }
+
+    #[test]
+    fn what_is_said_is_text_or_an_envelope_and_stays_so() {
+        let markdown = || Content::Text {
+            body: body("*tea*"),
+            format: TextFormat::Markdown,
+        };
+        let history = || [group_of(ALICE, &[BOB]), sent(BOB, "tea?")];
+        for content in [markdown(), Content::Encrypted(envelope())] {
+            let draft = Draft {
+                content: content.clone(),
+                ..Draft::plain(body("no"))
+            };
+            given(history())
+                .when(Command::by(BOB, Act::Send(draft)))
+                .then([ConversationEvent::MessageSent(MessageSent {
+                    said: content.said_by(BOB),
+                    ..MessageSent::plain(BOB, body("no"))
+                })]);
+        }
+        let edit_to = |content: Content, kind: ContentKind| {
+            let message = MessageFact {
+                kind,
+                ..message_of(BOB)
+            };
+            given(history()).when(Command::by(BOB, Act::Edit { message, content }))
+        };
+        edit_to(markdown(), ContentKind::Text).then_some(1);
+        edit_to(Content::Encrypted(envelope()), ContentKind::Encrypted).then_some(1);
+        edit_to(markdown(), ContentKind::Encrypted).then_refused(Refused::ContentDiffers);
+        edit_to(Content::Encrypted(envelope()), ContentKind::Text)
+            .then_refused(Refused::ContentDiffers);
     }
 
     #[test]
@@ -358,7 +403,13 @@ mod tests {
         let old = message_of(ALICE);
         let newer = (0..DELETED_REMEMBERED_MAX as u64).map(|index| {
             let seq = Version(1_000 + index);
-            deleted(MessageFact { seq, author: ALICE }, ALICE)
+            deleted(
+                MessageFact {
+                    seq,
+                    ..message_of(ALICE)
+                },
+                ALICE,
+            )
         });
         let history: Vec<_> = [group_of(ALICE, &[]), sent(ALICE, "tea?")]
             .into_iter()
@@ -368,7 +419,7 @@ mod tests {
         given(history.clone()).when(delete(ALICE, old)).then([]);
         let forgotten = MessageFact {
             seq: Version(1_000),
-            author: ALICE,
+            ..message_of(ALICE)
         };
         given(history)
             .when(delete(ALICE, forgotten))

@@ -2,10 +2,13 @@
 //! members, its messages and its settings changed.
 
 mod command;
+mod content;
 mod decide;
 mod event;
 mod imported;
+mod markdown;
 mod members;
+mod mentions;
 mod messages;
 mod pins;
 #[cfg(test)]
@@ -14,9 +17,12 @@ mod refused;
 mod settings;
 mod start;
 mod state;
+mod threads;
 
 pub use command::{Act, Command, Contact, Draft, ImportedFact, MessageFact, UserCommand};
+pub use content::{Content, ContentKind, Encrypted, Said, TextFormat};
 pub use decide::Conversation;
 pub use event::*;
+pub use mentions::{Mention, MentionedRole};
 pub use refused::Refused;
 pub use state::{Member, Settings, State};

@@ -50,8 +50,8 @@ impl Asker<'_> {
 #[cfg(test)]
 mod tests {
     use crate::conversation::{
-        Act, Command, Contact, Conversation, ConversationEvent, MessageDeleted, MessageFact,
-        PinChanged, Refused,
+        Act, Command, Contact, ContentKind, Conversation, ConversationEvent, MessageDeleted,
+        MessageFact, PinChanged, Refused,
     };
     use crate::ids::{UserId, Version};
     use crate::testing::conversation::{archived, direct_of, given, group_of, sent};
@@ -61,6 +61,8 @@ mod tests {
         MessageFact {
             seq: Version(seq),
             author: BOB,
+            kind: ContentKind::Text,
+            thread: None,
         }
     }
 

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use crate::conversation::state::DELETED_REMEMBERED_MAX;
 use crate::conversation::{
-    Act, Command, Conversation, ConversationEvent, Draft, HistoryVisibility, ImportedFact, Kind,
-    MessageFact, Role, State,
+    Act, Command, Content, ContentKind, Conversation, ConversationEvent, Draft, HistoryVisibility,
+    ImportedFact, Kind, Mention, MentionedRole, MessageFact, Role, State,
 };
 use crate::ids::{UserId, Version};
 use crate::testing::conversation::{body, emoji, given, title};
@@ -33,11 +33,22 @@ fn message() -> impl Strategy<Value = MessageFact> {
     (1..30_u64, who()).prop_map(|(seq, author)| MessageFact {
         seq: Version(seq),
         author,
+        kind: ContentKind::Text,
+        thread: None,
     })
 }
 
 fn reaction() -> impl Strategy<Value = Emoji> {
     "[a-c]".prop_map(|text| emoji(&text))
+}
+
+fn mention() -> impl Strategy<Value = Mention> {
+    prop_oneof![
+        who().prop_map(Mention::User),
+        Just(Mention::Everyone),
+        Just(Mention::Here),
+        Just(Mention::Role(MentionedRole::Admin)),
+    ]
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -53,15 +64,24 @@ fn act() -> impl Strategy<Value = Act> {
         3 => who().prop_map(|user| Act::RemoveMember { user }),
         3 => Just(Act::Leave),
         6 => (who(), role()).prop_map(|(user, role)| Act::ChangeRole { user, role }),
-        4 => (1..30_u64).prop_map(|seq| {
-            Act::Send(Draft { body: body("hi"), reply_to: Some(Version(seq)) })
+        4 => (1..30_u64, prop::collection::btree_set(mention(), 0..3)).prop_map(|(seq, mentions)| {
+            let reply_to = Some(Version(seq));
+            Act::Send(Draft { reply_to, mentions, ..Draft::plain(body("hi")) })
         }),
-        2 => message().prop_map(|message| Act::Edit { message, body: body("hello") }),
+        2 => message().prop_map(|message| {
+            Act::Edit { message, content: Content::plain(body("hello")) }
+        }),
         3 => message().prop_map(|message| Act::Delete { message, reason: None }),
         2 => (message(), reaction()).prop_map(|(message, emoji)| Act::React { message, emoji }),
         1 => (message(), reaction()).prop_map(|(message, emoji)| Act::Unreact { message, emoji }),
         3 => message().prop_map(|message| Act::Pin { message }),
         1 => message().prop_map(|message| Act::Unpin { message }),
+        1 => message().prop_map(|root| {
+            let thread = Some(root);
+            Act::Send(Draft { thread, ..Draft::plain(body("hi")) })
+        }),
+        1 => message().prop_map(|root| Act::FollowThread { root }),
+        1 => message().prop_map(|root| Act::UnfollowThread { root }),
         1 => Just(Act::Archive),
         2 => Just(Act::Unarchive),
     ]
@@ -79,7 +99,7 @@ fn imported() -> impl Strategy<Value = ImportedFact> {
         who().prop_map(|author| ImportedFact::Message {
             author,
             body: body("hi"),
-            reply_to: None,
+            thread: None,
         }),
         message().prop_map(|message| ImportedFact::Edited {
             message,
@@ -103,8 +123,8 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
     prop::collection::vec(command, 0..80)
 }
 
-/// Whether the state tells a repeat of `command`. What is said, put otherwise and reacted is not in
-/// the state; who has left is told nothing.
+/// Whether the state tells a repeat of `command`. What is said, put otherwise and reacted, and who
+/// follows which thread, is not in the state; who has left is told nothing.
 fn is_known_when_repeated(command: &Command) -> bool {
     match command {
         Command::User(command) => match &command.act {
@@ -112,6 +132,8 @@ fn is_known_when_repeated(command: &Command) -> bool {
             | Act::Edit { .. }
             | Act::React { .. }
             | Act::Unreact { .. }
+            | Act::FollowThread { .. }
+            | Act::UnfollowThread { .. }
             | Act::Leave => false,
             Act::RemoveMember { user } => *user != command.by,
             Act::StartDirect { .. }

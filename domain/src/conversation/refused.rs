@@ -45,6 +45,15 @@ pub enum Refused {
         Conversation::PINS_MAX
     )]
     TooManyPins,
+    /// A thread would begin in a thread.
+    #[error("a thread begins with a message that is in no thread itself")]
+    NoThread,
+    /// It calls more than it may.
+    #[error("a message has at most {} mentions", Conversation::MENTIONS_MAX)]
+    TooManyMentions,
+    /// Text would become an envelope, or an envelope text.
+    #[error("an encrypted message is edited with another envelope, and a text with text")]
+    ContentDiffers,
     /// Only its author may edit a message, and only its author may delete it in a direct
     /// conversation.
     #[error("only the author of the message may do this")]
@@ -72,6 +81,9 @@ impl Refusal for Refused {
             Self::MessageNotFound => "message_not_found",
             Self::MessageDeleted => "message_deleted",
             Self::TooManyPins => "too_many_pins",
+            Self::NoThread => "no_thread",
+            Self::TooManyMentions => "too_many_mentions",
+            Self::ContentDiffers => "content_differs",
             Self::NotTheAuthor => "not_the_author",
             Self::Blocked => "blocked",
             Self::AlreadyStarted => "already_started",
@@ -89,7 +101,11 @@ impl Refusal for Refused {
             | Self::MessageDeleted
             | Self::TooManyPins
             | Self::AlreadyStarted => RefusalKind::Conflict,
-            Self::TooManyMembers | Self::WithOneself => RefusalKind::Invalid,
+            Self::TooManyMembers
+            | Self::NoThread
+            | Self::TooManyMentions
+            | Self::ContentDiffers
+            | Self::WithOneself => RefusalKind::Invalid,
         }
     }
 }

@@ -100,7 +100,9 @@ impl State {
             ConversationEvent::MessageSent(_)
             | ConversationEvent::MessageEdited(_)
             | ConversationEvent::ReactionAdded(_)
-            | ConversationEvent::ReactionRemoved(_) => {}
+            | ConversationEvent::ReactionRemoved(_)
+            | ConversationEvent::ThreadFollowed(_)
+            | ConversationEvent::ThreadUnfollowed(_) => {}
         }
         self
     }

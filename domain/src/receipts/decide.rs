@@ -8,17 +8,30 @@ use utoipa::ToSchema;
 
 use crate::decider::{Decider, Refusal, RefusalKind};
 use crate::ids::{Seq, UserId, Version};
-use crate::receipts::event::{MarkKind, MarkedUpTo, ReceiptsEvent};
+use crate::receipts::event::{MarkKind, MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 
 /// Decides for streams `receipts-{conversation}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Receipts;
 
+/// How many threads' marks of a member are remembered: those of the threads that began last. A mark
+/// in an older one that is there already, or further, is stored again and folds to nothing.
+const THREADS_REMEMBERED_MAX: usize = 16;
+
+/// Which mark is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MarkOf {
+    /// The one of a kind in the conversation.
+    Conversation(MarkKind),
+    /// The seen mark in the thread that began with this message, of which is known that it may.
+    Thread(Seq),
+}
+
 /// A member's mark to be moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Delivered or seen.
-    pub kind: MarkKind,
+    /// Which.
+    pub of: MarkOf,
     /// Whose. That they are a member is known when this is asked.
     pub member: UserId,
     /// Up to which seq.
@@ -68,16 +81,31 @@ pub struct State {
     pub delivered: BTreeMap<UserId, Seq>,
     /// Seen marks.
     pub seen: BTreeMap<UserId, Seq>,
+    /// Seen marks in threads, by the message that each began with: of each member at most 16.
+    pub threads: BTreeMap<UserId, BTreeMap<Seq, Seq>>,
 }
 
 impl State {
-    /// How far `member` is.
-    pub fn mark(&self, kind: MarkKind, member: UserId) -> Seq {
-        let marks = match kind {
-            MarkKind::Delivered => &self.delivered,
-            MarkKind::Seen => &self.seen,
+    /// How far `member` is, as far as it is remembered.
+    pub fn mark(&self, of: MarkOf, member: UserId) -> Seq {
+        let mark = match of {
+            MarkOf::Conversation(MarkKind::Delivered) => self.delivered.get(&member),
+            MarkOf::Conversation(MarkKind::Seen) => self.seen.get(&member),
+            MarkOf::Thread(thread) => self
+                .threads
+                .get(&member)
+                .and_then(|threads| threads.get(&thread)),
         };
-        marks.get(&member).copied().unwrap_or(Seq::ZERO)
+        mark.copied().unwrap_or(Seq::ZERO)
+    }
+
+    fn remember(&mut self, mark: &ThreadMarkedUpTo) {
+        let threads = self.threads.entry(mark.member).or_default();
+        let highest = threads.entry(mark.thread).or_default();
+        *highest = mark.seq.max(*highest);
+        if threads.len() > THREADS_REMEMBERED_MAX {
+            threads.pop_first();
+        }
     }
 }
 
@@ -102,7 +130,7 @@ impl Decider for Receipts {
 
     fn decide(state: &State, command: &Command) -> Result<Vec<ReceiptsEvent>, Refused> {
         let Command::Mark(Mark {
-            kind,
+            of,
             member,
             seq,
             head,
@@ -110,13 +138,18 @@ impl Decider for Receipts {
         if seq > head {
             return Err(Refused::BeyondTheEnd { seq, head });
         }
-        if seq <= state.mark(kind, member) {
+        if seq <= state.mark(of, member) {
             return Ok(vec![]);
         }
         let mark = MarkedUpTo { member, seq };
-        Ok(vec![match kind {
-            MarkKind::Delivered => ReceiptsEvent::Delivered(mark),
-            MarkKind::Seen => ReceiptsEvent::Seen(mark),
+        Ok(vec![match of {
+            MarkOf::Conversation(MarkKind::Delivered) => ReceiptsEvent::Delivered(mark),
+            MarkOf::Conversation(MarkKind::Seen) => ReceiptsEvent::Seen(mark),
+            MarkOf::Thread(thread) => ReceiptsEvent::ThreadSeen(ThreadMarkedUpTo {
+                member,
+                thread,
+                seq,
+            }),
         }])
     }
 
@@ -124,6 +157,10 @@ impl Decider for Receipts {
         let (marks, mark) = match event {
             ReceiptsEvent::Delivered(mark) => (&mut state.delivered, mark),
             ReceiptsEvent::Seen(mark) => (&mut state.seen, mark),
+            ReceiptsEvent::ThreadSeen(mark) => {
+                state.remember(mark);
+                return state;
+            }
         };
         let highest = marks.entry(mark.member).or_default();
         *highest = mark.seq.max(*highest);
@@ -144,9 +181,12 @@ mod tests {
         Given::history(history)
     }
 
-    fn mark(kind: MarkKind, member: UserId, seq: u64) -> Command {
+    const SEEN: MarkOf = MarkOf::Conversation(MarkKind::Seen);
+    const DELIVERED: MarkOf = MarkOf::Conversation(MarkKind::Delivered);
+
+    fn mark(of: MarkOf, member: UserId, seq: u64) -> Command {
         Command::Mark(Mark {
-            kind,
+            of,
             member,
             seq: Version(seq),
             head: HEAD,
@@ -163,13 +203,47 @@ mod tests {
         ReceiptsEvent::Delivered(MarkedUpTo { member, seq })
     }
 
+    fn thread_seen(member: UserId, thread: u64, seq: u64) -> ReceiptsEvent {
+        let (thread, seq) = (Version(thread), Version(seq));
+        ReceiptsEvent::ThreadSeen(ThreadMarkedUpTo {
+            member,
+            thread,
+            seq,
+        })
+    }
+
+    #[test]
+    fn a_mark_in_a_thread_is_its_own() {
+        let thread = MarkOf::Thread(Version(2));
+        given([
+            seen(ALICE, 9),
+            thread_seen(ALICE, 3, 9),
+            thread_seen(BOB, 2, 9),
+        ])
+        .when(mark(thread, ALICE, 5))
+        .then([thread_seen(ALICE, 2, 5)]);
+        given([thread_seen(ALICE, 2, 5)])
+            .when(mark(thread, ALICE, 5))
+            .then([]);
+        given([thread_seen(ALICE, 2, 5)])
+            .when(mark(SEEN, ALICE, 5))
+            .then([seen(ALICE, 5)]);
+    }
+
+    #[test]
+    fn of_the_threads_those_that_began_last_are_remembered() {
+        let all = 1..=THREADS_REMEMBERED_MAX as u64 + 1;
+        let state = given(all.map(|thread| thread_seen(ALICE, thread, 9))).state;
+        assert_eq!(state.threads[&ALICE].len(), THREADS_REMEMBERED_MAX);
+        assert_eq!(state.mark(MarkOf::Thread(Version(1)), ALICE), Seq::ZERO);
+        assert_eq!(state.mark(MarkOf::Thread(Version(2)), ALICE), Version(9));
+    }
+
     #[test]
     fn a_mark_moves_forward() {
-        given([])
-            .when(mark(MarkKind::Seen, ALICE, 3))
-            .then([seen(ALICE, 3)]);
+        given([]).when(mark(SEEN, ALICE, 3)).then([seen(ALICE, 3)]);
         given([seen(ALICE, 3)])
-            .when(mark(MarkKind::Seen, ALICE, HEAD.0))
+            .when(mark(SEEN, ALICE, HEAD.0))
             .then([seen(ALICE, HEAD.0)]);
     }
 
@@ -177,26 +251,26 @@ mod tests {
     fn a_mark_that_is_there_or_further_stays() {
         for seq in [0, 2, 3] {
             given([seen(ALICE, 3)])
-                .when(mark(MarkKind::Seen, ALICE, seq))
+                .when(mark(SEEN, ALICE, seq))
                 .then([]);
         }
-        given([]).when(mark(MarkKind::Delivered, ALICE, 0)).then([]);
+        given([]).when(mark(DELIVERED, ALICE, 0)).then([]);
     }
 
     #[test]
     fn marks_of_others_and_of_the_other_kind_are_their_own() {
         given([seen(ALICE, 3)])
-            .when(mark(MarkKind::Seen, BOB, 2))
+            .when(mark(SEEN, BOB, 2))
             .then([seen(BOB, 2)]);
         given([seen(ALICE, 3)])
-            .when(mark(MarkKind::Delivered, ALICE, 2))
+            .when(mark(DELIVERED, ALICE, 2))
             .then([delivered(ALICE, 2)]);
     }
 
     #[test]
     fn nobody_has_seen_what_is_not_there() {
         given([])
-            .when(mark(MarkKind::Seen, ALICE, 11))
+            .when(mark(SEEN, ALICE, 11))
             .then_refused(Refused::BeyondTheEnd {
                 seq: Version(11),
                 head: HEAD,
@@ -209,9 +283,13 @@ mod tests {
     }
 
     fn marks() -> impl Strategy<Value = Vec<Command>> {
-        let kind = prop_oneof![Just(MarkKind::Delivered), Just(MarkKind::Seen)];
-        let one = (kind, 0..3_u128, 0..=HEAD.0 + 2)
-            .prop_map(|(kind, member, seq)| mark(kind, user(member), seq));
+        let of = prop_oneof![
+            Just(DELIVERED),
+            Just(SEEN),
+            (1..4_u64).prop_map(|thread| MarkOf::Thread(Version(thread))),
+        ];
+        let one = (of, 0..3_u128, 0..=HEAD.0 + 2)
+            .prop_map(|(of, member, seq)| mark(of, user(member), seq));
         prop::collection::vec(one, 0..40)
     }
 
@@ -220,12 +298,12 @@ mod tests {
         fn marks_only_grow(marks in marks()) {
             let mut given = given([]);
             for command in &marks {
-                let Command::Mark(Mark { kind, member, seq, head }) = *command;
+                let Command::Mark(Mark { of, member, seq, head }) = *command;
                 let before = given.state.clone();
                 let accepted = given.accept(command).is_ok();
                 prop_assert_eq!(accepted, seq <= head);
-                let expected = if accepted { seq.max(before.mark(kind, member)) } else { before.mark(kind, member) };
-                prop_assert_eq!(given.state.mark(kind, member), expected);
+                let expected = if accepted { seq.max(before.mark(of, member)) } else { before.mark(of, member) };
+                prop_assert_eq!(given.state.mark(of, member), expected);
                 for (earlier, now) in [(&before.delivered, &given.state.delivered), (&before.seen, &given.state.seen)] {
                     prop_assert!(earlier.iter().all(|(member, seq)| now[member] >= *seq));
                 }
@@ -239,12 +317,14 @@ mod tests {
         /// stored in any order.
         #[test]
         fn the_order_in_which_marks_are_stored_does_not_matter(
-            stored in prop::collection::vec((0..3_u128, 1..=HEAD.0, any::<bool>()), 0..20)
+            stored in prop::collection::vec((0..3_u128, 1..=HEAD.0, 0..40_u64), 0..60)
         ) {
             let events: Vec<_> = stored
                 .into_iter()
-                .map(|(member, seq, is_seen)| {
-                    if is_seen { seen(user(member), seq) } else { delivered(user(member), seq) }
+                .map(|(member, seq, of)| match of {
+                    0 => seen(user(member), seq),
+                    1 => delivered(user(member), seq),
+                    thread => thread_seen(user(member), thread, seq),
                 })
                 .collect();
             let forward = given(events.clone()).state;

@@ -27,6 +27,17 @@ pub struct MarkedUpTo {
     pub seq: Seq,
 }
 
+/// `thread-seen-up-to`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadMarkedUpTo {
+    /// Whose mark.
+    pub member: UserId,
+    /// The message that the thread began with.
+    pub thread: Seq,
+    /// The last seq of the conversation that it covers, of what is in the thread.
+    pub seq: Seq,
+}
+
 events! {
     /// An event in a stream `receipts-{conversation}`.
     ReceiptsEvent {
@@ -34,5 +45,7 @@ events! {
         "delivered-up-to" => Delivered(MarkedUpTo),
         /// Seen by the member.
         "seen-up-to" => Seen(MarkedUpTo),
+        /// Seen by the member in a thread.
+        "thread-seen-up-to" => ThreadSeen(ThreadMarkedUpTo),
     }
 }

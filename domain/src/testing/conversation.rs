@@ -56,11 +56,7 @@ pub(crate) fn direct_of(one: UserId, other: UserId) -> ConversationEvent {
 }
 
 pub(crate) fn sent(author: UserId, text: &str) -> ConversationEvent {
-    ConversationEvent::MessageSent(MessageSent {
-        author,
-        body: Personal::new(author, body(text)),
-        reply_to: None,
-    })
+    ConversationEvent::MessageSent(MessageSent::plain(author, body(text)))
 }
 
 pub(crate) fn archived(by: UserId) -> ConversationEvent {

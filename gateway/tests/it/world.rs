@@ -470,7 +470,7 @@ impl World {
         let Ok(Event::Conversation(ConversationEvent::MessageSent(sent))) = last.event() else {
             return None;
         };
-        (sent.body.value.as_str() == "The end").then_some(last.position)
+        (sent.said.text() == Some("The end")).then_some(last.position)
     }
 
     /// Waits until the server has no connection.
@@ -584,11 +584,8 @@ pub(crate) fn position_of(cursor: &str) -> Position {
 }
 
 pub(crate) fn message(by: UserId, text: &str) -> ConversationEvent {
-    ConversationEvent::MessageSent(MessageSent {
-        author: by,
-        body: Personal::new(by, MessageBody::parse(text).unwrap()),
-        reply_to: None,
-    })
+    let body = MessageBody::parse(text).unwrap();
+    ConversationEvent::MessageSent(MessageSent::plain(by, body))
 }
 
 /// Appends many messages at once.

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 pub use error::{DatabaseError, Fault};
 pub(crate) use table::json;
 pub use table::{Column, Index, Shape, Table, flag, id, int, micros, micros_if_any, text, time};
-pub use value::{FromColumn, Row, Value};
+pub use value::{AsJson, FromColumn, Row, Value};
 
 /// Connections to a PostgreSQL server at most; who needs another waits up to [`ACQUIRE_MAX`] and is
 /// then told that the database is away.

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use domain::{ConversationId, Position, ServiceId, SessionId, UserId, Version};
+use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, ValueRef as _};
@@ -80,6 +82,26 @@ impl From<SessionId> for Value {
 impl From<DateTime<Utc>> for Value {
     fn from(value: DateTime<Utc>) -> Self {
         Self::Time(value)
+    }
+}
+
+/// A value that is kept as its JSON in a column of text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsJson<T>(pub T);
+
+impl<T: Serialize> Serialize for AsJson<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = serde_json::to_string(&self.0).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<T: DeserializeOwned> FromColumn for AsJson<T> {
+    fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
+        let text = String::from_column(row, name)?;
+        serde_json::from_str(&text)
+            .map(Self)
+            .map_err(|error| decode_error(name, error))
     }
 }
 

@@ -9,12 +9,13 @@ use crate::database::{
     DatabaseError, Index, Row, Table, Transaction, Value, flag, id, int, micros, micros_if_any,
     text, time,
 };
+use crate::read_models::messages::Format;
 use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 
 /// The read model.
 pub const MODEL: Model = Model {
     name: "conversations",
-    version: 1,
+    version: 2,
     category: "conversation",
     tables: &[&CONVERSATIONS, &SETTINGS],
 };
@@ -34,6 +35,7 @@ const CONVERSATIONS: Table = Table {
         int("activity"),
         int("last_message_seq").nullable(),
         id("last_message_author").nullable(),
+        text("last_message_format").nullable(),
         text("last_message_preview").nullable(),
         time("last_message_at").nullable(),
     ],
@@ -85,13 +87,15 @@ pub struct Conversation {
     pub head_seq: Seq,
     /// How many messages were ever sent.
     pub message_count: u64,
-    /// Position of its last message, or of its start: the order of lists.
+    /// Position of its last message outside threads, or of its start: the order of lists.
     pub activity: Position,
-    /// The seq of its last message.
+    /// The seq of its last message outside threads.
     pub last_message_seq: Option<Seq>,
     /// Who wrote it.
     pub last_message_author: Option<UserId>,
-    /// How it begins, as last edited; none once it is deleted.
+    /// What it is.
+    pub last_message_format: Option<Format>,
+    /// How it begins, as last edited; none once it is deleted, and none of an envelope.
     pub last_message_preview: Option<String>,
     /// When it was sent.
     #[serde(serialize_with = "micros_if_any")]
@@ -133,6 +137,10 @@ impl Conversation {
             activity: row.get("activity")?,
             last_message_seq: row.get("last_message_seq")?,
             last_message_author: row.get("last_message_author")?,
+            last_message_format: row
+                .get::<Option<String>>("last_message_format")?
+                .map(|format| parse_stored(&format))
+                .transpose()?,
             last_message_preview: row.get("last_message_preview")?,
             last_message_at: row.get("last_message_at")?,
         })
@@ -183,13 +191,16 @@ pub struct Listed {
     pub with: Option<UserId>,
     /// From where on they see it.
     pub visible_from: Seq,
-    /// How many messages by others, not deleted, came after their seen mark or their joining.
+    /// How many messages by others outside threads, not deleted, came after their seen mark or their
+    /// joining.
     pub unread: u64,
+    /// How many messages by others, not deleted, that came after, call them.
+    pub mentions: u64,
     /// How far they have seen it.
     pub seen_seq: Seq,
 }
 
-/// How many messages `$1` has not seen: those of the conversation, less those up to the mark (or the
+/// How many messages outside threads `$1` has not seen: those of the conversation, less those up to the mark (or the
 /// joining), less their own and less the deleted ones of others. Each part is one look into an index.
 /// `c` is the conversation, with `base`, the ordinal up to which all is seen.
 const UNREAD: &str = "\
@@ -197,9 +208,19 @@ const UNREAD: &str = "\
         WHERE x.conversation = c.id ORDER BY x.seq DESC LIMIT 1) AS head) \
     - c.base \
     - (SELECT count(*) FROM messages AS x \
-        WHERE x.conversation = c.id AND x.author = $1 AND x.ordinal > c.base) \
-    - (SELECT count(*) FROM messages AS x WHERE x.conversation = c.id \
+        WHERE x.conversation = c.id AND x.author = $1 AND x.thread IS NULL AND x.ordinal > c.base) \
+    - (SELECT count(*) FROM messages AS x WHERE x.conversation = c.id AND x.thread IS NULL \
         AND x.deleted_seq IS NOT NULL AND x.ordinal > c.base AND x.author <> $1)";
+
+/// How many of the messages that `$1` has not seen call them, by what they are in it now: seen is
+/// what the mark of the conversation covers, or that of the thread. The target of a user is their id.
+const MENTIONED: &str = "\
+    (SELECT count(DISTINCT x.message) FROM mentions AS x WHERE x.conversation = c.id \
+        AND x.message > c.base_seq AND x.author <> $1 AND x.target IN (CAST($1 AS TEXT), 'everyone', \
+            CASE WHEN c.role IN ('admin', 'owner') THEN 'admin' END, \
+            CASE WHEN c.role = 'owner' THEN 'owner' END) \
+        AND NOT EXISTS (SELECT 1 FROM thread_receipts AS r WHERE r.conversation = c.id \
+            AND r.thread = x.thread AND r.member = $1 AND r.seq >= x.message))";
 
 /// Who is with `$1` in a direct conversation.
 const OTHER: &str = "\
@@ -240,8 +261,8 @@ async fn list(
         .map(|column| format!("c.{column}"))
         .collect();
     let columns = columns.join(", ");
-    // Three steps, so that each is computed once for a row, and only for the rows of the page: the
-    // page, the mark, the ordinal up to which all is seen.
+    // Steps, so that each is computed once for a row, and only for the rows of the page: the page, the
+    // mark, the seq and the ordinal up to which all is seen.
     let sql = format!(
         "WITH page AS MATERIALIZED (SELECT {columns}, m.joined_seq, m.visible_from, m.role \
             FROM members AS m JOIN conversations AS c ON c.id = m.conversation \
@@ -249,11 +270,14 @@ async fn list(
          marked AS MATERIALIZED (SELECT c.*, COALESCE((SELECT max(r.seq) FROM receipts AS r \
             WHERE r.conversation = c.id AND r.member = $1 AND r.kind = 'seen'), 0) AS seen_seq \
             FROM page AS c), \
+         seen AS MATERIALIZED (SELECT c.*, \
+            CASE WHEN c.seen_seq > c.joined_seq THEN c.seen_seq ELSE c.joined_seq END AS base_seq \
+            FROM marked AS c), \
          based AS MATERIALIZED (SELECT c.*, COALESCE((SELECT x.ordinal FROM messages AS x \
-            WHERE x.conversation = c.id AND x.seq <= \
-                CASE WHEN c.seen_seq > c.joined_seq THEN c.seen_seq ELSE c.joined_seq END \
-            ORDER BY x.seq DESC LIMIT 1), 0) AS base FROM marked AS c) \
-         SELECT c.*, {OTHER} AS other, {UNREAD} AS unread FROM based AS c \
+            WHERE x.conversation = c.id AND x.seq <= c.base_seq \
+            ORDER BY x.seq DESC LIMIT 1), 0) AS base FROM seen AS c) \
+         SELECT c.*, {OTHER} AS other, {UNREAD} AS unread, {MENTIONED} AS mentions \
+         FROM based AS c \
          ORDER BY c.activity DESC"
     );
     let rows = snapshot.all(&sql, values).await?;
@@ -267,6 +291,7 @@ async fn list(
             with: row.get("other")?,
             visible_from: row.get("visible_from")?,
             unread: u64::try_from(unread).unwrap_or(0),
+            mentions: row.get("mentions")?,
             seen_seq: row.get("seen_seq")?,
         });
     }

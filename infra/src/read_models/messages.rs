@@ -1,20 +1,35 @@
-//! Messages as they read now, what edits replaced, reactions, and which are pinned.
+//! Messages as they read now, what edits replaced, reactions, whom they
+//! call, which are pinned, and the threads that they are in.
+
+mod threads;
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use domain::conversation::{Encrypted, Mention, MentionedRole, Said, TextFormat};
 use domain::{ConversationId, Position, Seq, UserId, Version};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::database::{
-    DatabaseError, Index, Row, Table, Transaction, id, int, micros, micros_if_any, text, time,
+    AsJson, DatabaseError, Index, Row, Table, Transaction, id, int, micros, micros_if_any, text,
+    time,
 };
-use crate::read_models::{Model, ReadError, Snapshot};
+pub use threads::{
+    Follower, FollowerKey, LastAnswer, Standing, Summary, Thread, ThreadKey, followed,
+    load_followers, load_threads, of_conversation, standings, summaries,
+};
+
+use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 
 /// The read model.
 pub const MODEL: Model = Model {
     name: "messages",
     version: 2,
     category: "conversation",
-    tables: &[&MESSAGES, &REVISIONS, &REACTIONS, &PINS],
+    tables: &[
+        &MESSAGES, &REVISIONS, &REACTIONS, &PINS, &MENTIONS, &THREADS, &FOLLOWERS,
+    ],
 };
 
 const MESSAGES: Table = Table {
@@ -25,8 +40,13 @@ const MESSAGES: Table = Table {
         int("position"),
         int("ordinal"),
         id("author"),
+        text("format"),
         text("body").nullable(),
+        text("encrypted").nullable(),
         int("reply_to").nullable(),
+        int("thread").nullable(),
+        int("thread_ordinal").nullable(),
+        text("mentions").nullable(),
         time("sent_at"),
         int("edited_seq").nullable(),
         time("edited_at").nullable(),
@@ -40,12 +60,32 @@ const MESSAGES: Table = Table {
         Index {
             name: "by_author",
             columns: "conversation, author, ordinal",
-            condition: None,
+            condition: Some("thread IS NULL"),
         },
         Index {
             name: "deleted",
             columns: "conversation, ordinal",
-            condition: Some("deleted_seq IS NOT NULL"),
+            condition: Some("thread IS NULL AND deleted_seq IS NOT NULL"),
+        },
+        Index {
+            name: "main",
+            columns: "conversation, seq",
+            condition: Some("thread IS NULL"),
+        },
+        Index {
+            name: "by_thread",
+            columns: "conversation, thread, seq",
+            condition: Some("thread IS NOT NULL"),
+        },
+        Index {
+            name: "by_thread_author",
+            columns: "conversation, thread, author, thread_ordinal",
+            condition: Some("thread IS NOT NULL"),
+        },
+        Index {
+            name: "thread_deleted",
+            columns: "conversation, thread, thread_ordinal",
+            condition: Some("thread IS NOT NULL AND deleted_seq IS NOT NULL"),
         },
     ],
 };
@@ -57,7 +97,9 @@ const REVISIONS: Table = Table {
         id("conversation"),
         int("message"),
         int("seq"),
-        text("body"),
+        text("format"),
+        text("body").nullable(),
+        text("encrypted").nullable(),
         time("at"),
     ],
     key: &["conversation", "message", "seq"],
@@ -91,6 +133,121 @@ const PINS: Table = Table {
     indexes: &[],
 };
 
+/// Whom messages call that are not deleted: one row for each member or kind of member.
+const MENTIONS: Table = Table {
+    name: "mentions",
+    columns: &[
+        id("conversation"),
+        text("target"),
+        int("message"),
+        id("author"),
+        int("thread").nullable(),
+    ],
+    key: &["conversation", "target", "message"],
+    indexes: &[Index {
+        name: "by_message",
+        columns: "conversation, message",
+        condition: None,
+    }],
+};
+
+/// Threads: one row for each message about which something was said.
+const THREADS: Table = Table {
+    name: "threads",
+    columns: &[
+        id("conversation"),
+        int("root"),
+        int("answers"),
+        int("last_position"),
+    ],
+    key: &["conversation", "root"],
+    indexes: &[Index {
+        name: "by_last",
+        columns: "conversation, last_position",
+        condition: None,
+    }],
+};
+
+const FOLLOWERS: Table = Table {
+    name: "thread_followers",
+    columns: &[
+        id("conversation"),
+        int("thread"),
+        id("member"),
+        int("since_seq"),
+    ],
+    key: &["conversation", "thread", "member"],
+    indexes: &[Index {
+        name: "by_member",
+        columns: "member, conversation, thread",
+        condition: None,
+    }],
+};
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Text as it stands.
+    Plain,
+    /// CommonMark; raw HTML in it is text.
+    Markdown,
+    /// An envelope that only its readers' devices open.
+    Encrypted,
+}
+
+impl From<&Said> for Format {
+    fn from(said: &Said) -> Self {
+        match said {
+            Said::Text { format, .. } => match format {
+                TextFormat::Plain => Self::Plain,
+                TextFormat::Markdown => Self::Markdown,
+            },
+            Said::Encrypted { .. } => Self::Encrypted,
+        }
+    }
+}
+
+/// What a message says: a body or an envelope; neither once it is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Wording {
+    /// Which of them, and how it is meant.
+    pub format: Format,
+    /// The text.
+    pub body: Option<String>,
+    /// The envelope.
+    pub encrypted: Option<AsJson<Encrypted>>,
+}
+
+impl Wording {
+    /// What was said.
+    pub fn of(said: &Said) -> Self {
+        let encrypted = match said {
+            Said::Text { .. } => None,
+            Said::Encrypted { encrypted } => Some(AsJson(encrypted.value.clone())),
+        };
+        Self {
+            format: said.into(),
+            body: said.text().map(str::to_owned),
+            encrypted,
+        }
+    }
+
+    /// Takes the words away.
+    pub fn clear(&mut self) {
+        self.body = None;
+        self.encrypted = None;
+    }
+
+    fn from_row(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            format: parse_stored(&row.get::<String>("format")?)?,
+            body: row.get("body")?,
+            encrypted: row.get("encrypted")?,
+        })
+    }
+}
+
 /// A row of `messages`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
@@ -100,14 +257,22 @@ pub struct Message {
     pub seq: Seq,
     /// In the log.
     pub position: Position,
-    /// The how-manieth of its conversation, from 1.
+    /// The how-manieth of its conversation outside threads, from 1; of one in a thread, how many of those
+    /// came before.
     pub ordinal: u64,
     /// Who wrote it.
     pub author: UserId,
-    /// As last edited; none once it is deleted.
-    pub body: Option<String>,
+    /// As last edited.
+    #[serde(flatten)]
+    pub wording: Wording,
     /// Which message it answers.
     pub reply_to: Option<Seq>,
+    /// The message in whose thread it is.
+    pub thread: Option<Seq>,
+    /// The how-manieth of its thread, from 1.
+    pub thread_ordinal: Option<u64>,
+    /// Whom it calls; nobody once it is deleted.
+    pub mentions: Option<AsJson<BTreeSet<Mention>>>,
     /// When it was said.
     #[serde(serialize_with = "micros")]
     pub sent_at: DateTime<Utc>,
@@ -137,7 +302,8 @@ pub struct Revision {
     /// The event that made it so: the message itself, or an edit.
     pub seq: Seq,
     /// How it read.
-    pub body: String,
+    #[serde(flatten)]
+    pub wording: Wording,
     /// Since when.
     #[serde(serialize_with = "micros")]
     pub at: DateTime<Utc>,
@@ -177,6 +343,32 @@ pub struct Pin {
     pub pinned_at: DateTime<Utc>,
 }
 
+/// A row of `mentions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mentioned {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Who: a user's id, `everyone`, `admin` or `owner`.
+    pub target: String,
+    /// By which message.
+    pub message: Seq,
+    /// By whom.
+    pub author: UserId,
+    /// In which thread.
+    pub thread: Option<Seq>,
+}
+
+/// How `mention` stands in `mentions`; `None` where it counts for nobody.
+pub fn target(mention: Mention) -> Option<String> {
+    match mention {
+        Mention::User(user) => Some(user.to_string()),
+        Mention::Everyone => Some("everyone".to_owned()),
+        Mention::Role(MentionedRole::Admin) => Some("admin".to_owned()),
+        Mention::Role(MentionedRole::Owner) => Some("owner".to_owned()),
+        Mention::Here => None,
+    }
+}
+
 /// Names a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct MessageKey {
@@ -207,8 +399,11 @@ impl Message {
             position: row.get("position")?,
             ordinal: row.get("ordinal")?,
             author: row.get("author")?,
-            body: row.get("body")?,
+            wording: Wording::from_row(row)?,
             reply_to: row.get("reply_to")?,
+            thread: row.get("thread")?,
+            thread_ordinal: row.get("thread_ordinal")?,
+            mentions: row.get("mentions")?,
             sent_at: row.get("sent_at")?,
             edited_seq: row.get("edited_seq")?,
             edited_at: row.get("edited_at")?,
@@ -239,7 +434,7 @@ impl Revision {
             conversation: row.get("conversation")?,
             message: row.get("message")?,
             seq: row.get("seq")?,
-            body: row.get("body")?,
+            wording: Wording::from_row(row)?,
             at: row.get("at")?,
         })
     }
@@ -315,7 +510,7 @@ pub async fn load_reactions(
         .collect()
 }
 
-/// How many messages each of `conversations` has in a generation; those without are left out.
+/// How many messages outside threads each of `conversations` has in a generation; those without are left out.
 pub async fn load_ordinals(
     transaction: &mut Transaction,
     generation: u64,
@@ -362,7 +557,15 @@ pub struct Changes {
     pub pins: Vec<Pin>,
     /// Messages that are pinned no longer.
     pub pins_gone: Vec<MessageKey>,
-    /// Messages that lose their reactions, pin and earlier bodies because they were deleted.
+    /// Whom new messages call.
+    pub mentions: Vec<Mentioned>,
+    /// Threads that are new or went on.
+    pub threads: Vec<Thread>,
+    /// Who follows a thread now.
+    pub followers: Vec<Follower>,
+    /// Who follows a thread no longer.
+    pub followers_gone: Vec<FollowerKey>,
+    /// Messages that lose their reactions, pin, mentions and earlier bodies because they were deleted.
     pub stripped: Vec<MessageKey>,
 }
 
@@ -400,7 +603,13 @@ pub async fn store(
     for gone in [&changes.pins_gone, &changes.stripped] {
         PINS.delete(transaction, generation, PINS.key, gone).await?;
     }
-    Ok(())
+    MENTIONS
+        .upsert(transaction, generation, &changes.mentions)
+        .await?;
+    MENTIONS
+        .delete(transaction, generation, &by, &changes.stripped)
+        .await?;
+    threads::store(transaction, generation, changes).await
 }
 
 /// Which part of a conversation's messages.
@@ -415,6 +624,31 @@ pub enum Page {
     /// The message at this seq, or where it would be, and those around it: half before, half from
     /// it on.
     Around(Seq),
+}
+
+/// Which messages of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// Those in no thread.
+    Main,
+    /// Those in the thread that began with this one.
+    Thread(Seq),
+}
+
+impl Which {
+    /// The condition on messages `m`.
+    fn condition(self) -> String {
+        match self {
+            Self::All => "true".to_owned(),
+            Self::Main => "m.thread IS NULL".to_owned(),
+            Self::Thread(Version(root)) => {
+                // No row has a number above this.
+                format!("m.thread = {}", root.min(i64::MAX.unsigned_abs()))
+            }
+        }
+    }
 }
 
 /// A page of messages, oldest first.
@@ -435,12 +669,13 @@ pub async fn page(
     conversation: ConversationId,
     viewer: UserId,
     bounds: (Seq, Seq),
-    page: Page,
+    (which, page): (Which, Page),
     limit: usize,
 ) -> Result<Messages, ReadError> {
     let reader = Reader {
         conversation,
         viewer,
+        which,
         bounds,
     };
     let (before, from) = match page {
@@ -492,6 +727,7 @@ pub async fn page(
 struct Reader {
     conversation: ConversationId,
     viewer: UserId,
+    which: Which,
     /// The first and last seq that the viewer sees: nothing outside is looked at. Between them may
     /// be gaps.
     bounds: (Seq, Seq),
@@ -538,9 +774,10 @@ impl Reader {
             .collect();
         let sql = format!(
             "SELECT {} FROM messages AS m \
-             WHERE m.conversation = $1 AND m.seq >= $2 AND m.seq <= $3 AND {} \
+             WHERE m.conversation = $1 AND m.seq >= $2 AND m.seq <= $3 AND {} AND {} \
              ORDER BY m.seq {order} LIMIT $5",
             columns.join(", "),
+            self.which.condition(),
             seen("m.seq", "$4"),
         );
         let values = [
@@ -683,10 +920,10 @@ pub async fn history(
     limit: usize,
 ) -> Result<Vec<Revision>, ReadError> {
     let sql = format!(
-        "SELECT r.conversation, r.message, r.seq, r.body, r.at FROM (\
-            SELECT conversation, message, seq, body, at FROM message_revisions \
+        "SELECT r.conversation, r.message, r.seq, r.format, r.body, r.encrypted, r.at FROM (\
+            SELECT conversation, message, seq, format, body, encrypted, at FROM message_revisions \
             WHERE conversation = $1 AND message = $2 \
-            UNION ALL SELECT conversation, seq, COALESCE(edited_seq, seq), body, \
+            UNION ALL SELECT conversation, seq, COALESCE(edited_seq, seq), format, body, encrypted, \
                 COALESCE(edited_at, sent_at) FROM messages \
             WHERE conversation = $1 AND seq = $2 AND deleted_seq IS NULL) AS r \
          WHERE r.seq > $3 AND {} ORDER BY r.seq LIMIT $5",

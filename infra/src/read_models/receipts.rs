@@ -11,9 +11,9 @@ use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "receipts",
-    version: 1,
+    version: 2,
     category: "receipts",
-    tables: &[&RECEIPTS],
+    tables: &[&RECEIPTS, &THREAD_RECEIPTS],
 };
 
 const RECEIPTS: Table = Table {
@@ -27,6 +27,20 @@ const RECEIPTS: Table = Table {
         time("at"),
     ],
     key: &["conversation", "member", "kind", "seq"],
+    indexes: &[],
+};
+
+const THREAD_RECEIPTS: Table = Table {
+    name: "thread_receipts",
+    columns: &[
+        id("conversation"),
+        int("thread"),
+        id("member"),
+        int("seq"),
+        int("position"),
+        time("at"),
+    ],
+    key: &["conversation", "thread", "member", "seq"],
     indexes: &[],
 };
 
@@ -48,6 +62,35 @@ pub struct Mark {
     pub at: DateTime<Utc>,
 }
 
+/// A row of `thread_receipts`: from `at` on, a member had seen everything in a thread up to `seq`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ThreadMark {
+    /// Where.
+    pub conversation: ConversationId,
+    /// The message that the thread began with.
+    pub thread: Seq,
+    /// Whose.
+    pub member: UserId,
+    /// Up to where.
+    pub seq: Seq,
+    /// Of the mark in the log.
+    pub position: Position,
+    /// Since when.
+    #[serde(serialize_with = "micros")]
+    pub at: DateTime<Utc>,
+}
+
+/// Names the marks of one member in a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ThreadMarkKey {
+    /// Where.
+    pub conversation: ConversationId,
+    /// The message that the thread began with.
+    pub thread: Seq,
+    /// Whose.
+    pub member: UserId,
+}
+
 /// Names the marks of one kind and member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct MarkKey {
@@ -65,12 +108,57 @@ pub async fn load_highest(
     generation: u64,
     keys: &[MarkKey],
 ) -> Result<Vec<(MarkKey, Seq)>, DatabaseError> {
+    let by = ["conversation", "member", "kind"];
+    highest(&RECEIPTS, transaction, generation, &by, keys, |row| {
+        Ok(MarkKey {
+            conversation: row.get("conversation")?,
+            member: row.get("member")?,
+            kind: parse_stored(&row.get::<String>("kind")?)?,
+        })
+    })
+    .await
+}
+
+/// The same of marks in threads.
+pub async fn load_highest_in_threads(
+    transaction: &mut Transaction,
+    generation: u64,
+    keys: &[ThreadMarkKey],
+) -> Result<Vec<(ThreadMarkKey, Seq)>, DatabaseError> {
+    let by = ["conversation", "thread", "member"];
+    highest(
+        &THREAD_RECEIPTS,
+        transaction,
+        generation,
+        &by,
+        keys,
+        |row| {
+            Ok(ThreadMarkKey {
+                conversation: row.get("conversation")?,
+                thread: row.get("thread")?,
+                member: row.get("member")?,
+            })
+        },
+    )
+    .await
+}
+
+async fn highest<K: Serialize>(
+    table: &Table,
+    transaction: &mut Transaction,
+    generation: u64,
+    by: &[&str],
+    keys: &[K],
+    key: impl Fn(&Row) -> Result<K, DatabaseError>,
+) -> Result<Vec<(K, Seq)>, DatabaseError> {
+    let columns: Vec<String> = by.iter().map(|by| format!("k.{by} AS {by}")).collect();
+    let agree: Vec<String> = by.iter().map(|by| format!("t.{by} = k.{by}")).collect();
     let sql = format!(
-        "SELECT k.conversation AS conversation, k.member AS member, k.kind AS kind, \
-         (SELECT max(t.seq) FROM {} AS t WHERE t.conversation = k.conversation \
-            AND t.member = k.member AND t.kind = k.kind) AS seq FROM {}",
-        RECEIPTS.physical(generation),
-        RECEIPTS.keys_of(transaction.dialect(), &["conversation", "member", "kind"]),
+        "SELECT {}, (SELECT max(t.seq) FROM {} AS t WHERE {}) AS seq FROM {}",
+        columns.join(", "),
+        table.physical(generation),
+        agree.join(" AND "),
+        table.keys_of(transaction.dialect(), by),
     );
     let mut highest = Vec::new();
     for row in transaction
@@ -78,12 +166,7 @@ pub async fn load_highest(
         .await?
     {
         if let Some(seq) = row.get("seq")? {
-            let key = MarkKey {
-                conversation: row.get("conversation")?,
-                member: row.get("member")?,
-                kind: parse_stored(&row.get::<String>("kind")?)?,
-            };
-            highest.push((key, seq));
+            highest.push((key(&row)?, seq));
         }
     }
     Ok(highest)
@@ -94,8 +177,12 @@ pub async fn store(
     transaction: &mut Transaction,
     generation: u64,
     marks: &[Mark],
+    in_threads: &[ThreadMark],
 ) -> Result<(), DatabaseError> {
-    RECEIPTS.upsert(transaction, generation, marks).await
+    RECEIPTS.upsert(transaction, generation, marks).await?;
+    THREAD_RECEIPTS
+        .upsert(transaction, generation, in_threads)
+        .await
 }
 
 /// What a member has of a message.

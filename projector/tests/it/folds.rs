@@ -41,12 +41,12 @@ async fn of_edits_the_last_wins_and_a_delete_wins_over_all() {
     projected!(log, |snapshot| {
         let message = messages::one(&mut snapshot, room.id, first).await.unwrap();
         let message = message.unwrap();
-        assert_eq!(message.body.as_deref(), Some("one, edited again"));
+        assert_eq!(message.wording.body.as_deref(), Some("one, edited again"));
         assert_eq!(message.edited_seq, Some(edited));
         assert_eq!(message.ordinal, 1);
         let message = messages::one(&mut snapshot, room.id, second).await.unwrap();
         let message = message.unwrap();
-        assert_eq!(message.body, None);
+        assert_eq!(message.wording.body, None);
         assert_eq!(message.edited_seq, None);
         assert_eq!(message.deleted_seq, Some(deleted));
         assert_eq!(message.deleted_by, Some(bob));
@@ -55,7 +55,11 @@ async fn of_edits_the_last_wins_and_a_delete_wins_over_all() {
         let reactions = messages::reactions(&mut snapshot, room.id, &both).await;
         assert_eq!(reactions.unwrap(), []);
         let replaced = messages::revisions(&mut snapshot, room.id, &both).await;
-        let replaced: Vec<String> = replaced.unwrap().into_iter().map(|r| r.body).collect();
+        let replaced: Vec<_> = replaced
+            .unwrap()
+            .into_iter()
+            .filter_map(|r| r.wording.body)
+            .collect();
         assert_eq!(replaced, ["one", "one, edited"]);
         let listed = conversations::of_member(&mut snapshot, bob, None, 10).await;
         let listed = listed.unwrap();
@@ -350,7 +354,7 @@ async fn text_that_postgres_cannot_store_is_stored_the_same_on_both() {
     projected!(log, |snapshot| {
         let message = messages::one(&mut snapshot, room.id, seq).await.unwrap();
         assert_eq!(
-            message.unwrap().body.as_deref(),
+            message.unwrap().wording.body.as_deref(),
             Some("nul \u{fffd} and \\u0000 'quoted' \"too\"")
         );
     });

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::conversation::{
-    ArchiveChanged, ConversationEvent, HistoryVisibility, Kind, MemberAdded, MemberLeft,
-    MemberRemoved, MemberRole, MessageDeleted, MessageEdited, MessageSent, PinChanged, Reaction,
-    Renamed, Role, SettingsChanged, Started,
+    ArchiveChanged, ConversationEvent, FollowChanged, HistoryVisibility, Kind, MemberAdded,
+    MemberLeft, MemberRemoved, MemberRole, MemberRoleChanged, MessageDeleted, MessageEdited,
+    MessageSent, PinChanged, Reaction, Renamed, Role, Said, SettingsChanged, Started,
 };
-use domain::receipts::{MarkedUpTo, ReceiptsEvent};
+use domain::receipts::{MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 use domain::service::{self, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
 use domain::user::{
@@ -288,20 +288,26 @@ impl Room<'_> {
     }
 
     pub(crate) async fn send(&self, author: UserId, body: &str) -> Seq {
-        let body = Personal::new(author, MessageBody::imported(body.to_owned()));
-        self.say(ConversationEvent::MessageSent(MessageSent {
-            author,
-            body,
-            reply_to: None,
-        }))
-        .await
+        self.say_as(author, body, |_| {}).await
+    }
+
+    /// Sends a message that is more than plain text: `change` says what.
+    pub(crate) async fn say_as(
+        &self,
+        author: UserId,
+        body: &str,
+        change: impl FnOnce(&mut MessageSent),
+    ) -> Seq {
+        let mut sent = MessageSent::plain(author, MessageBody::imported(body.to_owned()));
+        change(&mut sent);
+        self.say(ConversationEvent::MessageSent(sent)).await
     }
 
     pub(crate) async fn edit(&self, author: UserId, message: Seq, body: &str) -> Seq {
-        let body = Personal::new(author, MessageBody::imported(body.to_owned()));
+        let said = Said::plain(author, MessageBody::imported(body.to_owned()));
         self.say(ConversationEvent::MessageEdited(MessageEdited {
             message,
-            body,
+            said,
         }))
         .await
     }
@@ -343,10 +349,42 @@ impl Room<'_> {
         .await
     }
 
+    pub(crate) async fn answer(&self, author: UserId, thread: Seq, body: &str) -> Seq {
+        self.say_as(author, body, |sent| sent.thread = Some(thread))
+            .await
+    }
+
+    pub(crate) async fn follow(&self, member: UserId, thread: Seq, follows: bool) -> Seq {
+        let changed = FollowChanged { thread, member };
+        self.say(if follows {
+            ConversationEvent::ThreadFollowed(changed)
+        } else {
+            ConversationEvent::ThreadUnfollowed(changed)
+        })
+        .await
+    }
+
+    pub(crate) async fn thread_seen(&self, member: UserId, thread: Seq, seq: Seq) {
+        let mark = ReceiptsEvent::ThreadSeen(ThreadMarkedUpTo {
+            member,
+            thread,
+            seq,
+        });
+        self.log.append(StreamName::receipts(self.id), mark).await;
+    }
+
     pub(crate) async fn add(&self, user: UserId) -> Seq {
         self.say(ConversationEvent::MemberAdded(MemberAdded {
             user,
             role: Role::Member,
+        }))
+        .await
+    }
+
+    pub(crate) async fn change_role(&self, user: UserId, role: Role) -> Seq {
+        self.say(ConversationEvent::MemberRoleChanged(MemberRoleChanged {
+            user,
+            role,
         }))
         .await
     }

@@ -1,7 +1,7 @@
 //! Whatever happened, and wherever the projector was interrupted: the read models are what a fresh
 //! build of them is.
 
-use domain::conversation::HistoryVisibility;
+use domain::conversation::{Content, Encrypted, HistoryVisibility, Mention, MessageSent};
 use domain::{ConversationId, SessionId};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,6 +20,11 @@ enum Step {
     React(u8, u8, u8),
     Unreact(u8, u8, u8),
     Pin(u8, u8, bool),
+    Mention(u8, u8, u8),
+    Encrypt(u8, u8),
+    Answer(u8, u8, u8),
+    Follow(u8, u8, u8, bool),
+    ThreadSeen(u8, u8, u8, u8),
     Add(u8, u8),
     Remove(u8, u8),
     Rename(u8),
@@ -55,6 +60,14 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (room.clone(), person.clone(), seq.clone())
             .prop_map(|(r, p, s)| Step::Unreact(r, p, s)),
         3 => (room.clone(), seq.clone(), any::<bool>()).prop_map(|(r, s, b)| Step::Pin(r, s, b)),
+        2 => (room.clone(), person.clone(), person.clone())
+            .prop_map(|(r, p, q)| Step::Mention(r, p, q)),
+        1 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Encrypt(r, p)),
+        6 => (room.clone(), person.clone(), 1..10_u8).prop_map(|(r, p, s)| Step::Answer(r, p, s)),
+        3 => (room.clone(), person.clone(), 1..10_u8, any::<bool>())
+            .prop_map(|(r, p, s, b)| Step::Follow(r, p, s, b)),
+        2 => (room.clone(), person.clone(), 1..10_u8, seq.clone())
+            .prop_map(|(r, p, t, s)| Step::ThreadSeen(r, p, t, s)),
         2 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Add(r, p)),
         2 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Remove(r, p)),
         1 => room.clone().prop_map(Step::Rename),
@@ -130,6 +143,30 @@ async fn happen(log: &Log, step: &Step) {
             } else {
                 room.unpin(user(0), seq(s)).await;
             }
+        }
+        Step::Mention(r, p, q) => {
+            let mentions = [Mention::User(person(q)), Mention::Everyone, Mention::Here];
+            let call = |sent: &mut MessageSent| sent.mentions = mentions.into();
+            room(log, *r).say_as(person(p), "called", call).await;
+        }
+        Step::Encrypt(r, p) => {
+            let content = Content::Encrypted(Encrypted {
+                algorithm: "a".to_owned(),
+                key_ids: vec!["k".to_owned()],
+                nonce: "AAAA".to_owned(),
+                ciphertext: "AAAA".to_owned(),
+            });
+            let encrypt = |sent: &mut MessageSent| sent.said = content.said_by(sent.author);
+            room(log, *r).say_as(person(p), "", encrypt).await;
+        }
+        Step::Answer(r, p, s) => {
+            room(log, *r).answer(person(p), seq(s), "answered").await;
+        }
+        Step::Follow(r, p, s, follows) => {
+            room(log, *r).follow(person(p), seq(s), *follows).await;
+        }
+        Step::ThreadSeen(r, p, t, s) => {
+            room(log, *r).thread_seen(person(p), seq(t), seq(s)).await;
         }
         Step::Add(r, p) => {
             room(log, *r).add(person(p)).await;

@@ -14,4 +14,5 @@ mod harness;
 mod messages;
 mod people;
 mod reads;
+mod threads;
 mod visibility;

@@ -1,6 +1,10 @@
-//! What messages said before, and which are pinned.
+//! What messages say and said before, which are pinned, and whom they call.
 
 use domain::conversation::HistoryVisibility::{Joined, Start};
+use domain::conversation::{
+    Content, Encrypted, Mention, MentionedRole, MessageSent, Role, TextFormat,
+};
+use domain::values::MessageBody;
 use serde_json::json;
 
 use crate::door::{Door, each};
@@ -86,6 +90,90 @@ async fn pins_come_last_pinned_first_to_those_who_see_them() {
         assert_eq!(each(&pins["pins"], "seq"), [json!(one)]);
         let message = format!("/v1/conversations/{}/messages/{three}", room.id);
         assert_eq!(door.get(bob, &message).await.get("pinned"), None);
+        door.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_says_how_it_is_meant() {
+    for kind in BOTH {
+        let door = Door::open(kind).await;
+        let alice = user(1);
+        let room = door.log.group(alice, &[], Start).await;
+        let path = format!("/v1/conversations/{}", room.id);
+        let markdown = Content::Text {
+            body: MessageBody::parse_markdown("*tea*").unwrap(),
+            format: TextFormat::Markdown,
+        };
+        let seq = room
+            .say_as(alice, "", |sent| sent.said = markdown.said_by(alice))
+            .await;
+        let message = door.get(alice, &format!("{path}/messages/{seq}")).await;
+        assert_eq!(message["format"], "markdown");
+        assert_eq!(message["body"], "*tea*");
+        let envelope = Encrypted {
+            algorithm: "a".to_owned(),
+            key_ids: vec!["k".to_owned()],
+            nonce: "AAAA".to_owned(),
+            ciphertext: "3q2+7w==".to_owned(),
+        };
+        let content = Content::Encrypted(envelope.clone());
+        let seq = room
+            .say_as(alice, "", |sent| sent.said = content.said_by(alice))
+            .await;
+        let message = door.get(alice, &format!("{path}/messages/{seq}")).await;
+        assert_eq!(message["format"], "encrypted");
+        assert_eq!(message["encrypted"], json!(envelope));
+        assert_eq!(message.get("body"), None);
+        let edits = format!("{path}/messages/{seq}/edits");
+        let edits = door.get(alice, &edits).await;
+        assert_eq!(edits["edits"][0]["encrypted"], json!(envelope));
+        let conversation = door.get(alice, &path).await;
+        assert_eq!(conversation["last_message"]["format"], "encrypted");
+        assert_eq!(conversation["last_message"].get("preview"), None);
+        room.delete(alice, seq).await;
+        let message = door.get(alice, &format!("{path}/messages/{seq}")).await;
+        assert_eq!(message.get("encrypted"), None);
+        door.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_calls_somebody_is_counted_until_they_have_seen_it() {
+    for kind in BOTH {
+        let door = Door::open(kind).await;
+        let (alice, bob, carol) = (user(1), user(2), user(3));
+        let room = door.log.group(alice, &[bob, carol], Start).await;
+        room.change_role(carol, Role::Admin).await;
+        let path = format!("/v1/conversations/{}", room.id);
+        let counts = async || {
+            let mut counts = Vec::new();
+            for who in [alice, bob, carol] {
+                counts.push(door.get(who, &path).await["mention_count"].clone());
+            }
+            counts
+        };
+        let call = async |author, mentions: &[Mention]| {
+            let mentions = mentions.iter().copied().collect();
+            let with = |sent: &mut MessageSent| sent.mentions = mentions;
+            room.say_as(author, "hey", with).await
+        };
+        room.send(alice, "nobody is called").await;
+        call(alice, &[Mention::Here]).await;
+        assert_eq!(counts().await, [0, 0, 0]);
+        let first = call(alice, &[Mention::User(bob), Mention::Everyone]).await;
+        assert_eq!(counts().await, [0, 1, 1]);
+        call(bob, &[Mention::Role(MentionedRole::Admin)]).await;
+        call(bob, &[Mention::Role(MentionedRole::Owner)]).await;
+        assert_eq!(counts().await, [2, 1, 2]);
+        let gone = call(alice, &[Mention::User(bob)]).await;
+        assert_eq!(counts().await, [2, 2, 2]);
+        room.delete(alice, gone).await;
+        assert_eq!(counts().await, [2, 1, 2]);
+        room.seen(bob, first).await;
+        assert_eq!(counts().await, [2, 0, 2]);
+        let message = door.get(bob, &format!("{path}/messages/{first}")).await;
+        assert_eq!(message["mentions"], json!([{"user": bob}, "everyone"]));
         door.close().await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::conversation::{Command, ImportedFact, MessageFact};
+use domain::conversation::{Command, ContentKind, ImportedFact, MessageFact};
 use domain::values::{Emoji, MessageBody};
 use domain::{CommandId, Seq, UserId};
 use infra::problem::Problem;
@@ -154,7 +154,7 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
         let command = Command::Import(ImportedFact::Message {
             author,
             body: MessageBody::imported(text),
-            reply_to: match thread {
+            thread: match thread {
                 Thread::Answers(seq) => Some(seq),
                 Thread::No | Thread::RootMissing => None,
             },
@@ -235,6 +235,8 @@ impl<F: FnMut(Progress) + Send> Run<'_, F> {
             message: MessageFact {
                 seq,
                 author: edit.author,
+                kind: ContentKind::Text,
+                thread: None,
             },
             body: MessageBody::imported(edit.text.to_owned()),
         });

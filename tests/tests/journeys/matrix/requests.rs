@@ -52,6 +52,8 @@ impl Request {
                 | "/v1/conversations/{conversation}/messages/{seq}/edits"
                 | "/v1/conversations/{conversation}/messages/{seq}/receipts"
                 | "/v1/conversations/{conversation}/pins"
+                | "/v1/conversations/{conversation}/threads"
+                | "/v1/threads"
                 | "/v1/services"
                 | "/v1/sessions"
                 | "/v1/status"
@@ -69,6 +71,7 @@ impl Request {
                 "/v1/conversations/{conversation}/archived"
                 | "/v1/conversations/{conversation}/messages/{seq}/pin"
                 | "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}"
+                | "/v1/conversations/{conversation}/threads/{thread}/followed"
                 | "/v1/users/{user}/system-roles/{role}",
             )
             | (
@@ -78,6 +81,7 @@ impl Request {
                 | "/v1/conversations/{conversation}/messages/{seq}"
                 | "/v1/conversations/{conversation}/messages/{seq}/pin"
                 | "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}"
+                | "/v1/conversations/{conversation}/threads/{thread}/followed"
                 | "/v1/services/{service}"
                 | "/v1/sessions"
                 | "/v1/sessions/{session}"
@@ -113,7 +117,8 @@ impl Request {
             (
                 "PUT",
                 "/v1/conversations/{conversation}/receipts/delivered"
-                | "/v1/conversations/{conversation}/receipts/seen",
+                | "/v1/conversations/{conversation}/receipts/seen"
+                | "/v1/conversations/{conversation}/threads/{thread}/seen",
             ) => json!({ "seq": "{seq}" }),
             (
                 "POST",
@@ -152,7 +157,10 @@ impl Request {
         };
         Some(Self {
             method: method.clone(),
-            path: format!("{}{query}", path.replace("{user}", whom)),
+            path: format!(
+                "{}{query}",
+                path.replace("{user}", whom).replace("{thread}", "{seq}")
+            ),
             body,
         })
     }
@@ -189,6 +197,8 @@ pub(super) fn frame(op: &str) -> Value {
         "send_message" => with(json!({ "body": "hello" })),
         "edit_message" => with(json!({ "message": "{seq}", "body": "hello!" })),
         "delete_message" | "pin_message" | "unpin_message" => with(json!({ "message": "{seq}" })),
+        "follow_thread" | "unfollow_thread" => with(json!({ "thread": "{seq}" })),
+        "mark_thread_seen" => with(json!({ "thread": "{seq}", "seq": "{seq}" })),
         "add_reaction" | "remove_reaction" => with(json!({ "message": "{seq}", "emoji": "👍" })),
         "mark_seen" | "mark_delivered" => with(json!({ "seq": "{seq}" })),
         "rename_conversation" => with(json!({ "title": "Another" })),

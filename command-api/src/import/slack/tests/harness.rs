@@ -302,16 +302,20 @@ pub(super) async fn told(server: &Server, id: ConversationId) -> Vec<String> {
         .skip(1)
         .map(|event| match event {
             ConversationEvent::MessageSent(sent) => {
-                assert_eq!(sent.body.of, sent.author);
-                let reply = sent.reply_to.map(|seq| format!(" to {seq}"));
+                assert_eq!(sent.said.of(), sent.author);
+                let reply = sent.thread.map(|seq| format!(" to {seq}"));
                 let reply = reply.unwrap_or_default();
-                format!("{}: {}{reply}", name(sent.author), sent.body.value.as_str())
+                format!(
+                    "{}: {}{reply}",
+                    name(sent.author),
+                    sent.said.text().unwrap()
+                )
             }
             ConversationEvent::MessageEdited(edited) => format!(
                 "{} edits {}: {}",
-                name(edited.body.of),
+                name(edited.said.of()),
                 edited.message,
-                edited.body.value.as_str()
+                edited.said.text().unwrap()
             ),
             ConversationEvent::ReactionAdded(reaction) => format!(
                 "{} reacts to {}: {}",
