@@ -45,7 +45,7 @@ impl CommandApi {
                 }
             }
             Act::Rename { .. }
-            | Act::ChangeSettings { .. }
+            | Act::ChangeSettings(_)
             | Act::RemoveMember { .. }
             | Act::Leave
             | Act::ChangeRole { .. }

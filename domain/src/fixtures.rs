@@ -11,8 +11,8 @@ use crate::audit::{AuditEvent, Exported, Replayed, Selection};
 use crate::conversation::{
     ArchiveChanged, Content, ConversationEvent, Encrypted, FollowChanged, HistoryVisibility, Kind,
     MemberAdded, MemberLeft, MemberRemoved, MemberRoleChanged, Mention, MentionedRole,
-    MessageDeleted, MessageEdited, MessageSent, PinChanged, Reaction, Renamed, Role, Said,
-    SettingsChanged, Started, TextFormat,
+    MessageDeleted, MessageEdited, MessageSent, Origin, PinChanged, Reaction, Renamed, Role, Said,
+    SettingsChanged, Started, TextFormat, WhoMayPost,
 };
 use crate::event::{Actor, Event};
 use crate::ids::{ConversationId, Position, ServiceId, SessionId, Version};
@@ -126,6 +126,8 @@ fn conversation_samples() -> Vec<ConversationEvent> {
         }),
         ConversationEvent::SettingsChanged(SettingsChanged {
             history_visibility: HistoryVisibility::Start,
+            slow_mode_s: None,
+            who_may_post: None,
         }),
         ConversationEvent::MemberAdded(MemberAdded {
             user: BOB,
@@ -192,6 +194,26 @@ fn later_samples() -> Vec<(&'static str, Event)> {
             ConversationEvent::MessageSent(MessageSent {
                 thread: Some(message),
                 ..MessageSent::plain(BOB, body("tea?"))
+            }),
+        ),
+        (
+            "forwarded",
+            ConversationEvent::MessageSent(MessageSent {
+                origin: Some(Origin {
+                    conversation: ConversationId(ALICE.0),
+                    message,
+                    author: ALICE,
+                }),
+                at: Some(moment(0)),
+                ..MessageSent::plain(BOB, body("tea?"))
+            }),
+        ),
+        (
+            "posting",
+            ConversationEvent::SettingsChanged(SettingsChanged {
+                history_visibility: HistoryVisibility::Joined,
+                slow_mode_s: Some(30),
+                who_may_post: Some(WhoMayPost::Admins),
             }),
         ),
         (

@@ -56,7 +56,7 @@ impl Entry {
                 .and_then(|metadata| metadata.occurred_at)
                 .unwrap_or(recorded.recorded_at),
             traceparent: metadata.and_then(|metadata| metadata.traceparent),
-            data: serde_json::from_slice(&data).map_or(Value::Null, without_owners),
+            data: serde_json::from_slice(&data).map_or(Value::Null, shown),
             cursor: String::new(),
         });
         let mut head = encode(&frame);
@@ -149,6 +149,16 @@ fn change_of(event: &Event) -> MembersChange {
     }
 }
 
+/// What all who follow the conversation may see of an event's data. Where a forwarded message comes
+/// from is not for all of them.
+fn shown(data: Value) -> Value {
+    let mut shown = without_owners(data);
+    if let Some(origin) = shown.get_mut("origin") {
+        *origin = Value::Object(serde_json::Map::new());
+    }
+    shown
+}
+
 /// Replaces every `{"of": …, "value": …}`, which is how personal data is stored, by its value.
 fn without_owners(value: Value) -> Value {
     match value {
@@ -195,7 +205,7 @@ pub(crate) mod tests {
     use serde_json::json;
     use uuid::Uuid;
 
-    use super::{Entry, MembersChange, without_owners};
+    use super::{Entry, MembersChange, shown, without_owners};
 
     /// An entry that is only somewhere.
     pub(crate) fn entry_at(position: u64) -> Entry {
@@ -205,6 +215,13 @@ pub(crate) mod tests {
             change: MembersChange::Nobody,
             head: String::from("{\"cursor\":\""),
         }
+    }
+
+    #[test]
+    fn where_a_forwarded_message_comes_from_is_not_sent() {
+        let personal = json!({"of": Uuid::nil(), "value": "tea?"});
+        let data = json!({"body": personal, "origin": {"conversation": Uuid::nil(), "message": 2}});
+        assert_eq!(shown(data), json!({"body": "tea?", "origin": {}}));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use domain::conversation::ConversationEvent;
+use domain::conversation::{ConversationEvent, WhoMayPost};
 use domain::{ConversationId, Event, Seq};
 use infra::database::{DatabaseError, Transaction};
 use infra::read_models::Model;
@@ -66,6 +66,8 @@ impl Fold {
                     .map(|title| title.value.as_str().to_owned()),
                 history_visibility: started.history_visibility,
                 archived: false,
+                slow_mode_s: 0,
+                who_may_post: WhoMayPost::default(),
                 head_seq: fact.version,
                 message_count: 0,
                 activity: fact.position,
@@ -98,6 +100,8 @@ fn settings_of(row: &Conversation) -> Settings {
         title: row.title.clone(),
         history_visibility: row.history_visibility,
         archived: row.archived,
+        slow_mode_s: row.slow_mode_s,
+        who_may_post: row.who_may_post,
     }
 }
 
@@ -110,6 +114,8 @@ fn change(row: &mut Conversation, event: &ConversationEvent, fact: &Fact) -> boo
         }
         ConversationEvent::SettingsChanged(changed) => {
             row.history_visibility = changed.history_visibility;
+            row.slow_mode_s = changed.slow_mode_s.map_or(row.slow_mode_s, u64::from);
+            row.who_may_post = changed.who_may_post.unwrap_or(row.who_may_post);
             return true;
         }
         ConversationEvent::Archived(_) => {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use domain::{Event, Position, StreamName, Version};
+use domain::{Actor, Event, Position, StreamName, Version};
 use infra::event_store::RecordedEvent;
 use infra::read_models::projections::Parked;
 use serde::Deserialize;
@@ -21,6 +21,8 @@ pub(crate) struct Fact {
     pub(crate) version: Version,
     /// When it happened.
     pub(crate) at: DateTime<Utc>,
+    /// Who caused it.
+    pub(crate) by: Option<Actor>,
     /// What happened.
     pub(crate) event: Event,
 }
@@ -46,18 +48,21 @@ impl Fact {
     fn decode(recorded: &RecordedEvent) -> Result<Self, Unfit> {
         /// The part of the metadata that a fold needs.
         #[derive(Deserialize)]
-        struct When {
+        struct Needed {
+            #[serde(default)]
+            actor: Option<Actor>,
             #[serde(default)]
             occurred_at: Option<DateTime<Utc>>,
         }
         let event = recorded.event().map_err(|error| Unfit(error.to_string()))?;
-        let when: When = serde_json::from_slice(&recorded.metadata)
+        let needed: Needed = serde_json::from_slice(&recorded.metadata)
             .map_err(|error| Unfit(format!("the metadata cannot be read: {error}")))?;
         Ok(Self {
             position: recorded.position,
             stream: recorded.stream.clone(),
             version: recorded.version,
-            at: when.occurred_at.unwrap_or(recorded.recorded_at),
+            at: needed.occurred_at.unwrap_or(recorded.recorded_at),
+            by: needed.actor,
             event,
         })
     }

@@ -6,15 +6,16 @@ mod threads;
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use domain::ConversationId;
 use domain::conversation::{
     ConversationEvent, MessageDeleted, MessageEdited, MessageSent, PinChanged,
     Reaction as ReactionFact,
 };
+use domain::{Actor, ConversationId, UserId};
 use infra::database::{AsJson, DatabaseError, Transaction};
 use infra::read_models::Model;
 use infra::read_models::messages::{
-    self, Changes, Mentioned, Message, MessageKey, Pin, Reaction, ReactionKey, Revision, Wording,
+    self, Changes, Mentioned, Message, MessageKey, Pin, Reaction, ReactionKey, Revision, System,
+    Wording,
 };
 
 use crate::Projection;
@@ -93,6 +94,13 @@ impl Touched {
                     touched.threads.written(conversation, root, sent.author);
                     root
                 }
+                ConversationEvent::MemberAdded(_)
+                | ConversationEvent::MemberRemoved(_)
+                | ConversationEvent::MemberLeft(_)
+                | ConversationEvent::MemberRoleChanged(_) => {
+                    touched.conversations.insert(conversation);
+                    continue;
+                }
                 ConversationEvent::ThreadFollowed(changed)
                 | ConversationEvent::ThreadUnfollowed(changed) => {
                     touched.threads.followed(conversation, changed);
@@ -117,10 +125,6 @@ impl Touched {
                 ConversationEvent::Started(_)
                 | ConversationEvent::Renamed(_)
                 | ConversationEvent::SettingsChanged(_)
-                | ConversationEvent::MemberAdded(_)
-                | ConversationEvent::MemberRemoved(_)
-                | ConversationEvent::MemberLeft(_)
-                | ConversationEvent::MemberRoleChanged(_)
                 | ConversationEvent::Archived(_)
                 | ConversationEvent::Unarchived(_) => continue,
             };
@@ -147,6 +151,36 @@ fn reaction_key(conversation: ConversationId, reaction: &ReactionFact) -> Reacti
         message: reaction.message,
         emoji: reaction.emoji.as_str().replace('\0', "\u{fffd}"),
         member: reaction.member,
+    }
+}
+
+/// What somebody wrote and nobody deleted.
+fn may_change(message: &Message) -> bool {
+    message.deleted_seq.is_none() && message.system.is_none()
+}
+
+/// A message without words.
+fn empty(fact: &Fact, conversation: ConversationId, ordinal: u64, author: UserId) -> Message {
+    Message {
+        conversation,
+        seq: fact.version,
+        position: fact.position,
+        ordinal,
+        author,
+        wording: Wording::none(),
+        reply_to: None,
+        thread: None,
+        thread_ordinal: None,
+        mentions: None,
+        origin: None,
+        system: None,
+        sent_at: fact.at,
+        edited_seq: None,
+        edited_at: None,
+        deleted_seq: None,
+        deleted_by: None,
+        deleted_reason: None,
+        deleted_at: None,
     }
 }
 
@@ -181,6 +215,22 @@ impl Fold {
                     self.reactions_changed.insert(key);
                 }
             }
+            ConversationEvent::MemberAdded(added) => {
+                let (user, role) = (added.user, added.role);
+                self.told(fact, id, user, System::MemberAdded { user, role });
+            }
+            ConversationEvent::MemberRemoved(removed) => {
+                let user = removed.user;
+                self.told(fact, id, removed.by, System::MemberRemoved { user });
+            }
+            ConversationEvent::MemberLeft(left) => {
+                let user = left.user;
+                self.told(fact, id, user, System::MemberLeft { user });
+            }
+            ConversationEvent::MemberRoleChanged(changed) => {
+                let (user, role) = (changed.user, changed.role);
+                self.told(fact, id, user, System::MemberRoleChanged { user, role });
+            }
             ConversationEvent::ThreadFollowed(changed) => {
                 self.threads.follow(id, changed, fact.version);
             }
@@ -200,10 +250,6 @@ impl Fold {
             ConversationEvent::Started(_)
             | ConversationEvent::Renamed(_)
             | ConversationEvent::SettingsChanged(_)
-            | ConversationEvent::MemberAdded(_)
-            | ConversationEvent::MemberRemoved(_)
-            | ConversationEvent::MemberLeft(_)
-            | ConversationEvent::MemberRoleChanged(_)
             | ConversationEvent::Archived(_)
             | ConversationEvent::Unarchived(_) => {}
         }
@@ -226,23 +272,13 @@ impl Fold {
                 .written(fact, (conversation, message), begun_by, sent.author)
         });
         let message = Message {
-            conversation,
-            seq: fact.version,
-            position: fact.position,
-            ordinal,
-            author: sent.author,
             wording: Wording::of(&sent.said),
             reply_to: sent.reply_to,
             thread: sent.thread,
             thread_ordinal,
             mentions: (!sent.mentions.is_empty()).then(|| AsJson(sent.mentions.clone())),
-            sent_at: fact.at,
-            edited_seq: None,
-            edited_at: None,
-            deleted_seq: None,
-            deleted_by: None,
-            deleted_reason: None,
-            deleted_at: None,
+            origin: sent.origin.map(AsJson),
+            ..empty(fact, conversation, ordinal, sent.author)
         };
         let targets = sent.mentions.iter().copied().filter_map(messages::target);
         self.mentions.extend(targets.map(|target| Mentioned {
@@ -257,6 +293,19 @@ impl Fold {
         self.changed.insert(key);
     }
 
+    /// Folds what nobody wrote. Its author is the user who caused it; `otherwise` where that was none.
+    fn told(&mut self, fact: &Fact, id: ConversationId, otherwise: UserId, system: System) {
+        let ordinal = *self.ordinals.entry(id).or_default();
+        let author = fact.by.and_then(Actor::user).unwrap_or(otherwise);
+        let message = Message {
+            system: Some(AsJson(system)),
+            ..empty(fact, id, ordinal, author)
+        };
+        let key = key_of(&message);
+        self.messages.insert(key, message);
+        self.changed.insert(key);
+    }
+
     fn edited(&mut self, fact: &Fact, conversation: ConversationId, edited: &MessageEdited) {
         let key = MessageKey {
             conversation,
@@ -265,7 +314,7 @@ impl Fold {
         let Some(message) = self.messages.get_mut(&key) else {
             return;
         };
-        if message.deleted_seq.is_some() {
+        if !may_change(message) {
             return;
         }
         let wording = std::mem::replace(&mut message.wording, Wording::of(&edited.said));
@@ -289,7 +338,7 @@ impl Fold {
         let Some(message) = self.messages.get_mut(&key) else {
             return;
         };
-        if message.deleted_seq.is_some() {
+        if !may_change(message) {
             return;
         }
         message.wording.clear();
@@ -308,7 +357,7 @@ impl Fold {
     /// Whether there is a message to which something may be added.
     fn is_there(&self, key: MessageKey) -> bool {
         let message = self.messages.get(&key);
-        message.is_some_and(|message| message.deleted_seq.is_none())
+        message.is_some_and(may_change)
     }
 
     fn pinned(&mut self, fact: &Fact, conversation: ConversationId, pinned: &PinChanged) {

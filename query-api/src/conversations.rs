@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use domain::conversation::{HistoryVisibility, Kind, Role};
+use domain::conversation::{HistoryVisibility, Kind, Role, WhoMayPost};
 use domain::{ConversationId, Position, Seq, UserId};
 use infra::http::{Authenticated, InPath, Query};
 use infra::problem::Problem;
@@ -88,6 +88,9 @@ pub(crate) struct ConversationView {
     /// What those who join now see of before.
     history_visibility: HistoryVisibility,
     archived: bool,
+    /// How long members wait between two messages, in seconds; 0 is not at all.
+    slow_mode_s: u64,
+    who_may_post: WhoMayPost,
     started_at: DateTime<Utc>,
     /// What the asker is in it; absent for one who left.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,6 +212,8 @@ fn view(listed: Listed) -> ConversationView {
         with: listed.with,
         history_visibility: conversation.history_visibility,
         archived: conversation.archived,
+        slow_mode_s: conversation.slow_mode_s,
+        who_may_post: conversation.who_may_post,
         started_at: conversation.started_at,
         role: Some(listed.role),
         head_seq: conversation.head_seq,
@@ -252,6 +257,8 @@ async fn as_left(
         with: None,
         history_visibility: settings.history_visibility,
         archived: settings.archived,
+        slow_mode_s: settings.slow_mode_s,
+        who_may_post: settings.who_may_post,
         started_at: conversation.started_at,
         role: None,
         head_seq: left,

@@ -7,6 +7,7 @@ mod audit;
 mod conversations;
 mod edits;
 mod export;
+mod forwarded;
 mod members;
 mod messages;
 mod min_position;

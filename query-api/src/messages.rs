@@ -11,7 +11,7 @@ use infra::database::AsJson;
 use infra::http::{Authenticated, InPath, Query};
 use infra::problem::Problem;
 use infra::read_models::messages::{
-    self as model, Format, Message, Page, Reaction, Which, Wording,
+    self as model, Format, Message, Page, Reaction, System, Which, Wording,
 };
 use infra::read_models::{Model, Snapshot, members};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::QueryApi;
 use crate::access::Sight;
 use crate::answers::{ReadProblems, limit};
+use crate::forwarded::{Forwarded, origins};
 use crate::min_position::MinPosition;
 use crate::pins::Pinned;
 use crate::threads::{Answers, answers};
@@ -43,8 +44,8 @@ pub(crate) struct PageParams {
     after: Option<Seq>,
     /// Only messages in the thread that began with this one.
     thread: Option<Seq>,
-    /// Without `thread`: `all` messages, or only the `main` ones, which are in no thread; `all` by
-    /// default.
+    /// Without `thread`: `all` messages; only the `main` ones, which are in no thread; or the `timeline`,
+    /// those and what is told of changes of the members. `all` by default.
     which: Option<WhichParam>,
     /// Messages around this seq: half of the page before it, half from it on.
     around: Option<Seq>,
@@ -69,10 +70,12 @@ pub(crate) struct OneParams {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WhichParam {
-    /// All of them.
+    /// All that somebody wrote.
     All,
-    /// Those in no thread.
+    /// Those of them in no thread.
     Main,
+    /// Those in no thread, and what nobody wrote.
+    Timeline,
 }
 
 /// A page of messages.
@@ -104,7 +107,13 @@ pub(crate) struct MessageAnswer {
 pub(crate) struct MessageView {
     /// Its name in the conversation, and its order.
     pub(crate) seq: Seq,
+    /// The path at which it is found, for good.
+    link: String,
+    /// Who wrote it; of what nobody wrote, who did what it tells.
     author: UserId,
+    /// What it tells of the members, if nobody wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<System>,
     /// As last edited.
     #[serde(flatten)]
     wording: WordingView,
@@ -117,6 +126,9 @@ pub(crate) struct MessageView {
     /// The message in whose thread it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     thread: Option<Seq>,
+    /// That it forwards a message, and which, if the asker sees that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarded: Option<Forwarded>,
     /// What was said in the thread that began with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     answers: Option<Answers>,
@@ -217,6 +229,7 @@ pub(crate) async fn page(
     let which = match (params.thread, params.which) {
         (None, None | Some(WhichParam::All)) => Which::All,
         (None, Some(WhichParam::Main)) => Which::Main,
+        (None, Some(WhichParam::Timeline)) => Which::Timeline,
         (Some(root), None) => Which::Thread(root),
         (Some(_), Some(_)) => {
             let rule = "give only one of thread and which";
@@ -286,7 +299,7 @@ pub(crate) async fn visible(
 ) -> Result<Message, Problem> {
     model::one(snapshot, conversation, seq)
         .await?
-        .filter(|message| sight.sees(message.seq))
+        .filter(|message| message.system.is_none() && sight.sees(message.seq))
         .ok_or_else(message_not_found)
 }
 
@@ -343,6 +356,7 @@ pub(crate) async fn views(
 ) -> Result<Vec<MessageView>, Problem> {
     visible_bodies(snapshot, conversation, sight, &mut messages).await?;
     let seqs: Vec<Seq> = messages.iter().map(|message| message.seq).collect();
+    let origins = origins(snapshot, asker, &messages).await?;
     let mut answers = answers(snapshot, conversation, &seqs, sight).await?;
     let mut pins = BTreeMap::new();
     for pin in model::pins_of(snapshot, conversation, &seqs).await? {
@@ -367,6 +381,7 @@ pub(crate) async fn views(
             let pinned = pins.remove(&message.seq);
             MessageView {
                 answers: answers.remove(&message.seq),
+                forwarded: origins.of(&message),
                 pinned,
                 reactions,
                 ..view(message, sight)
@@ -419,12 +434,18 @@ fn view(message: Message, sight: &Sight) -> MessageView {
     };
     MessageView {
         seq: message.seq,
+        link: format!(
+            "/v1/conversations/{}/messages/{}",
+            message.conversation, message.seq
+        ),
         author: message.author,
+        system: message.system.map(|AsJson(system)| system),
         wording: message.wording.into(),
         mentions: message.mentions.map_or_else(BTreeSet::new, |AsJson(it)| it),
         reply_to: message.reply_to,
         thread: message.thread,
         answers: None,
+        forwarded: None,
         sent_at: message.sent_at,
         edited,
         deleted,

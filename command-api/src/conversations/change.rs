@@ -1,8 +1,9 @@
-//! Renaming a group, and deciding what those who join later see.
+//! Renaming a group, and changing what is set for it: what those who join later see, who may write and
+//! how often.
 
 use axum::extract::State;
 use domain::ConversationId;
-use domain::conversation::{Act, HistoryVisibility};
+use domain::conversation::{Act, HistoryVisibility, SettingsChange, WhoMayPost};
 use infra::commands::Accepted;
 use infra::http::{Body, InPath};
 use infra::problem::Problem;
@@ -15,7 +16,7 @@ use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
 use crate::problems::CommandProblems;
 
-/// What to change: one of the two, because each is a command of its own.
+/// What to change: the title or settings, because each is a command of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeConversation {
@@ -25,6 +26,13 @@ pub(crate) struct ChangeConversation {
     /// What those who join from now on see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     history_visibility: Option<HistoryVisibility>,
+    /// How long members wait between two messages, in seconds: up to 21,600; 0 is not at all. The owner
+    /// and admins do not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slow_mode_s: Option<u32>,
+    /// Who may write: `members` or `admins`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    who_may_post: Option<WhoMayPost>,
 }
 
 /// The new title.
@@ -34,11 +42,16 @@ pub(crate) struct RenameConversation {
     title: String,
 }
 
-/// The new settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The new settings: at least one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeSettings {
-    history_visibility: HistoryVisibility,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    history_visibility: Option<HistoryVisibility>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slow_mode_s: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    who_may_post: Option<WhoMayPost>,
 }
 
 /// Gives a group another title.
@@ -55,16 +68,22 @@ pub(crate) async fn rename(
         .await
 }
 
-/// Decides what those who join from now on see.
+/// Changes what is set for a group.
 pub(crate) async fn change_settings(
     api: &CommandApi,
     asking: Asking,
     conversation: ConversationId,
     request: ChangeSettings,
 ) -> Result<Answer, Problem> {
-    let act = Act::ChangeSettings {
+    if request == ChangeSettings::default() {
+        let rule = "give history_visibility, slow_mode_s or who_may_post";
+        return Err(Problem::invalid_field("", "missing", rule));
+    }
+    let act = Act::ChangeSettings(SettingsChange {
         history_visibility: request.history_visibility,
-    };
+        slow_mode_s: request.slow_mode_s,
+        who_may_post: request.who_may_post,
+    });
     api.converse(asking, conversation, act, "change_settings", &request)
         .await
 }
@@ -88,6 +107,8 @@ pub(crate) async fn change_settings(
          description = "`conversation_not_found`, also for those who are not in it"),
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "`direct_conversation`, `conversation_archived`, `conflict`"),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "`slow_mode_too_long`, `invalid_body`, `idempotency_key_reused`"),
     ),
     security(("bearer" = [])),
 )]
@@ -98,16 +119,18 @@ pub(crate) async fn patch(
     Body(request): Body<ChangeConversation>,
 ) -> Result<Answered, Problem> {
     let asking = asked.asking;
-    let answer = match (request.title, request.history_visibility) {
-        (Some(title), None) => {
+    let settings = ChangeSettings {
+        history_visibility: request.history_visibility,
+        slow_mode_s: request.slow_mode_s,
+        who_may_post: request.who_may_post,
+    };
+    let answer = match request.title {
+        Some(title) if settings == ChangeSettings::default() => {
             rename(&api, asking, conversation, RenameConversation { title }).await?
         }
-        (None, Some(history_visibility)) => {
-            let request = ChangeSettings { history_visibility };
-            change_settings(&api, asking, conversation, request).await?
-        }
-        (None, None) | (Some(_), Some(_)) => {
-            let rule = "give either title or history_visibility";
+        None => change_settings(&api, asking, conversation, settings).await?,
+        Some(_) => {
+            let rule = "give either title or settings";
             return Err(Problem::invalid_field("", "one_of", rule));
         }
     };
@@ -141,5 +164,34 @@ mod tests {
         assert_eq!(refused, problem(403, "role_too_low", ""));
         let refused = change("carol", json!({"title": "Mine"})).problem().await;
         assert_eq!(refused, problem(404, "conversation_not_found", ""));
+    }
+
+    #[tokio::test]
+    async fn in_slow_mode_members_wait() {
+        let world = World::with(&["alice", "bob"]).await;
+        let group = world.group("alice", &["bob"]).await;
+        let path = format!("/v1/conversations/{group}");
+        let slow = json!({"slow_mode_s": 30, "who_may_post": "members"});
+        let changed = world.patch("alice", &path).body(slow).send().await;
+        assert_eq!(changed.0, 200);
+        let messages = format!("{path}/messages");
+        let send = |who| world.post(who, &messages).body(json!({"body": "hello"}));
+        assert_eq!(send("bob").send().await.0, 201);
+        assert_eq!(send("bob").problem().await, problem(409, "slow_mode", ""));
+        assert_eq!(send("alice").send().await.0, 201);
+        world.later(chrono::TimeDelta::seconds(30));
+        assert_eq!(send("bob").send().await.0, 201);
+        let closed = json!({"who_may_post": "admins"});
+        let changed = world.patch("alice", &path).body(closed).send().await;
+        assert_eq!(changed.0, 200);
+        assert_eq!(
+            send("bob").problem().await,
+            problem(403, "role_too_low", "")
+        );
+        let too_slow = world
+            .patch("alice", &path)
+            .body(json!({"slow_mode_s": 21_601}));
+        let refused = too_slow.problem().await;
+        assert_eq!(refused, problem(422, "slow_mode_too_long", ""));
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod change;
 mod content;
 pub(crate) mod delete_message;
 pub(crate) mod edit_message;
+mod forward;
 pub(crate) mod members;
 pub(crate) mod pins;
 pub(crate) mod reactions;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::content::content;
+use super::forward::{self, ForwardOf};
 use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
@@ -36,6 +37,9 @@ pub(crate) struct SendMessage {
     /// The seq of the message that this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reply_to: Option<Seq>,
+    /// The message that this forwards, with the same text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forward_of: Option<ForwardOf>,
     /// The seq of the message in whose thread this is: one that is in no thread itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     thread: Option<Seq>,
@@ -59,11 +63,17 @@ pub(crate) async fn send_message(
         conversation,
     };
     here.named("reply_to", request.reply_to).await?;
+    let origin = match request.forward_of {
+        None => None,
+        Some(of) => Some(forward::origin(api, asking.user, of, &content).await?),
+    };
     let draft = Draft {
         content,
         reply_to: request.reply_to,
         thread: here.named("thread", request.thread).await?,
         mentions: request.mentions.clone(),
+        origin,
+        at: api.clock().now(),
     };
     api.converse(
         asking,
@@ -114,13 +124,16 @@ impl Here<'_> {
         (status = 201, body = Accepted, description = "It is sent"),
         CommandProblems,
         (status = 403, body = Problem, content_type = "application/problem+json",
-         description = "`role_too_low` for calling everyone in a group of more than 32; `blocked`"),
+         description = "`role_too_low` for calling everyone in a group of more than 32, and where only \
+                        admins write; `blocked`"),
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`conversation_not_found`, also for those who are not in it; \
-                        `message_not_found` for a `reply_to` or `thread` that is no message; `no_such_member` for \
+                        `message_not_found` for a `reply_to` or `thread` that is no message, or a \
+                        message to be forwarded that the asker does not see; `no_such_member` for \
                         a mention of somebody who is not in it"),
         (status = 409, body = Problem, content_type = "application/problem+json",
-         description = "`conversation_archived`, `conflict`"),
+         description = "`conversation_archived`, `slow_mode`, `conflict`; `message_deleted` for one to be \
+                        forwarded"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`too_many_mentions`, `no_thread`, `invalid_body`, `idempotency_key_reused`"),
     ),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::DateTime;
 use domain::conversation::{
     Act, Command, Conversation, ConversationEvent, Draft, Refused, Renamed,
 };
@@ -170,7 +171,7 @@ fn start() -> (Envelope, Command) {
 
 /// A message whose text is its key.
 fn send(by: UserId, key: &str) -> (Envelope, Command) {
-    let draft = Draft::plain(MessageBody::parse(key).unwrap());
+    let draft = Draft::plain(MessageBody::parse(key).unwrap(), DateTime::UNIX_EPOCH);
     command(by, key, Act::Send(draft))
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
+
 use crate::conversation::content::{Content, ContentKind};
-use crate::conversation::event::{HistoryVisibility, Role};
+use crate::conversation::event::{HistoryVisibility, Origin, Role, WhoMayPost};
 use crate::conversation::mentions::Mention;
 use crate::ids::{Seq, UserId};
 use crate::values::{Emoji, MessageBody, Reason, Title};
@@ -33,18 +35,35 @@ pub struct Draft {
     pub thread: Option<MessageFact>,
     /// Whom it calls.
     pub mentions: BTreeSet<Mention>,
+    /// The message that it forwards; that its author sees that one, and that it says the same, is known.
+    pub origin: Option<Origin>,
+    /// When it is sent.
+    pub at: DateTime<Utc>,
 }
 
 impl Draft {
     /// Plain text that answers nothing and calls nobody.
-    pub const fn plain(body: MessageBody) -> Self {
+    pub const fn plain(body: MessageBody, at: DateTime<Utc>) -> Self {
         Self {
             content: Content::plain(body),
             reply_to: None,
             thread: None,
             mentions: BTreeSet::new(),
+            origin: None,
+            at,
         }
     }
+}
+
+/// What is to be set for a whole group; what is left out stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SettingsChange {
+    /// What those who join from now on see.
+    pub history_visibility: Option<HistoryVisibility>,
+    /// How long members wait between two messages, in seconds; 0 is not at all.
+    pub slow_mode_s: Option<u32>,
+    /// Who may write.
+    pub who_may_post: Option<WhoMayPost>,
 }
 
 /// What is asked. That the users it names have accounts is known when it is asked.
@@ -69,11 +88,8 @@ pub enum Act {
         /// The new title.
         title: Title,
     },
-    /// Decide what those who join from now on see.
-    ChangeSettings {
-        /// What they see.
-        history_visibility: HistoryVisibility,
-    },
+    /// Change what is set for the whole group.
+    ChangeSettings(SettingsChange),
     /// Take somebody in.
     AddMember {
         /// Whom.

@@ -1,10 +1,12 @@
 //! The rules of a conversation: which rule answers which command, and what the rules share. The
 //! rules themselves are in the files of this folder, one for each concern.
 
+use chrono::{DateTime, Utc};
+
 use crate::conversation::command::{Act, Command, Contact, UserCommand};
 use crate::conversation::event::{ConversationEvent, Kind, Role};
 use crate::conversation::refused::Refused;
-use crate::conversation::state::{Member, Settings, State};
+use crate::conversation::state::{Settings, State};
 use crate::conversation::{imported, start};
 use crate::decider::Decider;
 use crate::ids::{Seq, UserId, Version};
@@ -16,6 +18,9 @@ pub struct Conversation;
 impl Conversation {
     /// The most members a conversation may have.
     pub const MEMBERS_MAX: usize = 10_000;
+
+    /// The longest wait between two messages of a member in slow mode, in seconds.
+    pub const SLOW_MODE_S_MAX: u32 = 6 * 60 * 60;
 
     /// The most messages that are pinned in a conversation at a time.
     pub const PINS_MAX: usize = 50;
@@ -53,7 +58,7 @@ fn decide_for_user(state: &State, UserCommand { by, act, contact }: &UserCommand
             history_visibility,
         } => start::group(state, *by, title, members, *history_visibility, *contact),
         Act::Rename { title } => asker()?.rename(title),
-        Act::ChangeSettings { history_visibility } => asker()?.change_settings(*history_visibility),
+        Act::ChangeSettings(change) => asker()?.change_settings(*change),
         Act::AddMember { user, role } => asker()?.add_member(*user, *role),
         Act::RemoveMember { user } => asker()?.remove_member(*user),
         Act::Leave => asker()?.leave(),
@@ -78,19 +83,21 @@ pub(super) struct Asker<'a> {
     pub(super) role: Role,
     pub(super) contact: Contact,
     visible_from: Seq,
+    pub(super) last_sent_at: Option<DateTime<Utc>>,
     pub(super) settings: &'a Settings,
     pub(super) state: &'a State,
 }
 
 impl<'a> Asker<'a> {
     /// `by` as a member. Refused alike where there is no conversation and where they are not in it.
-    fn of(by: UserId, contact: Contact, state: &'a State) -> Result<Self, Refused> {
+    pub(super) fn of(by: UserId, contact: Contact, state: &'a State) -> Result<Self, Refused> {
         match (&state.settings, state.members.get(&by)) {
-            (Some(settings), Some(Member { role, visible_from })) => Ok(Self {
+            (Some(settings), Some(member)) => Ok(Self {
                 by,
-                role: *role,
+                role: member.role,
                 contact,
-                visible_from: *visible_from,
+                visible_from: member.visible_from,
+                last_sent_at: member.last_sent_at,
                 settings,
                 state,
             }),

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::conversation::content::Said;
 use crate::conversation::mentions::Mention;
 use crate::event::{FromCategory as _, events};
-use crate::ids::{Seq, UserId};
+use crate::ids::{ConversationId, Seq, UserId};
 use crate::personal::Personal;
 use crate::values::{Emoji, MessageBody, Reason, Title};
 
@@ -44,6 +45,28 @@ pub enum HistoryVisibility {
     Joined,
     /// Everything from the start.
     Start,
+}
+
+/// Who may write in a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhoMayPost {
+    /// Every member.
+    #[default]
+    Members,
+    /// The owner and admins.
+    Admins,
+}
+
+/// Which message was forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Of which conversation.
+    pub conversation: ConversationId,
+    /// Which message there.
+    pub message: Seq,
+    /// Who wrote it.
+    pub author: UserId,
 }
 
 /// A member and their role, as they stand in events and commands.
@@ -82,8 +105,14 @@ pub struct Renamed {
 /// `settings-changed`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingsChanged {
-    /// What those who join from now on see.
+    /// What those who join from now on see, changed or not.
     pub history_visibility: HistoryVisibility,
+    /// Where it changed: how long a member waits between two messages, in seconds; 0 is not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_mode_s: Option<u32>,
+    /// Where it changed: who may write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who_may_post: Option<WhoMayPost>,
 }
 
 /// `member-added`
@@ -137,6 +166,12 @@ pub struct MessageSent {
     /// Whom it calls. An edit calls nobody anew.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub mentions: BTreeSet<Mention>,
+    /// The message that this forwards. Who does not see that one is not told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// When it was sent, where its author has to wait before the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
 }
 
 impl MessageSent {
@@ -148,6 +183,8 @@ impl MessageSent {
             reply_to: None,
             thread: None,
             mentions: BTreeSet::new(),
+            origin: None,
+            at: None,
         }
     }
 }

@@ -79,7 +79,7 @@ mod tests {
     };
     use crate::ids::UserId;
     use crate::testing::conversation::{body, direct_of, given, group_of};
-    use crate::testing::{ALICE, BOB, CAROL, user};
+    use crate::testing::{ALICE, BOB, CAROL, moment, user};
 
     fn call(by: UserId, mentions: impl IntoIterator<Item = Mention>) -> Command {
         let mentions = mentions.into_iter().collect();
@@ -87,7 +87,7 @@ mod tests {
             by,
             Act::Send(Draft {
                 mentions,
-                ..Draft::plain(body("hey"))
+                ..Draft::plain(body("hey"), moment(0))
             }),
         )
     }

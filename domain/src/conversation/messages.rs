@@ -18,12 +18,15 @@ impl Asker<'_> {
         draft.reply_to.map_or(Ok(()), |seq| self.visible(seq))?;
         draft.thread.map_or(Ok(()), |root| self.begins(root))?;
         self.calls(&draft.mentions)?;
+        self.posts(draft)?;
         Ok(vec![ConversationEvent::MessageSent(MessageSent {
             author: self.by,
             said: draft.content.said_by(self.by),
             reply_to: draft.reply_to,
             thread: draft.thread.map(|root| root.seq),
             mentions: draft.mentions.clone(),
+            origin: draft.origin,
+            at: self.waits().then_some(draft.at),
         })])
     }
 
@@ -92,12 +95,12 @@ mod tests {
     use crate::conversation::{
         Act, Command, Contact, Content, ContentKind, ConversationEvent, Draft, Encrypted,
         HistoryVisibility, MemberAdded, MessageDeleted, MessageEdited, MessageFact, MessageSent,
-        Reaction, Refused, Role, Said, SettingsChanged, TextFormat,
+        Origin, Reaction, Refused, Role, Said, SettingsChanged, TextFormat,
     };
-    use crate::ids::{UserId, Version};
+    use crate::ids::{ConversationId, UserId, Version};
     use crate::personal::Personal;
     use crate::testing::conversation::{archived, body, direct_of, emoji, given, group_of, sent};
-    use crate::testing::{ALICE, BOB, CAROL};
+    use crate::testing::{ALICE, BOB, CAROL, moment};
     use crate::values::Reason;
 
     /// The message that is the second event of every history here.
@@ -120,7 +123,7 @@ mod tests {
     }
 
     fn send(by: UserId, text: &str) -> Command {
-        Command::by(by, Act::Send(Draft::plain(body(text))))
+        Command::by(by, Act::Send(Draft::plain(body(text), moment(0))))
     }
 
     fn edit(by: UserId, message: MessageFact, text: &str) -> Command {
@@ -196,7 +199,7 @@ mod tests {
                 BOB,
                 Act::Send(Draft {
                     reply_to: Some(message_of(ALICE).seq),
-                    ..Draft::plain(body("yes"))
+                    ..Draft::plain(body("yes"), moment(0))
                 }),
             ))
             .then([ConversationEvent::MessageSent(MessageSent {
@@ -213,12 +216,14 @@ mod tests {
         });
         let shown = ConversationEvent::SettingsChanged(SettingsChanged {
             history_visibility: HistoryVisibility::Start,
+            slow_mode_s: None,
+            who_may_post: None,
         });
         let reply = Command::by(
             CAROL,
             Act::Send(Draft {
                 reply_to: Some(message_of(ALICE).seq),
-                ..Draft::plain(body("yes"))
+                ..Draft::plain(body("yes"), moment(0))
             }),
         );
         let hidden = [group_of(ALICE, &[BOB]), sent(ALICE, "tea?"), added.clone()];
@@ -234,6 +239,25 @@ mod tests {
         }
         let open = [group_of(ALICE, &[BOB]), sent(ALICE, "tea?"), shown, added];
         assert_eq!(given(open).accept(&reply).map(|events| events.len()), Ok(1));
+    }
+
+    #[test]
+    fn a_forwarded_message_says_where_it_comes_from() {
+        let origin = Origin {
+            conversation: ConversationId(CAROL.0),
+            message: Version(9),
+            author: CAROL,
+        };
+        let draft = Draft {
+            origin: Some(origin),
+            ..Draft::plain(body("tea?"), moment(0))
+        };
+        given([group_of(ALICE, &[BOB])])
+            .when(Command::by(BOB, Act::Send(draft)))
+            .then([ConversationEvent::MessageSent(MessageSent {
+                origin: Some(origin),
+                ..MessageSent::plain(BOB, body("tea?"))
+            })]);
     }
 
     #[test]
@@ -319,7 +343,7 @@ mod tests {
         for content in [markdown(), Content::Encrypted(envelope())] {
             let draft = Draft {
                 content: content.clone(),
-                ..Draft::plain(body("no"))
+                ..Draft::plain(body("no"), moment(0))
             };
             given(history())
                 .when(Command::by(BOB, Act::Send(draft)))

@@ -11,6 +11,7 @@ mod members;
 mod mentions;
 mod messages;
 mod pins;
+mod posting;
 #[cfg(test)]
 mod properties;
 mod refused;
@@ -19,7 +20,9 @@ mod start;
 mod state;
 mod threads;
 
-pub use command::{Act, Command, Contact, Draft, ImportedFact, MessageFact, UserCommand};
+pub use command::{
+    Act, Command, Contact, Draft, ImportedFact, MessageFact, SettingsChange, UserCommand,
+};
 pub use content::{Content, ContentKind, Encrypted, Said, TextFormat};
 pub use decide::Conversation;
 pub use event::*;

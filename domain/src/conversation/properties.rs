@@ -5,11 +5,12 @@ use proptest::prelude::*;
 use crate::conversation::state::DELETED_REMEMBERED_MAX;
 use crate::conversation::{
     Act, Command, Content, ContentKind, Conversation, ConversationEvent, Draft, HistoryVisibility,
-    ImportedFact, Kind, Mention, MentionedRole, MessageFact, Role, State,
+    ImportedFact, Kind, Mention, MentionedRole, MessageFact, Role, SettingsChange, State,
+    WhoMayPost,
 };
 use crate::ids::{UserId, Version};
 use crate::testing::conversation::{body, emoji, given, title};
-use crate::testing::{Given, user};
+use crate::testing::{Given, moment, user};
 use crate::values::Emoji;
 
 const USERS: u128 = 5;
@@ -42,6 +43,27 @@ fn reaction() -> impl Strategy<Value = Emoji> {
     "[a-c]".prop_map(|text| emoji(&text))
 }
 
+fn draft() -> impl Strategy<Value = Draft> {
+    let mentions = prop::collection::btree_set(mention(), 0..3);
+    (1..30_u64, mentions, 0..120_i64).prop_map(|(seq, mentions, at)| Draft {
+        reply_to: Some(Version(seq)),
+        mentions,
+        ..Draft::plain(body("hi"), moment(at))
+    })
+}
+
+fn settings() -> impl Strategy<Value = SettingsChange> {
+    let who = prop_oneof![Just(WhoMayPost::Members), Just(WhoMayPost::Admins)];
+    let pause = prop::option::of(prop_oneof![Just(0), Just(30)]);
+    (prop::option::of(visibility()), pause, prop::option::of(who)).prop_map(
+        |(history_visibility, slow_mode_s, who_may_post)| SettingsChange {
+            history_visibility,
+            slow_mode_s,
+            who_may_post,
+        },
+    )
+}
+
 fn mention() -> impl Strategy<Value = Mention> {
     prop_oneof![
         who().prop_map(Mention::User),
@@ -59,15 +81,12 @@ fn act() -> impl Strategy<Value = Act> {
             Act::StartGroup { title: title("Tea"), members, history_visibility }
         }),
         2 => "[a-c]".prop_map(|text| Act::Rename { title: title(&text) }),
-        1 => visibility().prop_map(|history_visibility| Act::ChangeSettings { history_visibility }),
+        1 => settings().prop_map(Act::ChangeSettings),
         6 => (who(), role()).prop_map(|(user, role)| Act::AddMember { user, role }),
         3 => who().prop_map(|user| Act::RemoveMember { user }),
         3 => Just(Act::Leave),
         6 => (who(), role()).prop_map(|(user, role)| Act::ChangeRole { user, role }),
-        4 => (1..30_u64, prop::collection::btree_set(mention(), 0..3)).prop_map(|(seq, mentions)| {
-            let reply_to = Some(Version(seq));
-            Act::Send(Draft { reply_to, mentions, ..Draft::plain(body("hi")) })
-        }),
+        4 => draft().prop_map(Act::Send),
         2 => message().prop_map(|message| {
             Act::Edit { message, content: Content::plain(body("hello")) }
         }),
@@ -78,7 +97,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => message().prop_map(|message| Act::Unpin { message }),
         1 => message().prop_map(|root| {
             let thread = Some(root);
-            Act::Send(Draft { thread, ..Draft::plain(body("hi")) })
+            Act::Send(Draft { thread, ..Draft::plain(body("hi"), moment(0)) })
         }),
         1 => message().prop_map(|root| Act::FollowThread { root }),
         1 => message().prop_map(|root| Act::UnfollowThread { root }),
@@ -139,7 +158,7 @@ fn is_known_when_repeated(command: &Command) -> bool {
             Act::StartDirect { .. }
             | Act::StartGroup { .. }
             | Act::Rename { .. }
-            | Act::ChangeSettings { .. }
+            | Act::ChangeSettings(_)
             | Act::AddMember { .. }
             | Act::ChangeRole { .. }
             | Act::Delete { .. }

@@ -45,6 +45,15 @@ pub enum Refused {
         Conversation::PINS_MAX
     )]
     TooManyPins,
+    /// Slow mode: the asker wrote a short while ago.
+    #[error("slow mode: you may write again in {wait_s} seconds")]
+    TooSoon {
+        /// How long still, rounded up.
+        wait_s: u32,
+    },
+    /// A longer wait than may be.
+    #[error("slow mode has at most {} seconds", Conversation::SLOW_MODE_S_MAX)]
+    SlowModeTooLong,
     /// A thread would begin in a thread.
     #[error("a thread begins with a message that is in no thread itself")]
     NoThread,
@@ -81,6 +90,8 @@ impl Refusal for Refused {
             Self::MessageNotFound => "message_not_found",
             Self::MessageDeleted => "message_deleted",
             Self::TooManyPins => "too_many_pins",
+            Self::TooSoon { .. } => "slow_mode",
+            Self::SlowModeTooLong => "slow_mode_too_long",
             Self::NoThread => "no_thread",
             Self::TooManyMentions => "too_many_mentions",
             Self::ContentDiffers => "content_differs",
@@ -100,9 +111,11 @@ impl Refusal for Refused {
             | Self::OwnerStays
             | Self::MessageDeleted
             | Self::TooManyPins
+            | Self::TooSoon { .. }
             | Self::AlreadyStarted => RefusalKind::Conflict,
             Self::TooManyMembers
             | Self::NoThread
+            | Self::SlowModeTooLong
             | Self::TooManyMentions
             | Self::ContentDiffers
             | Self::WithOneself => RefusalKind::Invalid,

@@ -1,9 +1,12 @@
-//! What is set for a whole group: its title, what newcomers see, whether it is archived.
+//! What is set for a whole group: its title, what newcomers see, who may write and how often, whether
+//! it is archived.
 
-use crate::conversation::decide::{Asker, Decision};
+use crate::conversation::command::SettingsChange;
+use crate::conversation::decide::{Asker, Conversation, Decision};
 use crate::conversation::event::{
-    ArchiveChanged, ConversationEvent, HistoryVisibility, Renamed, Role, SettingsChanged,
+    ArchiveChanged, ConversationEvent, Renamed, Role, SettingsChanged,
 };
+use crate::conversation::refused::Refused;
 use crate::personal::Personal;
 use crate::values::Title;
 
@@ -17,14 +20,32 @@ impl Asker<'_> {
         Ok(vec![ConversationEvent::Renamed(Renamed { title })])
     }
 
-    pub(super) fn change_settings(&self, history_visibility: HistoryVisibility) -> Decision {
+    pub(super) fn change_settings(&self, change: SettingsChange) -> Decision {
         self.runs_open_group()?;
-        if self.settings.history_visibility == history_visibility {
+        let settings = self.settings;
+        if change.slow_mode_s > Some(Conversation::SLOW_MODE_S_MAX) {
+            return Err(Refused::SlowModeTooLong);
+        }
+        let changed = SettingsChanged {
+            history_visibility: change
+                .history_visibility
+                .unwrap_or(settings.history_visibility),
+            slow_mode_s: change
+                .slow_mode_s
+                .filter(|pause| *pause != settings.slow_mode_s),
+            who_may_post: change
+                .who_may_post
+                .filter(|who| *who != settings.who_may_post),
+        };
+        let nothing = SettingsChanged {
+            history_visibility: settings.history_visibility,
+            slow_mode_s: None,
+            who_may_post: None,
+        };
+        if changed == nothing {
             return Ok(vec![]);
         }
-        Ok(vec![ConversationEvent::SettingsChanged(SettingsChanged {
-            history_visibility,
-        })])
+        Ok(vec![ConversationEvent::SettingsChanged(changed)])
     }
 
     pub(super) fn set_archived(&self, archived: bool) -> Decision {
@@ -43,7 +64,7 @@ impl Asker<'_> {
 mod tests {
     use crate::conversation::{
         Act, ArchiveChanged, Command, ConversationEvent, HistoryVisibility, Refused, Renamed,
-        SettingsChanged,
+        SettingsChange, SettingsChanged,
     };
     use crate::ids::UserId;
     use crate::personal::Personal;
@@ -61,7 +82,13 @@ mod tests {
     }
 
     fn show_history(by: UserId, history_visibility: HistoryVisibility) -> Command {
-        Command::by(by, Act::ChangeSettings { history_visibility })
+        Command::by(
+            by,
+            Act::ChangeSettings(SettingsChange {
+                history_visibility: Some(history_visibility),
+                ..SettingsChange::default()
+            }),
+        )
     }
 
     fn unarchived(by: UserId) -> ConversationEvent {
@@ -91,6 +118,8 @@ mod tests {
             .when(show_history(ALICE, HistoryVisibility::Start))
             .then([ConversationEvent::SettingsChanged(SettingsChanged {
                 history_visibility: HistoryVisibility::Start,
+                slow_mode_s: None,
+                who_may_post: None,
             })]);
         given([group_of(ALICE, &[BOB])])
             .when(show_history(ALICE, HistoryVisibility::Joined))

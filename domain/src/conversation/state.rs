@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::conversation::decide::Conversation;
-use crate::conversation::event::{ConversationEvent, HistoryVisibility, Kind, Role, Started};
+use crate::conversation::event::{
+    ConversationEvent, HistoryVisibility, Kind, Role, SettingsChanged, Started, WhoMayPost,
+};
 use crate::ids::{Seq, UserId, Version};
 use crate::values::Title;
 
@@ -39,6 +42,8 @@ pub struct Member {
     /// The oldest event that their present membership lets them see. Messages from a membership that
     /// ended may still be read, but nothing is done to them any more.
     pub visible_from: Seq,
+    /// When they last wrote while they had to wait between two messages.
+    pub last_sent_at: Option<DateTime<Utc>>,
 }
 
 /// What is set for the whole conversation.
@@ -52,6 +57,18 @@ pub struct Settings {
     pub history_visibility: HistoryVisibility,
     /// Whether it is closed for now.
     pub archived: bool,
+    /// How long members wait between two messages, in seconds; 0 is not at all.
+    pub slow_mode_s: u32,
+    /// Who may write.
+    pub who_may_post: WhoMayPost,
+}
+
+impl Settings {
+    fn change(&mut self, changed: &SettingsChanged) {
+        self.history_visibility = changed.history_visibility;
+        self.slow_mode_s = changed.slow_mode_s.unwrap_or(self.slow_mode_s);
+        self.who_may_post = changed.who_may_post.unwrap_or(self.who_may_post);
+    }
 }
 
 impl State {
@@ -70,13 +87,14 @@ impl State {
                 self.set(|settings| settings.title = Some(renamed.title.value.clone()));
             }
             ConversationEvent::SettingsChanged(changed) => {
-                self.set(|settings| settings.history_visibility = changed.history_visibility);
+                self.set(|settings| settings.change(changed));
             }
             ConversationEvent::MemberAdded(added) => {
                 let visible_from = self.visible_to_who_joins_at(version);
                 self.members.entry(added.user).or_insert(Member {
                     role: added.role,
                     visible_from,
+                    last_sent_at: None,
                 });
             }
             ConversationEvent::MemberRemoved(removed) => {
@@ -97,8 +115,12 @@ impl State {
             }
             ConversationEvent::Archived(_) => self.set(|settings| settings.archived = true),
             ConversationEvent::Unarchived(_) => self.set(|settings| settings.archived = false),
-            ConversationEvent::MessageSent(_)
-            | ConversationEvent::MessageEdited(_)
+            ConversationEvent::MessageSent(sent) => {
+                if let (Some(at), Some(member)) = (sent.at, self.members.get_mut(&sent.author)) {
+                    member.last_sent_at = Some(at);
+                }
+            }
+            ConversationEvent::MessageEdited(_)
             | ConversationEvent::ReactionAdded(_)
             | ConversationEvent::ReactionRemoved(_)
             | ConversationEvent::ThreadFollowed(_)
@@ -116,10 +138,13 @@ impl State {
             title: started.title.as_ref().map(|title| title.value.clone()),
             history_visibility: started.history_visibility,
             archived: false,
+            slow_mode_s: 0,
+            who_may_post: WhoMayPost::default(),
         });
         let member = |role| Member {
             role,
             visible_from: self.version,
+            last_sent_at: None,
         };
         self.members = started
             .members

@@ -45,7 +45,7 @@ mod tests {
     };
     use crate::ids::{UserId, Version};
     use crate::testing::conversation::{archived, body, given, group_of, sent};
-    use crate::testing::{ALICE, BOB, CAROL};
+    use crate::testing::{ALICE, BOB, CAROL, moment};
 
     fn root() -> MessageFact {
         MessageFact {
@@ -67,7 +67,7 @@ mod tests {
     fn write(by: UserId, root: MessageFact) -> Command {
         let draft = Draft {
             thread: Some(root),
-            ..Draft::plain(body("yes"))
+            ..Draft::plain(body("yes"), moment(0))
         };
         Command::by(by, Act::Send(draft))
     }

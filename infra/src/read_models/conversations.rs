@@ -1,7 +1,7 @@
 //! Conversations: what each is called, how far it is, and its last message.
 
 use chrono::{DateTime, Utc};
-use domain::conversation::{HistoryVisibility, Kind, Role};
+use domain::conversation::{HistoryVisibility, Kind, Role, WhoMayPost};
 use domain::{ConversationId, Position, Seq, UserId};
 use serde::Serialize;
 
@@ -30,6 +30,8 @@ const CONVERSATIONS: Table = Table {
         text("title").nullable(),
         text("history_visibility"),
         flag("archived"),
+        int("slow_mode_s"),
+        text("who_may_post"),
         int("head_seq"),
         int("message_count"),
         int("activity"),
@@ -57,6 +59,8 @@ const SETTINGS: Table = Table {
         text("title").nullable(),
         text("history_visibility"),
         flag("archived"),
+        int("slow_mode_s"),
+        text("who_may_post"),
     ],
     key: &["conversation", "seq"],
     indexes: &[],
@@ -83,6 +87,10 @@ pub struct Conversation {
     pub history_visibility: HistoryVisibility,
     /// Whether it is closed for now.
     pub archived: bool,
+    /// How long members wait between two messages, in seconds; 0 is not at all.
+    pub slow_mode_s: u64,
+    /// Who may write.
+    pub who_may_post: WhoMayPost,
     /// The seq of its last event.
     pub head_seq: Seq,
     /// How many messages were ever sent.
@@ -115,6 +123,10 @@ pub struct Settings {
     pub history_visibility: HistoryVisibility,
     /// Whether it is closed.
     pub archived: bool,
+    /// How long members wait between two messages, in seconds; 0 is not at all.
+    pub slow_mode_s: u64,
+    /// Who may write.
+    pub who_may_post: WhoMayPost,
 }
 
 /// How a message begins.
@@ -132,6 +144,8 @@ impl Conversation {
             title: row.get("title")?,
             history_visibility: parse_stored(&row.get::<String>("history_visibility")?)?,
             archived: row.get("archived")?,
+            slow_mode_s: row.get("slow_mode_s")?,
+            who_may_post: parse_stored(&row.get::<String>("who_may_post")?)?,
             head_seq: row.get("head_seq")?,
             message_count: row.get("message_count")?,
             activity: row.get("activity")?,
@@ -208,7 +222,8 @@ const UNREAD: &str = "\
         WHERE x.conversation = c.id ORDER BY x.seq DESC LIMIT 1) AS head) \
     - c.base \
     - (SELECT count(*) FROM messages AS x \
-        WHERE x.conversation = c.id AND x.author = $1 AND x.thread IS NULL AND x.ordinal > c.base) \
+        WHERE x.conversation = c.id AND x.author = $1 AND x.thread IS NULL AND x.system IS NULL \
+            AND x.ordinal > c.base) \
     - (SELECT count(*) FROM messages AS x WHERE x.conversation = c.id AND x.thread IS NULL \
         AND x.deleted_seq IS NOT NULL AND x.ordinal > c.base AND x.author <> $1)";
 
@@ -318,8 +333,8 @@ pub async fn settings_at(
     conversation: ConversationId,
     seq: Seq,
 ) -> Result<Option<Settings>, ReadError> {
-    let sql = "SELECT conversation, seq, title, history_visibility, archived \
-               FROM conversation_settings WHERE conversation = $1 AND seq <= $2 \
+    let sql = "SELECT conversation, seq, title, history_visibility, archived, slow_mode_s, \
+               who_may_post FROM conversation_settings WHERE conversation = $1 AND seq <= $2 \
                ORDER BY seq DESC LIMIT 1";
     let Some(row) = snapshot
         .first(sql, &[conversation.into(), seq.into()])
@@ -333,5 +348,7 @@ pub async fn settings_at(
         title: row.get("title")?,
         history_visibility: parse_stored(&row.get::<String>("history_visibility")?)?,
         archived: row.get("archived")?,
+        slow_mode_s: row.get("slow_mode_s")?,
+        who_may_post: parse_stored(&row.get::<String>("who_may_post")?)?,
     }))
 }

@@ -6,7 +6,7 @@ mod threads;
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use domain::conversation::{Encrypted, Mention, MentionedRole, Said, TextFormat};
+use domain::conversation::{Encrypted, Mention, MentionedRole, Origin, Role, Said, TextFormat};
 use domain::{ConversationId, Position, Seq, UserId, Version};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -47,6 +47,8 @@ const MESSAGES: Table = Table {
         int("thread").nullable(),
         int("thread_ordinal").nullable(),
         text("mentions").nullable(),
+        text("origin").nullable(),
+        text("system").nullable(),
         time("sent_at"),
         int("edited_seq").nullable(),
         time("edited_at").nullable(),
@@ -60,7 +62,7 @@ const MESSAGES: Table = Table {
         Index {
             name: "by_author",
             columns: "conversation, author, ordinal",
-            condition: Some("thread IS NULL"),
+            condition: Some("thread IS NULL AND system IS NULL"),
         },
         Index {
             name: "deleted",
@@ -208,6 +210,36 @@ impl From<&Said> for Format {
     }
 }
 
+/// What a message tells that nobody wrote: that who is in the conversation, or as what, changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum System {
+    /// Somebody is in.
+    MemberAdded {
+        /// Who.
+        user: UserId,
+        /// As what.
+        role: Role,
+    },
+    /// Somebody was put out.
+    MemberRemoved {
+        /// Who.
+        user: UserId,
+    },
+    /// Somebody went.
+    MemberLeft {
+        /// Who.
+        user: UserId,
+    },
+    /// Somebody may do more or less.
+    MemberRoleChanged {
+        /// Who.
+        user: UserId,
+        /// What they are now.
+        role: Role,
+    },
+}
+
 /// What a message says: a body or an envelope; neither once it is deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Wording {
@@ -230,6 +262,15 @@ impl Wording {
             format: said.into(),
             body: said.text().map(str::to_owned),
             encrypted,
+        }
+    }
+
+    /// Of what nobody wrote.
+    pub const fn none() -> Self {
+        Self {
+            format: Format::Plain,
+            body: None,
+            encrypted: None,
         }
     }
 
@@ -257,8 +298,8 @@ pub struct Message {
     pub seq: Seq,
     /// In the log.
     pub position: Position,
-    /// The how-manieth of its conversation outside threads, from 1; of one in a thread, how many of those
-    /// came before.
+    /// The how-manieth of its conversation outside threads, from 1; of one in a thread, or that nobody
+    /// wrote, how many of those came before.
     pub ordinal: u64,
     /// Who wrote it.
     pub author: UserId,
@@ -273,6 +314,10 @@ pub struct Message {
     pub thread_ordinal: Option<u64>,
     /// Whom it calls; nobody once it is deleted.
     pub mentions: Option<AsJson<BTreeSet<Mention>>>,
+    /// The message that it forwards.
+    pub origin: Option<AsJson<Origin>>,
+    /// What it tells of the members, if nobody wrote it: then its author is who did that.
+    pub system: Option<AsJson<System>>,
     /// When it was said.
     #[serde(serialize_with = "micros")]
     pub sent_at: DateTime<Utc>,
@@ -404,6 +449,8 @@ impl Message {
             thread: row.get("thread")?,
             thread_ordinal: row.get("thread_ordinal")?,
             mentions: row.get("mentions")?,
+            origin: row.get("origin")?,
+            system: row.get("system")?,
             sent_at: row.get("sent_at")?,
             edited_seq: row.get("edited_seq")?,
             edited_at: row.get("edited_at")?,
@@ -629,10 +676,12 @@ pub enum Page {
 /// Which messages of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// All of them.
+    /// All that somebody wrote.
     All,
-    /// Those in no thread.
+    /// Those of them in no thread.
     Main,
+    /// Those in no thread, and what nobody wrote.
+    Timeline,
     /// Those in the thread that began with this one.
     Thread(Seq),
 }
@@ -641,8 +690,9 @@ impl Which {
     /// The condition on messages `m`.
     fn condition(self) -> String {
         match self {
-            Self::All => "true".to_owned(),
-            Self::Main => "m.thread IS NULL".to_owned(),
+            Self::All => "m.system IS NULL".to_owned(),
+            Self::Main => "m.thread IS NULL AND m.system IS NULL".to_owned(),
+            Self::Timeline => "m.thread IS NULL".to_owned(),
             Self::Thread(Version(root)) => {
                 // No row has a number above this.
                 format!("m.thread = {}", root.min(i64::MAX.unsigned_abs()))

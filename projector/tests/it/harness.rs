@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::conversation::{
     ArchiveChanged, ConversationEvent, FollowChanged, HistoryVisibility, Kind, MemberAdded,
     MemberLeft, MemberRemoved, MemberRole, MemberRoleChanged, MessageDeleted, MessageEdited,
-    MessageSent, PinChanged, Reaction, Renamed, Role, Said, SettingsChanged, Started,
+    MessageSent, PinChanged, Reaction, Renamed, Role, Said, SettingsChanged, Started, WhoMayPost,
 };
 use domain::receipts::{MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 use domain::service::{self, Scope, ServiceEvent, TokenIssued};
@@ -406,8 +406,19 @@ impl Room<'_> {
     }
 
     pub(crate) async fn show_history(&self, history_visibility: HistoryVisibility) -> Seq {
+        self.set(history_visibility, None, None).await
+    }
+
+    pub(crate) async fn set(
+        &self,
+        history_visibility: HistoryVisibility,
+        slow_mode_s: Option<u32>,
+        who_may_post: Option<WhoMayPost>,
+    ) -> Seq {
         self.say(ConversationEvent::SettingsChanged(SettingsChanged {
             history_visibility,
+            slow_mode_s,
+            who_may_post,
         }))
         .await
     }

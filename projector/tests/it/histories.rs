@@ -1,7 +1,9 @@
 //! Whatever happened, and wherever the projector was interrupted: the read models are what a fresh
 //! build of them is.
 
-use domain::conversation::{Content, Encrypted, HistoryVisibility, Mention, MessageSent};
+use domain::conversation::{
+    Content, Encrypted, HistoryVisibility, Mention, MessageSent, Origin, Role,
+};
 use domain::{ConversationId, SessionId};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -24,6 +26,8 @@ enum Step {
     Encrypt(u8, u8),
     Answer(u8, u8, u8),
     Follow(u8, u8, u8, bool),
+    Forward(u8, u8, u8),
+    ChangeRole(u8, u8),
     ThreadSeen(u8, u8, u8, u8),
     Add(u8, u8),
     Remove(u8, u8),
@@ -68,6 +72,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(r, p, s, b)| Step::Follow(r, p, s, b)),
         2 => (room.clone(), person.clone(), 1..10_u8, seq.clone())
             .prop_map(|(r, p, t, s)| Step::ThreadSeen(r, p, t, s)),
+        1 => (room.clone(), person.clone(), 0..3_u8).prop_map(|(r, p, o)| Step::Forward(r, p, o)),
+        1 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::ChangeRole(r, p)),
         2 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Add(r, p)),
         2 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Remove(r, p)),
         1 => room.clone().prop_map(Step::Rename),
@@ -168,6 +174,18 @@ async fn happen(log: &Log, step: &Step) {
         Step::ThreadSeen(r, p, t, s) => {
             room(log, *r).thread_seen(person(p), seq(t), seq(s)).await;
         }
+        Step::Forward(r, p, o) => {
+            let origin = Origin {
+                conversation: room(log, *o).id,
+                message: version(2),
+                author: user(0),
+            };
+            let forward = |sent: &mut MessageSent| sent.origin = Some(origin);
+            room(log, *r).say_as(person(p), "said", forward).await;
+        }
+        Step::ChangeRole(r, p) => {
+            room(log, *r).change_role(person(p), Role::Admin).await;
+        }
         Step::Add(r, p) => {
             room(log, *r).add(person(p)).await;
         }
@@ -183,7 +201,8 @@ async fn happen(log: &Log, step: &Step) {
             } else {
                 HistoryVisibility::Joined
             };
-            room(log, *r).show_history(visibility).await;
+            let slow = start.then_some(30);
+            room(log, *r).set(visibility, slow, None).await;
         }
         Step::Archive(r) => {
             room(log, *r).archive(user(0)).await;

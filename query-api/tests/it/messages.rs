@@ -2,7 +2,7 @@
 
 use domain::conversation::HistoryVisibility::{Joined, Start};
 use domain::conversation::{
-    Content, Encrypted, Mention, MentionedRole, MessageSent, Role, TextFormat,
+    Content, Encrypted, Mention, MentionedRole, MessageSent, Origin, Role, TextFormat, WhoMayPost,
 };
 use domain::values::MessageBody;
 use serde_json::json;
@@ -174,6 +174,96 @@ async fn what_calls_somebody_is_counted_until_they_have_seen_it() {
         assert_eq!(counts().await, [2, 0, 2]);
         let message = door.get(bob, &format!("{path}/messages/{first}")).await;
         assert_eq!(message["mentions"], json!([{"user": bob}, "everyone"]));
+        door.close().await;
+    }
+}
+
+#[tokio::test]
+async fn where_a_message_comes_from_is_told_to_those_who_see_that_one() {
+    for kind in BOTH {
+        let door = Door::open(kind).await;
+        let (alice, bob, carol) = (user(1), user(2), user(3));
+        let from = door.log.group(alice, &[bob], Start).await;
+        let to = door.log.group(bob, &[alice, carol], Start).await;
+        let origin = Origin {
+            conversation: from.id,
+            message: from.send(alice, "tea?").await,
+            author: alice,
+        };
+        let forward = |sent: &mut MessageSent| sent.origin = Some(origin);
+        let seq = to.say_as(bob, "tea?", forward).await;
+        let path = format!("/v1/conversations/{}/messages/{seq}", to.id);
+        let seen = door.get(alice, &path).await;
+        assert_eq!(seen["link"], json!(path));
+        assert_eq!(
+            seen["forwarded"],
+            json!({"conversation": from.id, "message": origin.message, "author": alice})
+        );
+        assert_eq!(door.get(carol, &path).await["forwarded"], json!({}));
+        let plain = to.send(bob, "mine").await;
+        let path = format!("/v1/conversations/{}/messages/{plain}", to.id);
+        assert_eq!(door.get(alice, &path).await.get("forwarded"), None);
+        door.close().await;
+    }
+}
+
+#[tokio::test]
+async fn the_timeline_tells_who_came_and_went() {
+    for kind in BOTH {
+        let door = Door::open(kind).await;
+        let (alice, bob, carol) = (user(1), user(2), user(3));
+        let room = door.log.group(alice, &[bob], Start).await;
+        let said = room.send(alice, "tea?").await;
+        let added = room.add(carol).await;
+        let raised = room.change_role(carol, Role::Admin).await;
+        let removed = room.remove(bob, alice).await;
+        let left = room.leave(carol).await;
+        let after = room.send(alice, "nobody?").await;
+        let path = format!("/v1/conversations/{}", room.id);
+        let timeline = format!("{path}/messages?which=timeline");
+        let timeline = door.get(alice, &timeline).await;
+        let seqs = [said, added, raised, removed, left, after].map(|seq| json!(seq));
+        assert_eq!(each(&timeline["messages"], "seq"), seqs);
+        let system = each(&timeline["messages"], "system");
+        assert_eq!(
+            system[1..5],
+            [
+                json!({"type": "member-added", "user": carol, "role": "member"}),
+                json!({"type": "member-role-changed", "user": carol, "role": "admin"}),
+                json!({"type": "member-removed", "user": bob}),
+                json!({"type": "member-left", "user": carol}),
+            ]
+        );
+        assert_eq!(timeline["messages"][3]["author"], json!(alice));
+        let all = door.get(alice, &format!("{path}/messages")).await;
+        assert_eq!(each(&all["messages"], "seq"), [json!(said), json!(after)]);
+        let one = format!("{path}/messages/{added}");
+        let refused = door.problem(alice, &one).await;
+        assert_eq!(refused, (404, "message_not_found".to_owned()));
+        room.add(bob).await;
+        let unread = door.get(bob, &path).await["unread"].clone();
+        assert_eq!(unread, 0, "what nobody wrote is not new");
+        door.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_says_who_may_write_and_how_often() {
+    for kind in BOTH {
+        let door = Door::open(kind).await;
+        let (alice, bob) = (user(1), user(2));
+        let room = door.log.group(alice, &[bob], Start).await;
+        room.set(Start, Some(30), Some(WhoMayPost::Admins)).await;
+        room.leave(bob).await;
+        room.set(Start, Some(0), None).await;
+        let path = format!("/v1/conversations/{}", room.id);
+        let now = door.get(alice, &path).await;
+        assert_eq!(
+            (&now["slow_mode_s"], &now["who_may_post"]),
+            (&json!(0), &json!("admins"))
+        );
+        let then = door.get(bob, &path).await;
+        assert_eq!(then["slow_mode_s"], 30);
         door.close().await;
     }
 }
