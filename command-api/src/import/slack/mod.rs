@@ -12,7 +12,7 @@
 //!   public channels as owner, as imported users cannot log in; private ones stay with their
 //!   members. What the export lists as archived is archived after its messages.
 //! - Messages keep their text as Slack wrote it, markup and all, and their time. A message in a
-//!   thread answers the thread's first message, if that is before it. Files are not imported, a
+//!   thread is in the thread of its first message, if that is before it. Files are not imported, a
 //!   message without text is imported empty, and Slack's own notices (joined, renamed, …) are
 //!   counted and left out.
 //! - An export has only the last text of a message: that is what is sent, and if the export says
