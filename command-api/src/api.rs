@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use domain::conversation::{Act, Command, Conversation, ConversationEvent, MessageFact, Refused};
+use domain::conversation::{
+    Act, Command, Conversation, ConversationEvent, MessageFact, Refused, Role, UserCommand,
+};
 use domain::owners::Owners;
 use domain::reservation::Reservation;
 use domain::service::{Service, State as ServiceState};
@@ -308,6 +310,13 @@ impl CommandApi {
         Ok(state.account.as_ref().is_some_and(|it| it.blocks(user)))
     }
 
+    /// The role that `user` has at the least in groups that they are in, as of at most
+    /// [`States::AGE_MAX`] ago; after [`Self::forget_user`] as of now.
+    pub(crate) async fn inherited_role(&self, user: UserId) -> Result<Option<Role>, Failure> {
+        let state = self.0.seen.users.recent(&StreamName::user(user)).await?;
+        Ok(state.account.as_ref().and_then(Role::inherited_by))
+    }
+
     /// Makes what was changed about the account of `user` count at once on this node.
     pub(crate) async fn forget_user(&self, user: UserId) {
         self.0.seen.users.forget(&StreamName::user(user)).await;
@@ -351,7 +360,13 @@ impl CommandApi {
         let envelope = asking.envelope(&(name, conversation, fields))?;
         let stream = StreamName::conversation(conversation);
         let contact = self.contact(asking.user, conversation, &act).await?;
-        let command = Command::of(asking.user, act, contact);
+        let inherited = self.inherited(asking.user, &act).await?;
+        let command = Command::User(UserCommand {
+            by: asking.user,
+            act,
+            contact,
+            inherited,
+        });
         let done = self.0.conversations.execute(&stream, envelope, command);
         Ok(Answer::new(conversation.0, done.await?))
     }

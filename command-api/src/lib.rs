@@ -14,6 +14,7 @@ pub mod execute;
 mod frames;
 mod identity;
 pub mod import;
+mod inherited;
 mod marks;
 pub mod owner;
 mod password_strength;

@@ -40,9 +40,10 @@ impl Decider for Conversation {
     }
 }
 
-fn decide_for_user(state: &State, UserCommand { by, act, contact }: &UserCommand) -> Decision {
-    let asker = || Asker::of(*by, *contact, state);
-    match act {
+fn decide_for_user(state: &State, command: &UserCommand) -> Decision {
+    let asker = || Asker::of(command, state);
+    let UserCommand { by, contact, .. } = command;
+    match &command.act {
         Act::StartDirect { with } => start::direct(state, *by, *with, *contact),
         Act::StartGroup {
             title,
@@ -68,6 +69,7 @@ fn decide_for_user(state: &State, UserCommand { by, act, contact }: &UserCommand
 /// A member who asks something of a conversation that exists.
 pub(super) struct Asker<'a> {
     pub(super) by: UserId,
+    /// The higher of their own and the inherited one.
     pub(super) role: Role,
     pub(super) contact: Contact,
     visible_from: Seq,
@@ -76,13 +78,16 @@ pub(super) struct Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    /// `by` as a member. Refused alike where there is no conversation and where they are not in it.
-    fn of(by: UserId, contact: Contact, state: &'a State) -> Result<Self, Refused> {
-        match (&state.settings, state.members.get(&by)) {
+    /// Who asks, as a member. Refused alike where there is no conversation and where they are not in it.
+    fn of(command: &UserCommand, state: &'a State) -> Result<Self, Refused> {
+        match (&state.settings, state.members.get(&command.by)) {
             (Some(settings), Some(Member { role, visible_from })) => Ok(Self {
-                by,
-                role: *role,
-                contact,
+                by: command.by,
+                role: match settings.kind {
+                    Kind::Group => command.inherited.map_or(*role, |least| least.max(*role)),
+                    Kind::Direct => *role,
+                },
+                contact: command.contact,
                 visible_from: *visible_from,
                 settings,
                 state,

@@ -82,13 +82,14 @@ impl Asker<'_> {
 mod tests {
     use crate::conversation::state::DELETED_REMEMBERED_MAX;
     use crate::conversation::{
-        Act, Command, Contact, ConversationEvent, Draft, HistoryVisibility, MemberAdded,
-        MessageDeleted, MessageEdited, MessageFact, MessageSent, Reaction, Refused, Role,
-        SettingsChanged,
+        Act, Command, ConversationEvent, Draft, HistoryVisibility, MemberAdded, MessageDeleted,
+        MessageEdited, MessageFact, MessageSent, Reaction, Refused, Role, SettingsChanged,
     };
     use crate::ids::{UserId, Version};
     use crate::personal::Personal;
-    use crate::testing::conversation::{archived, body, direct_of, emoji, given, group_of, sent};
+    use crate::testing::conversation::{
+        archived, blocked, body, direct_of, emoji, given, group_of, sent,
+    };
     use crate::testing::{ALICE, BOB, CAROL};
     use crate::values::Reason;
 
@@ -232,13 +233,6 @@ mod tests {
         given([])
             .when(send(CAROL, "hi"))
             .then_refused(Refused::NotFound);
-    }
-
-    fn blocked(command: Command) -> Command {
-        match command {
-            Command::User(asked) => Command::of(asked.by, asked.act, Contact::Blocked),
-            Command::Import(_) => panic!("a user asks"),
-        }
     }
 
     #[test]

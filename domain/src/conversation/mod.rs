@@ -5,6 +5,7 @@ mod command;
 mod decide;
 mod event;
 mod imported;
+mod inherited;
 mod members;
 mod messages;
 #[cfg(test)]

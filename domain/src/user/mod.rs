@@ -9,7 +9,7 @@ mod preferences;
 mod profile;
 mod standing;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use bot::NewBot;
 pub use decide::{Account, Command, Refused, Sessions, State, User};

@@ -44,6 +44,7 @@ journeys! {
     people::services_do_what_their_scopes_say_and_nothing_else,
     people::a_bot_is_a_member_like_others,
     people::somebody_always_owns_the_server,
+    people::who_runs_the_server_runs_the_groups_they_are_in,
     sessions::a_login_goes_on_until_somebody_uses_an_old_token,
     sessions::sessions_are_listed_with_their_devices_and_ended_one_by_one,
     sessions::logging_out_everywhere_else_leaves_one_session,
