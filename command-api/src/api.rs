@@ -22,6 +22,7 @@ use infra::clock::Clock;
 use infra::codes::CodeKeys;
 use infra::event_store::{Direction, EventStore};
 use infra::failure::Failure;
+use infra::issuers::Issuers;
 use infra::keys::{Secret, hex, keyed_hash};
 use infra::limits::LoginGate;
 use infra::problem::Problem;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub snapshots: Arc<dyn Snapshots>,
     /// Checks and signs tokens.
     pub guard: Arc<Guard>,
+    /// Whose word lets people in besides their passwords.
+    pub issuers: Arc<Issuers>,
     /// The server's secret.
     pub secret: Secret,
     /// The time.
@@ -108,6 +111,7 @@ pub struct CommandApi(Arc<Inner>);
 struct Inner {
     store: Arc<dyn EventStore>,
     guard: Arc<Guard>,
+    issuers: Arc<Issuers>,
     clock: Clock,
     session_rules: SessionRules,
     login_gate: LoginGate,
@@ -163,6 +167,7 @@ impl CommandApi {
             store,
             snapshots,
             guard,
+            issuers,
             secret,
             clock,
             limits,
@@ -181,6 +186,7 @@ impl CommandApi {
         };
         Ok(Self(Arc::new(Inner {
             guard,
+            issuers,
             clock,
             session_rules,
             login_gate,
@@ -294,6 +300,11 @@ impl CommandApi {
             None => handle.as_ref() == Some(&account.handle),
         });
         Ok(account.map(|account| (user, account)))
+    }
+
+    /// Who holds what `stream` reserves, as of now.
+    pub(crate) async fn holder(&self, stream: &StreamName) -> Result<Option<UserId>, Failure> {
+        Ok(self.0.seen.reservations.current(stream).await?.holder)
     }
 
     /// The account of `user`, as of now.
@@ -427,6 +438,10 @@ impl CommandApi {
 
     pub(crate) fn guard(&self) -> &Guard {
         &self.0.guard
+    }
+
+    pub(crate) fn issuers(&self) -> &Issuers {
+        &self.0.issuers
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -50,13 +50,16 @@ mod tests {
     use crate::testing::World;
 
     /// Operations that anybody may ask.
-    const OPEN: [(&str, &str); 6] = [
+    const OPEN: [(&str, &str); 9] = [
         ("post", "/v1/users"),
         ("post", "/v1/sessions"),
         ("post", "/v1/sessions/code"),
         ("post", "/v1/passwords/reset"),
         ("post", REFRESH_PATH),
         ("get", "/.well-known/jwks.json"),
+        ("post", "/v1/logins/{issuer}"),
+        ("post", "/v1/logins/{issuer}/callback"),
+        ("post", "/v1/issuers/{issuer}/webhook"),
     ];
 
     #[test]
@@ -89,7 +92,7 @@ mod tests {
                 assert_eq!(key, "Idempotency-Key", "{method} {path}");
             }
         }
-        assert_eq!(operations, 38);
+        assert_eq!(operations, 45);
         let description = |path: &str, status: &str| -> &Value {
             &openapi["paths"][path]["post"]["responses"][status]["description"]
         };

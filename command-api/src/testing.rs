@@ -16,6 +16,7 @@ use infra::clock::Clock;
 use infra::codes::CodeOf;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
 use infra::http::IDEMPOTENCY_KEY;
+use infra::issuers::{IssuerConfig, Issuers};
 use infra::keys::Secret;
 use infra::limits::{Limit, LoginGate};
 use infra::snapshots::MemorySnapshots;
@@ -37,7 +38,8 @@ pub(crate) struct World {
     pub(crate) store: Arc<MemoryEventStore>,
     pub(crate) api: CommandApi,
     pub(crate) clock: Clock,
-    guard: Arc<Guard>,
+    pub(crate) guard: Arc<Guard>,
+    issuers: Vec<IssuerConfig>,
     router: Router,
     users: HashMap<String, (UserId, String)>,
 }
@@ -45,30 +47,43 @@ pub(crate) struct World {
 impl World {
     /// Nobody there yet. The clock stands at the real time, at which tokens are checked.
     pub(crate) fn new() -> Self {
-        Self::with_logins(Limit::Off)
+        Self::with(vec![], Limit::Off)
+    }
+
+    /// The same, where these issuers' word lets people in.
+    pub(crate) fn with_issuers(issuers: Vec<IssuerConfig>) -> Self {
+        Self::with(issuers, Limit::Off)
     }
 
     /// The same, where wrong passwords are limited.
     pub(crate) fn with_logins(failures: Limit) -> Self {
+        Self::with(vec![], failures)
+    }
+
+    fn with(issuers: Vec<IssuerConfig>, failures: Limit) -> Self {
         let clock = Clock::fixed(Clock::system().now());
         let store = Arc::new(MemoryEventStore::new(clock.clone()));
-        Self::on(store, clock, PasswordCost::default(), failures)
+        Self::on(store, clock, issuers, PasswordCost::default(), failures)
     }
 
     /// The command side, started on `store`.
     fn on(
         store: Arc<MemoryEventStore>,
         clock: Clock,
+        issuers: Vec<IssuerConfig>,
         password_cost: PasswordCost,
         failures: Limit,
     ) -> Self {
         let log: Arc<dyn EventStore> = store.clone();
         let secret = Secret::new([7; 32]);
-        let guard = Arc::new(Guard::new(Tokens::new(&secret).unwrap(), &log, &clock));
+        let configured = Arc::new(Issuers::new(issuers.clone(), &secret, &clock).unwrap());
+        let guard = Guard::new(Tokens::new(&secret).unwrap(), &log, &clock);
+        let guard = Arc::new(guard.with_issuers(Arc::clone(&configured)));
         let api = CommandApi::new(Parts {
             store: log,
             snapshots: Arc::new(MemorySnapshots::default()),
             guard: Arc::clone(&guard),
+            issuers: configured,
             secret,
             clock: clock.clone(),
             limits: Limits::default(),
@@ -84,6 +99,7 @@ impl World {
             api,
             clock,
             guard,
+            issuers,
             users: HashMap::new(),
         }
     }
@@ -105,7 +121,7 @@ impl World {
     /// The same, where hashing passwords costs `cost` from now on.
     pub(crate) async fn restarted_at(self, cost: PasswordCost) -> Self {
         self.api.close().await;
-        let mut world = Self::on(self.store, self.clock, cost, Limit::Off);
+        let mut world = Self::on(self.store, self.clock, self.issuers, cost, Limit::Off);
         world.users = self.users;
         world
     }
@@ -279,6 +295,15 @@ impl World {
 
     pub(crate) fn delete(&self, who: &str, path: &str) -> Asked<'_> {
         self.ask(Some(self.token(who)), Method::DELETE, path)
+    }
+
+    pub(crate) fn get_as(&self, who: &str, path: &str) -> Asked<'_> {
+        self.ask(Some(self.token(who)), Method::GET, path)
+    }
+
+    /// Lets `name` act with a token that they came by.
+    pub(crate) fn meet(&mut self, name: &str, user: UserId, token: &str) {
+        self.users.insert(name.to_owned(), (user, token.to_owned()));
     }
 
     pub(crate) fn get(&self, path: &str) -> Asked<'_> {

@@ -177,7 +177,7 @@ categories! {
     Service(ServiceEvent),
     /// Who owns the server.
     Owners(OwnersEvent),
-    /// A handle or an address that only one may hold.
+    /// A handle, an address or an identity that only one may hold.
     Reservation(ReservationEvent),
     /// What became of a mail.
     Mail(MailEvent),

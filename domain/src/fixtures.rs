@@ -26,11 +26,12 @@ use crate::testing::conversation::{body, emoji, members, title};
 use crate::testing::{ALICE, BOB, moment};
 use crate::user::codes::{CodeHash, CodePurpose};
 use crate::user::{
-    BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified, LoggedOutEverywhere,
-    PasswordSet, Preferences, PreferencesChanged, ProfileChanged, Reactivated, Registered,
-    Reinstated, ServiceAttached, Suspended, SystemRole, SystemRoleChanged, UserEvent,
+    BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified, ExternalIdentityLinked,
+    ExternalIdentityUnlinked, ExternalIdentityUpdated, LoggedOutEverywhere, PasswordSet, Preferences,
+    PreferencesChanged, ProfileChanged, Reactivated, Registered, Reinstated, ServiceAttached,
+    Suspended, SystemRole, SystemRoleChanged, UnlinkedBecause, UserEvent,
 };
-use crate::values::{DisplayName, Email, Handle, Reason};
+use crate::values::{DisplayName, Email, Handle, IssuerName, Reason, Subject};
 
 /// One event of each type, every optional field given.
 fn samples() -> Vec<Event> {
@@ -55,8 +56,10 @@ fn samples() -> Vec<Event> {
         address: Some(Personal::new(ALICE, "192.0.2.1".to_owned())),
         refresh_hash: Some("00ff".to_owned()),
         login_epoch: 1,
+        vouched_by: None,
     };
     samples.push(SessionEvent::Opened(opened).into());
+    samples.extend(identity_samples().into_iter().map(Event::from));
     let refreshed = Refreshed {
         generation: 1,
         refresh_hash: "00ff".to_owned(),
@@ -230,6 +233,35 @@ fn service_samples() -> Vec<ServiceEvent> {
             expires_at: Some(moment(60)),
         }),
         ServiceEvent::Revoked(service::Revoked { by }),
+    ]
+}
+
+fn identity_samples() -> Vec<UserEvent> {
+    let issuer = IssuerName::parse("google").expect("a good name");
+    let subject = Subject::parse("110169484474386276334").expect("a good subject");
+    let subject = Personal::new(ALICE, subject);
+    let email = Email::parse("alice@example.org").expect("a good address");
+    let email = Some(Personal::new(ALICE, email));
+    let name = DisplayName::parse("Alice").expect("a good name");
+    vec![
+        UserEvent::ExternalIdentityLinked(ExternalIdentityLinked {
+            issuer: issuer.clone(),
+            subject: subject.clone(),
+            email: email.clone(),
+            as_of: Some(moment(0)),
+        }),
+        UserEvent::ExternalIdentityUpdated(ExternalIdentityUpdated {
+            issuer: issuer.clone(),
+            as_of: moment(1),
+            display_name: Some(Personal::new(ALICE, name)),
+            email,
+        }),
+        UserEvent::ExternalIdentityUnlinked(ExternalIdentityUnlinked {
+            issuer,
+            subject,
+            because: UnlinkedBecause::DeletedByIssuer,
+            as_of: Some(moment(2)),
+        }),
     ]
 }
 

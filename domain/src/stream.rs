@@ -70,6 +70,12 @@ impl StreamName {
         Self::of("email", digest)
     }
 
+    /// Whose account an identity of an issuer is; `digest` is the HMAC of the issuer and its subject in
+    /// lower-case hex.
+    pub fn identity(digest: &str) -> Self {
+        Self::of("identity", digest)
+    }
+
     /// What became of the mail that an event asked for.
     pub fn mail(asked_by: EventId) -> Self {
         Self::of("mail", asked_by)
@@ -120,7 +126,7 @@ impl StreamName {
             "session" => key.parse::<SessionId>().is_ok(),
             "service" => key.parse::<ServiceId>().is_ok(),
             "mail" => key.parse::<EventId>().is_ok(),
-            "handle" | "email" => {
+            "handle" | "email" | "identity" => {
                 !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_hexdigit())
             }
             "owner" | "owners" | "audit" => key.is_empty(),
@@ -184,6 +190,7 @@ mod tests {
             StreamName::mail(EventId(id)),
             StreamName::handle("00ff"),
             StreamName::email("00ff"),
+            StreamName::identity("00ff"),
             StreamName::owner(),
             StreamName::owners(),
             StreamName::audit(),

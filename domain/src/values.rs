@@ -89,6 +89,17 @@ text_value!(
     Locale
 );
 
+text_value!(
+    /// The name under which an issuer of identities is configured: 1 to 32 of `a-z 0-9 -`, starting
+    /// with a letter or digit.
+    IssuerName
+);
+text_value!(
+    /// Whom an issuer means, in its own terms (`sub` of OpenID Connect): 1 to 255 bytes without control
+    /// characters, compared byte by byte.
+    Subject
+);
+
 const NUL: char = '\0';
 
 fn plain(text: &str, characters_max: usize) -> bool {
@@ -236,6 +247,22 @@ impl Reason {
     }
 }
 
+impl IssuerName {
+    /// Checks a name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        let starts_well = !text.starts_with('-');
+        if starts_well && (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid {
+                code: "invalid_issuer",
+                rule: "an issuer's name has 1 to 32 of a-z, 0-9, - and starts with a letter or digit",
+            })
+        }
+    }
+}
+
 impl StatusText {
     /// Trims and checks a status.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
@@ -246,6 +273,20 @@ impl StatusText {
             Err(Invalid {
                 code: "invalid_status_text",
                 rule: "a status has 1 to 140 characters and no control characters",
+            })
+        }
+    }
+}
+
+impl Subject {
+    /// Checks a subject.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if (1..=255).contains(&text.len()) && !text.chars().any(char::is_control) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid {
+                code: "invalid_subject",
+                rule: "a subject has 1 to 255 bytes and no control characters",
             })
         }
     }
@@ -451,6 +492,21 @@ mod tests {
         let too_long = "a".repeat(65);
         for bad in ["", "a b", "\n", "a\0", "a\u{2003}b", &too_long] {
             assert_eq!(Emoji::parse(bad).expect_err(bad).code, "invalid_emoji");
+        }
+    }
+
+    #[test]
+    fn issuers_have_plain_names_and_subjects_any() {
+        for good in ["google", "0", "our-own", &"a".repeat(32)] {
+            assert!(IssuerName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "Google", "a/b", "a b", &"a".repeat(33)] {
+            assert!(IssuerName::parse(bad).is_err(), "{bad:?}");
+        }
+        let kept = Subject::parse("Auth0|5f7C").expect("a good subject");
+        assert_eq!(kept.as_str(), "Auth0|5f7C");
+        for bad in ["", "a\nb", &"a".repeat(256)] {
+            assert!(Subject::parse(bad).is_err(), "{bad:?}");
         }
     }
 

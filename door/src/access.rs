@@ -190,8 +190,12 @@ impl Doorkeeper {
                 TokenRefused::Expired => "the token has expired; log in again",
                 TokenRefused::Invalid => "the token is not valid",
                 TokenRefused::SessionEnded => "the session has ended; log in again",
+                TokenRefused::AccountNotReady => "call the command API once with this token first",
             })),
             Err(NotLetIn::Suspended { .. }) => Err(access_denied("the account is suspended")),
+            Err(NotLetIn::Problem(_)) => Err(unauthenticated(
+                "the token's issuer or its account did not let it in",
+            )),
             Err(NotLetIn::Failure(error)) => Err(failure(&error)),
         }
     }

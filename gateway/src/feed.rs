@@ -167,8 +167,11 @@ pub(crate) async fn admit(
     cursor: Option<&str>,
 ) -> Result<(Feed, Vec<Outgoing>, Caller), Refused> {
     let not_let_in = |why: NotLetIn| {
-        let close = match why {
-            NotLetIn::Token(_) | NotLetIn::Suspended { .. } => Close::Unauthenticated,
+        let close = match &why {
+            NotLetIn::Problem(problem) if problem.status().is_server_error() => Close::TryAgain,
+            NotLetIn::Token(_) | NotLetIn::Suspended { .. } | NotLetIn::Problem(_) => {
+                Close::Unauthenticated
+            }
             NotLetIn::Failure(_) => Close::TryAgain,
         };
         Refused::Close(close, Box::new(why.into()))

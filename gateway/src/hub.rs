@@ -48,6 +48,9 @@ const USER_SHUT_OUT: [&str; 2] = ["user-suspended", "user-deactivated"];
 /// Types of the events after which what a service came in with is worth nothing.
 const SERVICE_SHUT_OUT: [&str; 2] = ["service-token-issued", "service-revoked"];
 
+/// Type of the event that takes a way in away, and with it the logins on that issuer's word.
+const IDENTITY_UNLINKED: &str = "external-identity-unlinked";
+
 /// Parts of each map, so that connections seldom wait for each other.
 const SHARDS: usize = 64;
 
@@ -285,8 +288,10 @@ impl Hub {
             }
             "session" => event_type == SESSION_REVOKED,
             "user" => {
-                matches!(event_type, ROLE_REVOKED | LOGGED_OUT_EVERYWHERE)
-                    || USER_SHUT_OUT.contains(&event_type)
+                matches!(
+                    event_type,
+                    ROLE_REVOKED | LOGGED_OUT_EVERYWHERE | IDENTITY_UNLINKED
+                ) || USER_SHUT_OUT.contains(&event_type)
             }
             "service" => SERVICE_SHUT_OUT.contains(&event_type),
             _ => false,
@@ -321,6 +326,7 @@ impl Hub {
                     self.note_roles(recorded);
                     self.note_logout_everywhere(recorded);
                     self.note_standing(recorded);
+                    self.note_identities(recorded);
                 }
                 "service" => self.note_service(recorded),
                 _ => {}
@@ -435,7 +441,15 @@ impl Hub {
 
     fn note_standing(&self, recorded: &RecordedEvent) {
         if USER_SHUT_OUT.contains(&&*recorded.event_type) {
-            self.close_where(recorded, |_| true);
+            self.close_where(recorded, Close::Unauthenticated, |_| true);
+        }
+    }
+
+    /// Which of the user's logins were on that issuer's word is in the log: all of their connections end,
+    /// and those whose logins are still good come back.
+    fn note_identities(&self, recorded: &RecordedEvent) {
+        if &*recorded.event_type == IDENTITY_UNLINKED {
+            self.close_where(recorded, Close::TryAgain, |_| true);
         }
     }
 
@@ -450,20 +464,25 @@ impl Hub {
             // Of one that cannot be read, whoever is still logged in comes back.
             Ok(_) | Err(_) => (u32::MAX, None),
         };
-        self.close_where(recorded, |mailbox| {
+        self.close_where(recorded, Close::Unauthenticated, |mailbox| {
             mailbox.login_epoch < epoch && kept != Some(mailbox.session)
         });
     }
 
     /// Closes the connections of the user whose event this is, where they are as `ends` says.
-    fn close_where(&self, recorded: &RecordedEvent, ends: impl Fn(&Mailbox) -> bool) {
+    fn close_where(
+        &self,
+        recorded: &RecordedEvent,
+        close: Close,
+        ends: impl Fn(&Mailbox) -> bool,
+    ) {
         let Ok(user) = recorded.stream.key().parse::<UserId>() else {
             return;
         };
         let connections = self.users.part(&user).get(&user).cloned();
         for mailbox in connections.unwrap_or_default() {
             if ends(&mailbox) {
-                mailbox.close(Close::Unauthenticated);
+                mailbox.close(close);
             }
         }
     }
@@ -781,6 +800,7 @@ mod tests {
             address: None,
             refresh_hash: None,
             login_epoch: 0,
+            vouched_by: None,
         });
         // The hub follows `store`; what comes later is handed to it from `later`, step by step.
         let store = Arc::new(MemoryEventStore::new(clock.clone()));

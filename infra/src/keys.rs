@@ -110,16 +110,6 @@ fn folder_of(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// HMAC-SHA-256 of `data` under `key`.
-pub fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
-    // A key shorter than a block of the hash counts as filled up with zeros (RFC 2104).
-    let mut block = [0; 64];
-    block[..key.len()].copy_from_slice(key);
-    let mut mac = Hmac::<Sha256>::new(&block.into());
-    mac.update(data);
-    mac.finalize().into_bytes().into()
-}
-
 /// Bytes as lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
@@ -130,6 +120,16 @@ pub fn hex(bytes: &[u8]) -> String {
             let _ = write!(text, "{byte:02x}");
             text
         })
+}
+
+/// HMAC-SHA-256 of `data` under `key`.
+pub fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
+    // A key shorter than a block of the hash counts as filled up with zeros (RFC 2104).
+    let mut block = [0; 64];
+    block[..key.len()].copy_from_slice(key);
+    let mut mac = Hmac::<Sha256>::new(&block.into());
+    mac.update(data);
+    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]

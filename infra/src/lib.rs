@@ -12,6 +12,7 @@ pub mod database;
 pub mod event_store;
 pub mod failure;
 pub mod http;
+pub mod issuers;
 pub mod keys;
 pub mod leadership;
 pub mod limits;

@@ -1,16 +1,16 @@
 //! The fold behind `infra::read_models::sessions`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::session::SessionEvent;
+use domain::session::{SessionEvent, VouchedBy};
 use domain::{Event, Personal, SessionId};
 use infra::database::{DatabaseError, Transaction};
 use infra::read_models::Model;
 use infra::read_models::sessions::{self, Session};
 
 use crate::Projection;
-use crate::fact::{Fact, Parking, Unfit};
+use crate::fact::{Fact, Parking, Unfit, ids};
 
 /// Folds logins.
 pub(crate) struct Sessions;
@@ -28,10 +28,7 @@ impl Projection for Sessions {
         facts: &[Fact],
         parking: &mut Parking,
     ) -> Result<(), DatabaseError> {
-        let ids: BTreeSet<SessionId> = facts
-            .iter()
-            .filter_map(|fact| fact.stream.key().parse().ok())
-            .collect();
+        let ids = ids::<SessionId>(facts);
         let mut sessions: BTreeMap<SessionId, Session> =
             sessions::load(transaction, generation, ids)
                 .await?
@@ -45,11 +42,7 @@ impl Projection for Sessions {
 }
 
 fn fold(sessions: &mut BTreeMap<SessionId, Session>, fact: &Fact) -> Result<(), Unfit> {
-    let id: SessionId = fact
-        .stream
-        .key()
-        .parse()
-        .map_err(|_| Unfit::new("the stream is not named after a session"))?;
+    let id: SessionId = fact.id("a session")?;
     let Event::Session(event) = &fact.event else {
         return Err(Unfit::new("the event is of another category"));
     };
@@ -57,6 +50,7 @@ fn fold(sessions: &mut BTreeMap<SessionId, Session>, fact: &Fact) -> Result<(), 
         let personal = personal.as_ref();
         personal.map(|personal| personal.value.clone())
     };
+    let issuer = |word: &VouchedBy| word.issuer.as_str().to_owned();
     if let SessionEvent::Opened(opened) = event {
         sessions.entry(id).or_insert_with(|| Session {
             id,
@@ -68,6 +62,8 @@ fn fold(sessions: &mut BTreeMap<SessionId, Session>, fact: &Fact) -> Result<(), 
             last_used_at: fact.at,
             expires_at: opened.expires_at,
             login_epoch: opened.login_epoch,
+            issuer: opened.vouched_by.as_ref().map(issuer),
+            linked_version: opened.vouched_by.as_ref().map(|word| word.since),
             revoked_at: None,
         });
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
-use crate::answers::{ReadProblems, limit};
+use crate::answers::{ReadProblems, limit, page};
 use crate::min_position::MinPosition;
 
 const MODELS: [&Model; 1] = [&model::MODEL];
@@ -57,6 +57,9 @@ pub(crate) struct SessionView {
     /// The network address it was opened or refreshed from last.
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
+    /// On which issuer's word it was opened; absent where it was by means of our own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
     opened_at: DateTime<Utc>,
     /// When it was opened or refreshed last.
     last_used_at: DateTime<Utc>,
@@ -72,6 +75,7 @@ fn view(session: Session, asking: SessionId) -> SessionView {
         id: session.id,
         device: session.device,
         address: session.address,
+        issuer: session.issuer,
         opened_at: session.opened_at,
         last_used_at: session.last_used_at,
         expires_at: session.expires_at,
@@ -102,12 +106,8 @@ pub(crate) async fn list(
     let account = account.ok_or_else(|| Problem::unauthenticated("there is no such user"))?;
     let now = api.clock.now();
     let before = params.before;
-    let mut active =
-        model::active(&mut snapshot, caller.user, &account, now, before, limit + 1).await?;
-    let more = active.len() > limit;
-    active.truncate(limit);
-    let next = active.last().filter(|_| more);
-    let next = next.map(|last| last.opened_position);
+    let active = model::active(&mut snapshot, caller.user, &account, now, before, limit + 1);
+    let (active, next) = page(active.await?, limit, |last| last.opened_position);
     let sessions = active.into_iter();
     Ok(Json(SessionList {
         sessions: sessions

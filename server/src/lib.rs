@@ -10,6 +10,7 @@ pub mod cli;
 mod engines;
 mod event_store_door;
 mod http;
+pub mod issuer_settings;
 mod leading;
 mod listener;
 mod memberships;

@@ -1,7 +1,7 @@
 //! The composition root: the one place that knows which adapters stand behind the ports.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use chrono::TimeDelta;
@@ -10,11 +10,12 @@ use command_api::owner::OwnerCode;
 use command_api::{CommandApi, Parts as CommandParts, PasswordCost, SessionRules};
 use domain::{Position, UserId};
 use infra::auth::cookies::CookieSecurity;
-use infra::auth::{Guard, Tokens};
+use infra::auth::{FirstSight, Guard, Tokens};
 use infra::clock::Clock;
 use infra::codes::CodeKeys;
 use infra::event_store::EventStore;
 use infra::failure::Failure;
+use infra::issuers::Issuers;
 use infra::limits::LoginGate;
 use infra::mail::Mailer;
 use infra::read_models::Snapshot;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::engines::Engines;
+use crate::issuer_settings;
 use crate::leading::Work;
 use crate::owner_code;
 use crate::role::Role;
@@ -37,6 +39,9 @@ pub(crate) struct Node {
     pub(crate) owner_code: String,
     pub(crate) guard: Arc<Guard>,
     pub(crate) command_api: CommandApi,
+    /// Makes accounts of those who come with an issuer's token, where the role has that; the guard knows
+    /// it as long as it is held here.
+    _first_sight: Option<Arc<dyn FirstSight>>,
     pub(crate) projector: Projector,
     /// Whether this process keeps the read models; in a cluster one of several does.
     pub(crate) projects: Arc<AtomicBool>,
@@ -101,13 +106,18 @@ impl Node {
         let engines = Engines::open(settings, &clock).await?;
         let store = engines.store();
         let secret = &engines.secret;
+        let issuers = issuer_settings::configs(&settings.issuers)
+            .map_err(|error| Failure::internal("read the issuers", error))?;
+        let issuers = Arc::new(Issuers::new(issuers, secret, &clock)?);
         let tokens = Tokens::of_generation(secret, settings.token_key_generation)?;
-        let guard = Arc::new(Guard::new(tokens, &store, &clock));
+        let guard = Guard::new(tokens, &store, &clock).with_issuers(Arc::clone(&issuers));
+        let guard = Arc::new(guard);
         let owner_code = owner_code::of(secret);
         let command_api = CommandApi::new(CommandParts {
             store: Arc::clone(&store),
             snapshots: Arc::clone(&engines.snapshots),
             guard: Arc::clone(&guard),
+            issuers,
             secret: secret.clone(),
             clock: clock.clone(),
             limits: ExecuteLimits::default(),
@@ -123,6 +133,12 @@ impl Node {
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
         check_secret(&command_api, settings).await?;
+        let first_sight = settings.role.does(Role::CommandApi).then(|| {
+            let port: Arc<dyn FirstSight> = Arc::new(command_api.clone());
+            let weak: Weak<dyn FirstSight> = Arc::downgrade(&port);
+            guard.set_first_sight(weak);
+            port
+        });
         let mailer = engines.mailer(settings)?;
         let projector = Projector::new(store, engines.database.clone(), clock.clone());
         Ok(Self {
@@ -132,6 +148,7 @@ impl Node {
             owner_code,
             guard,
             command_api,
+            _first_sight: first_sight,
             projector,
             projects: Arc::default(),
             relay_window: RelayWindow {

@@ -17,6 +17,7 @@ use infra::limits::{Limit, Proxy};
 use infra::mail::{SmtpUrlInvalid, check_smtp_url};
 use serde::{Deserialize, Serialize};
 
+use crate::issuer_settings::{self, IssuerTable, IssuerTableError};
 use crate::role::Role;
 
 pub use edge::Edge;
@@ -440,6 +441,11 @@ pub struct Given {
         global = true
     )]
     pub log_format: Option<LogFormat>,
+
+    /// Whose word lets people in; in the configuration file only.
+    #[arg(skip)]
+    #[serde(default, rename = "issuer", skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<IssuerTable>,
 }
 
 /// How logs are written.
@@ -532,6 +538,9 @@ pub struct Settings {
     pub log: String,
     /// How it is written; `None` decides by the terminal.
     pub log_format: Option<LogFormat>,
+    /// Whose word lets people in.
+    #[serde(rename = "issuer", skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<IssuerTable>,
 }
 
 /// A setting that cannot be used. The text names it and says what would do.
@@ -614,6 +623,9 @@ pub enum SettingsError {
          stands alone"
     )]
     CorsOrigin(String),
+    /// An issuer that cannot be used.
+    #[error(transparent)]
+    Issuer(#[from] IssuerTableError),
     /// Half of what TLS needs.
     #[error("eventstore_tls_cert and eventstore_tls_key go together")]
     EventstoreTls,
@@ -680,6 +692,7 @@ impl Settings {
             drain_seconds: take!(drain_seconds, 10),
             log: take!(log, "info".to_owned()),
             log_format: first.log_format.or(then.log_format),
+            issuers: then.issuers,
         };
         settings.check()?;
         Ok(settings)
@@ -774,6 +787,7 @@ impl Settings {
         self.edge.check()?;
         self.check_eventstore()?;
         self.check_mail()?;
+        issuer_settings::configs(&self.issuers)?;
         self.check_role()
     }
 

@@ -8,6 +8,7 @@
 )]
 
 mod cluster;
+mod issuer;
 mod link;
 mod listener;
 mod mail;
@@ -19,6 +20,7 @@ mod raw;
 mod storm;
 
 pub use cluster::{Cluster, ClusterNode, Plan, ROLES};
+pub use issuer::IssuerProcess;
 pub use link::Link;
 pub use listener::Listener;
 pub use mail::{Inbox, Letter, MailServer};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 /// Before somebody whom the server did not serve tries again.
@@ -55,18 +55,23 @@ pub struct Person {
 }
 
 impl Person {
-    /// Registers `handle` on the server at `server` and logs in.
-    pub async fn register(server: &str, handle: &str) -> Self {
-        let http = reqwest::Client::new();
-        let mut person = Self {
-            http,
+    /// Somebody who has a token of the server at `server` already, and no more than that.
+    pub fn with_token(server: &str, id: &str, token: &str) -> Self {
+        Self {
+            http: reqwest::Client::new(),
             server: server.to_owned(),
-            id: String::new(),
-            handle: handle.to_owned(),
-            token: String::new(),
+            id: id.to_owned(),
+            handle: String::new(),
+            token: token.to_owned(),
             refresh_token: String::new(),
             session: String::new(),
-        };
+        }
+    }
+
+    /// Registers `handle` on the server at `server` and logs in.
+    pub async fn register(server: &str, handle: &str) -> Self {
+        let mut person = Self::with_token(server, "", "");
+        handle.clone_into(&mut person.handle);
         let body = json!({
             "handle": handle,
             "email": format!("{handle}@example.org"),
@@ -181,15 +186,9 @@ impl Person {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Result<Answer, reqwest::Error> {
-        let mut request = self.http.request(method, format!("{}{path}", self.server));
-        if !self.token.is_empty() {
-            request = request.bearer_auth(&self.token);
-        }
+        let mut request = self.request(method, path, body);
         for (name, value) in headers {
             request = request.header(*name, *value);
-        }
-        if let Some(body) = body {
-            request = request.json(&body);
         }
         let response = request.send().await?;
         let status = response.status();
@@ -202,14 +201,19 @@ impl Person {
 
     /// The status of any request, of which the answer may have no end.
     pub async fn status_of(&self, method: Method, path: &str, body: Option<Value>) -> StatusCode {
+        let answer = self.request(method, path, body).send().await;
+        answer.expect("the server answers").status()
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<Value>) -> RequestBuilder {
         let mut request = self.http.request(method, format!("{}{path}", self.server));
         if !self.token.is_empty() {
             request = request.bearer_auth(&self.token);
         }
-        if let Some(body) = body {
-            request = request.json(&body);
+        match body {
+            Some(body) => request.json(&body),
+            None => request,
         }
-        request.send().await.expect("the server answers").status()
     }
 
     /// Posts a body until the server, which may be away, takes it; gives what it answers.

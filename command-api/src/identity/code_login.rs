@@ -80,6 +80,7 @@ async fn try_code(
             envelope: Envelope::new(Actor::User(user), command, &body)?,
             device: request.device,
             address,
+            vouched_by: None,
         })),
     }
 }

@@ -51,7 +51,7 @@ pub(crate) async fn log_out_everywhere(
     let stream = StreamName::user(user);
     let command = Command::LogOutEverywhere { kept };
     let done = api.users().execute(&stream, envelope, command).await?;
-    api.guard().forget_user(user).await;
+    api.forget_user(user).await;
     Ok(done)
 }
 
@@ -180,6 +180,7 @@ mod tests {
                 envelope,
                 device: None,
                 address: None,
+                vouched_by: None,
             }
         };
         let checked = world.api.account(user).await.unwrap().unwrap();

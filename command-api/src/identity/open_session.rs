@@ -6,7 +6,7 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use domain::session::{Command, Login, Opened, State as SessionState};
+use domain::session::{Command, Login, Opened, State as SessionState, VouchedBy};
 use domain::{CommandId, Personal, Position, SessionId, StreamName, UserId};
 use infra::auth::cookies::Baked;
 use infra::auth::{NotLetIn, TokenRefused};
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::CommandApi;
 use crate::execute::Envelope;
-use crate::identity::standing::check_active;
+use crate::identity::standing::{check_active, let_in};
 
 /// Longest name of a device, in characters.
 const DEVICE_CHARACTERS_MAX: usize = 100;
@@ -37,6 +37,8 @@ pub(crate) struct WayIn {
     pub(crate) device: Option<String>,
     /// Where the client is.
     pub(crate) address: Option<IpAddr>,
+    /// On whose word, where that is not our own.
+    pub(crate) vouched_by: Option<VouchedBy>,
 }
 
 /// A login that succeeded, or goes on.
@@ -166,6 +168,7 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
         envelope,
         device,
         address,
+        vouched_by,
     } = way_in;
     check_active(api, user).await?;
     let session = SessionId(command.derive("session").0);
@@ -177,6 +180,7 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
         address: address.map(|address| Personal::new(user, address.to_string())),
         refresh_hash: Some(hex(&refresh.digest())),
         login_epoch,
+        vouched_by,
     };
     let stream = StreamName::session(session);
     let done = api
@@ -192,7 +196,8 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
 /// The login of `session`, whose state is `state`.
 ///
 /// # Errors
-/// 401 `session_ended` where it was revoked, by itself or with all others, or never was.
+/// 401 `session_ended` where it was revoked, by itself or with all others, or never was; 403 for an
+/// account that is not active.
 pub(crate) async fn login_of(
     api: &CommandApi,
     session: SessionId,
@@ -203,11 +208,10 @@ pub(crate) async fn login_of(
         SessionState::Revoked { .. } | SessionState::Absent => return Err(session_ended()),
     };
     let account = api.account(login.user).await?;
-    if account.is_some_and(|account| account.lets_in(session, login.login_epoch)) {
-        Ok(login.clone())
-    } else {
-        Err(session_ended())
-    }
+    let account = account.filter(|account| account.lets_in(session, login));
+    let account = account.ok_or_else(session_ended)?;
+    let_in(account.standing(api.clock().now()))?;
+    Ok(login.clone())
 }
 
 /// 401 `session_ended`.

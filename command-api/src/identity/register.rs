@@ -1,48 +1,29 @@
 //! Registration, over three streams: the handle's, the address's and the account's.
 //!
-//! The account's id comes from the command, so that a retry goes on where the first try ended. A
-//! claim may be taken over once it is older than [`CLAIM_AGE_MAX`] and its holder has no account.
-//! So that nobody finishes on a claim that they have lost, an account is only made while its claims
-//! are younger than [`CLAIM_AGE_GOOD`], and within [`REGISTRATION_TIME_MAX`] of claiming. Claims are
-//! never released on the way: another try of the same registration could be about to finish on
-//! them.
+//! The account's id comes from the command, so that a retry goes on where the first try ended. How
+//! long claims hold on the way is said in [`super::claims`].
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::TimeDelta;
-use domain::reservation::{Command, Refused};
 use domain::user;
 use domain::user::codes::CodePurpose;
 use domain::values::{DisplayName, Email, Handle, Invalid};
-use domain::{Actor, CommandId, StreamName, UserId, Version};
+use domain::{Actor, CommandId, StreamName, UserId};
 use infra::commands::Accepted;
-use infra::event_store::Direction;
-use infra::failure::Failure;
 use infra::http::Body;
 use infra::problem::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::reservation_envelope;
 use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::Key;
-use crate::execute::{Envelope, ExecuteError};
+use crate::execute::Envelope;
+use crate::identity::claims::Claimant;
 use crate::identity::codes::new_code;
 use crate::passwords::check_length;
 use crate::problems::OpenProblems;
-
-/// How old the claim of an unfinished registration is before another may take it over.
-const CLAIM_AGE_MAX: TimeDelta = TimeDelta::minutes(1);
-
-/// How old one's own claim may be to register on it. Between this and [`CLAIM_AGE_MAX`] a retry is
-/// 503 `unavailable`, with the time to wait; after that it claims anew.
-const CLAIM_AGE_GOOD: TimeDelta = TimeDelta::seconds(30);
-
-/// How long claiming may take; then it is 503 `unavailable` and may be tried again. Together with
-/// [`CLAIM_AGE_GOOD`] less than [`CLAIM_AGE_MAX`], by the time that storing the account may take.
-const REGISTRATION_TIME_MAX: TimeDelta = TimeDelta::seconds(15);
 
 /// Namespace of the commands of those who have no user id yet.
 const REGISTRATIONS: Uuid = Uuid::from_u128(0x0d5b_68a1_47f2_5c0e_9b3d_2f6a_91c8_e074);
@@ -130,14 +111,11 @@ async fn register(api: &CommandApi, request: Register, key: &Key) -> Result<Answ
     ];
     let hashed = api.passwords().hash_chosen(request.password, known);
     let password_hash = hashed.await?;
-    let started_at = api.clock().now();
+    let claimant = Claimant::begin(api, user, registration.command);
     if api.account(user).await?.is_none() {
-        claim_both(api, &registration).await?;
+        claim_both(api, &claimant, &registration).await?;
     }
-    if api.clock().now() - started_at > REGISTRATION_TIME_MAX {
-        let slow = Failure::unavailable("register", "the log took longer than claims hold");
-        return Err(slow.into());
-    }
+    claimant.check_time(api)?;
     let command = user::Command::Register {
         user,
         email: registration.email,
@@ -151,7 +129,11 @@ async fn register(api: &CommandApi, request: Register, key: &Key) -> Result<Answ
     Ok(Answer::new(user.0, done))
 }
 
-async fn claim_both(api: &CommandApi, registration: &Registration) -> Result<(), Problem> {
+async fn claim_both(
+    api: &CommandApi,
+    claimant: &Claimant,
+    registration: &Registration,
+) -> Result<(), Problem> {
     let is_handle_of = |account: &user::Account| account.handle == registration.handle;
     let is_email_of = |account: &user::Account| account.email.as_ref() == Some(&registration.email);
     let handle_taken = || taken("/handle", "handle_taken", "this handle is taken");
@@ -167,11 +149,11 @@ async fn claim_both(api: &CommandApi, registration: &Registration) -> Result<(),
         return Err(email_taken());
     }
     let handle_stream = api.handle_stream(&registration.handle);
-    if !claim(api, registration, &handle_stream, is_handle_of).await? {
+    if !claimant.claim(api, &handle_stream, is_handle_of).await? {
         return Err(handle_taken());
     }
     let email_stream = api.email_stream(&registration.email);
-    if !claim(api, registration, &email_stream, is_email_of).await? {
+    if !claimant.claim(api, &email_stream, is_email_of).await? {
         return Err(email_taken());
     }
     Ok(())
@@ -181,71 +163,10 @@ fn taken(pointer: &str, code: &str, detail: &str) -> Problem {
     Problem::new(StatusCode::CONFLICT, code, "This is taken").with_field(pointer, code, detail)
 }
 
-/// Claims `stream`; takes it over from a registration that never came to an end. `is_of` says
-/// whether it belongs to an account. Returns whether it is claimed now, and by a young claim.
-async fn claim(
-    api: &CommandApi,
-    registration: &Registration,
-    stream: &StreamName,
-    is_of: impl Fn(&user::Account) -> bool,
-) -> Result<bool, Problem> {
-    let user = registration.user;
-    let ask = |command| ask(api, registration, stream, command);
-    if let Some(holder) = ask(Command::Claim { user }).await? {
-        let account = api.account(holder).await?;
-        if account.is_some_and(|account| is_of(&account))
-            || age(api, stream).await? <= CLAIM_AGE_MAX
-        {
-            return Ok(false);
-        }
-        let take_over = Command::TakeOver { from: holder, user };
-        return Ok(ask(take_over).await?.is_none());
-    }
-    let age = age(api, stream).await?;
-    if age <= CLAIM_AGE_GOOD {
-        return Ok(true);
-    }
-    if age <= CLAIM_AGE_MAX {
-        let waiting = "an earlier try of this registration may still be under way";
-        let mut problem = Problem::from(Failure::unavailable("register", waiting));
-        let seconds = (CLAIM_AGE_MAX - age).num_seconds() + 1;
-        problem.retry_after_s = u64::try_from(seconds).ok();
-        return Err(problem);
-    }
-    ask(Command::Release { user }).await?;
-    Ok(ask(Command::Claim { user }).await?.is_none())
-}
-
-/// Asks `command` of a reservation; says who holds it where that is somebody else.
-async fn ask(
-    api: &CommandApi,
-    registration: &Registration,
-    stream: &StreamName,
-    command: Command,
-) -> Result<Option<UserId>, Problem> {
-    let envelope = reservation_envelope(Actor::User(registration.user), registration.command)?;
-    match api.reservations().execute(stream, envelope, command).await {
-        Ok(_) => Ok(None),
-        Err(ExecuteError::Refused(Refused::Taken { by })) => Ok(Some(by)),
-        Err(error) => Err(Problem::from(error)),
-    }
-}
-
-/// How long ago a reservation changed hands last.
-async fn age(api: &CommandApi, stream: &StreamName) -> Result<TimeDelta, Failure> {
-    let last = api
-        .store()
-        .read_stream(stream, Version(u64::MAX), Direction::Backward, 1)
-        .await?;
-    Ok(last.first().map_or(TimeDelta::zero(), |changed| {
-        api.clock().now() - changed.recorded_at
-    }))
-}
-
 /// Register
 ///
-/// The answer's `id` is the user's. A code to verify the address is mailed. A retry with the same Idempotency-Key goes on where the first
-/// try ended.
+/// The answer's `id` is the user's. A code to verify the address is mailed. A retry with the same
+/// Idempotency-Key goes on where the first try ended.
 #[utoipa::path(
     post,
     path = "/v1/users",
@@ -273,7 +194,9 @@ pub(crate) async fn post(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::claims::CLAIM_AGE_MAX;
     use crate::testing::{PASSWORD, World, problem};
+    use chrono::TimeDelta;
     use serde_json::json;
 
     /// The registration of alice under `key`, as far as it comes when the server dies after the
@@ -286,10 +209,10 @@ mod tests {
             display_name: "alice".to_owned(),
         };
         let registration = check(&request, &Key(Some(key.to_owned()))).unwrap();
-        let user = registration.user;
+        let claimant = Claimant::begin(&world.api, registration.user, registration.command);
         let stream = world.api.handle_stream(&registration.handle);
-        let held = ask(&world.api, &registration, &stream, Command::Claim { user }).await;
-        assert_eq!(held.unwrap(), None);
+        let claimed = claimant.claim(&world.api, &stream, |_| false).await;
+        assert!(claimed.unwrap());
     }
 
     #[tokio::test]

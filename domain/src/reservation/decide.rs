@@ -7,7 +7,7 @@ use crate::decider::{Decider, Refusal, RefusalKind};
 use crate::ids::{UserId, Version};
 use crate::reservation::event::{Held, ReservationEvent};
 
-/// Decides for streams `handle-{hmac}` and `email-{hmac}`.
+/// Decides for streams `handle-{hmac}`, `email-{hmac}` and `identity-{hmac}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Reservation;
 

@@ -13,7 +13,7 @@ pub struct Held {
 }
 
 events! {
-    /// An event in a stream `handle-{hmac}` or `email-{hmac}`.
+    /// An event in a stream `handle-{hmac}`, `email-{hmac}` or `identity-{hmac}`.
     ReservationEvent {
         /// Somebody holds it.
         "claimed" => Claimed(Held),

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::decider::{Decider, Refusal, RefusalKind};
 use crate::ids::{UserId, Version};
-use crate::session::event::{Opened, Revoked, RevokedBecause, SessionEvent};
+use crate::session::event::{Opened, Revoked, RevokedBecause, SessionEvent, VouchedBy};
 use crate::session::refresh::{Refresh, RefreshState};
 
 /// Decides for streams `session-{id}`.
@@ -89,6 +89,8 @@ pub struct Login {
     pub user: UserId,
     /// Until when.
     pub expires_at: DateTime<Utc>,
+    /// On whose word it was opened; `None` for one by means of our own.
+    pub vouched_by: Option<VouchedBy>,
     /// The account's login epoch when what opened it was checked.
     pub login_epoch: u32,
     /// Its refresh tokens; none where it was opened before there were any.
@@ -109,7 +111,8 @@ impl Decider for Session {
                 Ok(vec![SessionEvent::Opened(opened.clone())])
             }
             (State::Open(login), Command::Open(opened))
-                if (login.user, login.expires_at) == (opened.user, opened.expires_at) =>
+                if (login.user, login.expires_at, &login.vouched_by)
+                    == (opened.user, opened.expires_at, &opened.vouched_by) =>
             {
                 Ok(vec![])
             }
@@ -132,6 +135,7 @@ impl Decider for Session {
             (SessionEvent::Opened(opened), State::Absent) => State::Open(Login {
                 user: opened.user,
                 expires_at: opened.expires_at,
+                vouched_by: opened.vouched_by.clone(),
                 login_epoch: opened.login_epoch,
                 refresh: opened.refresh_hash.as_deref().map(RefreshState::opened),
             }),
@@ -165,6 +169,7 @@ impl Login {
 mod tests {
     use super::*;
     use crate::testing::{ALICE, BOB, Given, moment};
+    use crate::values::IssuerName;
 
     fn given(history: impl IntoIterator<Item = SessionEvent>) -> Given<Session> {
         Given::history(history)
@@ -178,6 +183,7 @@ mod tests {
             address: None,
             refresh_hash: None,
             login_epoch: 0,
+            vouched_by: None,
         }
     }
 
@@ -214,7 +220,14 @@ mod tests {
 
     #[test]
     fn a_session_is_opened_once() {
-        for other in [login(BOB, 60), login(ALICE, 61)] {
+        let through_an_issuer = Opened {
+            vouched_by: Some(VouchedBy {
+                issuer: IssuerName::parse("google").expect("a good name"),
+                since: Version(2),
+            }),
+            ..login(ALICE, 60)
+        };
+        for other in [login(BOB, 60), login(ALICE, 61), through_an_issuer] {
             given([opened()])
                 .when(Command::Open(other))
                 .then_refused(Refused::AlreadyOpen);

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::event::{FromCategory as _, events};
-use crate::ids::UserId;
+use crate::ids::{UserId, Version};
 use crate::personal::Personal;
+use crate::values::IssuerName;
 
 /// `session-opened`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,19 @@ pub struct Opened {
     /// The account's login epoch when what opened it was checked; 0 where none is stored.
     #[serde(default, skip_serializing_if = "is_first_epoch")]
     pub login_epoch: u32,
+    /// On whose word it was opened; `None` for one by means of our own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vouched_by: Option<VouchedBy>,
+}
+
+/// The identity on whose word a session was opened. Once that is no way in any more, nor is the session,
+/// also where another of the same issuer is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VouchedBy {
+    /// The name under which the issuer is configured.
+    pub issuer: IssuerName,
+    /// Where in the user's stream the identity was linked.
+    pub since: Version,
 }
 
 #[expect(

@@ -1,6 +1,6 @@
 //! The rules of an account.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,11 +11,13 @@ use uuid::Uuid;
 use crate::event::Actor;
 use crate::ids::{ServiceId, SessionId, UserId, Version};
 use crate::personal::Personal;
+use crate::session::{Login, VouchedBy};
 use crate::user::bot::{self, NewBot};
 use crate::user::codes::{self, CodeCommand, CodePurpose, Codes, NewCode};
 use crate::user::event::{
     LoggedOutEverywhere, PasswordSet, Registered, SystemRole, SystemRoleChanged, UserEvent,
 };
+use crate::user::identity::{self, Identities, IdentityCommand, Vouched};
 use crate::user::preferences::Preferences;
 use crate::user::profile::{Profile, ProfileDraft};
 use crate::user::standing::{Suspend, Suspension};
@@ -50,6 +52,20 @@ pub enum Command {
         /// Mailed to the address, to verify it.
         code: NewCode,
     },
+    /// Begin the account of somebody for whom an issuer vouches. That handle, address and identity are
+    /// the user's is known when this is asked.
+    RegisterVouched {
+        /// Whose account.
+        user: UserId,
+        /// The address, where there is one that nobody else has.
+        email: Option<Email>,
+        /// The unique name.
+        handle: Handle,
+        /// What to be called.
+        display_name: DisplayName,
+        /// The way in.
+        vouched: Vouched,
+    },
     /// Begin the account of somebody from another system. Without a password they come in with a code.
     Import {
         /// Whose account.
@@ -71,6 +87,13 @@ pub enum Command {
         user: UserId,
         /// What becomes different.
         profile: Box<ProfileDraft>,
+    },
+    /// Change by which issuers' word the user comes in.
+    Identity {
+        /// Whose account.
+        user: UserId,
+        /// What about it.
+        command: IdentityCommand,
     },
     /// Put these preferences in place of those before.
     ChangePreferences {
@@ -145,6 +168,15 @@ pub enum Refused {
     /// There is one already.
     #[error("this account is registered already")]
     AlreadyRegistered,
+    /// Without it nobody could log in.
+    #[error("this is the last way into the account; set a password or link another identity first")]
+    LastWayIn,
+    /// The account has another identity of the same issuer.
+    #[error("the account has another identity of this issuer; unlink that first")]
+    IssuerAlreadyLinked,
+    /// The issuer deleted it.
+    #[error("the issuer has deleted this identity")]
+    IdentityClosed,
     /// One cannot block oneself.
     #[error("nobody blocks themselves")]
     BlocksOneself,
@@ -185,6 +217,9 @@ impl Refusal for Refused {
         match self {
             Self::NotFound => "user_not_found",
             Self::AlreadyRegistered => "already_registered",
+            Self::LastWayIn => "last_way_in",
+            Self::IssuerAlreadyLinked => "issuer_already_linked",
+            Self::IdentityClosed => "identity_closed",
             Self::BlocksOneself => "blocks_oneself",
             Self::TooManyBlocks => "too_many_blocks",
             Self::SuspendsOneself => "suspends_oneself",
@@ -203,6 +238,8 @@ impl Refusal for Refused {
         match self {
             Self::NotFound => RefusalKind::NotFound,
             Self::AlreadyRegistered
+            | Self::LastWayIn
+            | Self::IssuerAlreadyLinked
             | Self::TooManyBlocks
             | Self::IsOwner
             | Self::NotActive
@@ -211,7 +248,7 @@ impl Refusal for Refused {
             | Self::AlreadyVerified
             | Self::TooManyCodes
             | Self::PasswordChanged => RefusalKind::Conflict,
-            Self::WrongCode => RefusalKind::Forbidden,
+            Self::IdentityClosed | Self::WrongCode => RefusalKind::Forbidden,
             Self::BlocksOneself | Self::SuspendsOneself => RefusalKind::Invalid,
         }
     }
@@ -237,6 +274,8 @@ pub struct Account {
     pub password_hash: Option<String>,
     /// What they may do on the whole server.
     pub system_roles: BTreeSet<SystemRole>,
+    /// By which issuers' word they come in.
+    pub identities: Identities,
     /// What else they say of themselves.
     pub profile: Profile,
     /// Names the preferences that are set: the same ones have the same name. The preferences
@@ -293,6 +332,26 @@ impl Decider for User {
                     codes::issued(*user, CodePurpose::VerifyEmail, email.clone(), code),
                 ])
             }
+            Command::RegisterVouched {
+                user,
+                email,
+                handle,
+                display_name,
+                vouched,
+            } => {
+                if let Some(account) = &state.account {
+                    return account.vouched_again(vouched);
+                }
+                Ok(vec![
+                    UserEvent::Registered(Registered {
+                        email: email.clone().map(|email| Personal::new(*user, email)),
+                        display_name: Personal::new(*user, display_name.clone()),
+                        handle: handle.clone(),
+                        imported_from: None,
+                    }),
+                    identity::linked(*user, vouched),
+                ])
+            }
             Command::Import {
                 user,
                 email,
@@ -323,6 +382,9 @@ impl Decider for User {
             Command::ChangeProfile { user, profile } => {
                 Ok(state.account()?.change_profile(*user, profile))
             }
+            Command::Identity { user, command } => {
+                identity::decide(state.account()?, *user, command)
+            }
             Command::ChangePreferences { user, preferences } => {
                 Ok(state.account()?.change_preferences(*user, preferences))
             }
@@ -340,7 +402,7 @@ impl Decider for User {
         }
     }
 
-    fn evolve(mut state: State, _version: Version, event: &UserEvent) -> State {
+    fn evolve(mut state: State, version: Version, event: &UserEvent) -> State {
         match event {
             UserEvent::Registered(registered) => {
                 state.account.get_or_insert_with(|| Account {
@@ -349,6 +411,7 @@ impl Decider for User {
                     display_name: registered.display_name.value.clone(),
                     password_hash: None,
                     system_roles: BTreeSet::new(),
+                    identities: BTreeMap::new(),
                     profile: Profile::default(),
                     preferences: None,
                     blocked: BTreeSet::new(),
@@ -381,6 +444,15 @@ impl Decider for User {
             UserEvent::SystemRoleRevoked(changed) => state.change(|account| {
                 account.system_roles.remove(&changed.role);
             }),
+            UserEvent::ExternalIdentityLinked(event) => {
+                state.change(|account| account.link(version, event))
+            }
+            UserEvent::ExternalIdentityUpdated(event) => {
+                state.change(|account| account.update(event));
+            }
+            UserEvent::ExternalIdentityUnlinked(event) => {
+                state.change(|account| account.unlink(event));
+            }
             UserEvent::PreferencesChanged(changed) => state.change(|account| {
                 account.preferences = Some(changed.preferences.value.mark());
             }),
@@ -466,9 +538,12 @@ impl Account {
         })
     }
 
-    /// Whether `session`, which is of `login_epoch`, was not ended together with all others.
-    pub fn lets_in(&self, session: SessionId, login_epoch: u32) -> bool {
-        login_epoch >= self.login_epoch || self.kept_session == Some(session)
+    /// Whether `session`, which is `login`, was not ended together with all others, and the identity on
+    /// whose word it was opened is still a way in.
+    pub fn lets_in(&self, session: SessionId, login: &Login) -> bool {
+        let goes_on = login.login_epoch >= self.login_epoch || self.kept_session == Some(session);
+        let still_vouches = |word: &VouchedBy| self.linked_since(&word.issuer) == Some(word.since);
+        goes_on && login.vouched_by.as_ref().is_none_or(still_vouches)
     }
 
     /// What a registration is told that finds the account there: the very same registration that
@@ -483,6 +558,18 @@ impl Account {
             && self.email.as_ref() == Some(email)
             && self.password_hash.as_ref() == Some(password_hash);
         if same {
+            Ok(vec![])
+        } else {
+            Err(Refused::AlreadyRegistered)
+        }
+    }
+}
+
+impl Account {
+    /// What a registration on an issuer's word is told that finds the account there: the same that it is
+    /// done, any other that it is too late.
+    fn vouched_again(&self, vouched: &Vouched) -> Result<Vec<UserEvent>, Refused> {
+        if self.is_linked(&vouched.issuer, &vouched.subject) {
             Ok(vec![])
         } else {
             Err(Refused::AlreadyRegistered)
@@ -706,6 +793,16 @@ mod tests {
         UserEvent::LoggedOutEverywhere(LoggedOutEverywhere { epoch, kept })
     }
 
+    fn of_epoch(login_epoch: u32) -> Login {
+        Login {
+            user: ALICE,
+            expires_at: moment(60),
+            vouched_by: None,
+            login_epoch,
+            refresh: None,
+        }
+    }
+
     #[test]
     fn logging_out_everywhere_ends_what_was_opened_until_then_and_keeps_one_at_most() {
         let [phone, laptop] = [1, 2].map(|id| SessionId(uuid::Uuid::from_u128(id)));
@@ -715,9 +812,9 @@ mod tests {
             .then([out(1, kept)])
             .account
             .expect("there is an account");
-        assert!(account.lets_in(phone, 0), "it is the one that is kept");
-        assert!(!account.lets_in(laptop, 0));
-        assert!(account.lets_in(laptop, 1), "it was opened after");
+        assert!(account.lets_in(phone, &of_epoch(0)), "it is the one that is kept");
+        assert!(!account.lets_in(laptop, &of_epoch(0)));
+        assert!(account.lets_in(laptop, &of_epoch(1)), "it was opened after");
 
         let account = given([registered(), out(1, kept)])
             .when(Command::LogOutEverywhere { kept: None })
@@ -725,9 +822,11 @@ mod tests {
             .account
             .expect("there is an account");
         for epoch in [0, 1] {
-            assert!(!account.lets_in(phone, epoch) && !account.lets_in(laptop, epoch));
+            for session in [phone, laptop] {
+                assert!(!account.lets_in(session, &of_epoch(epoch)));
+            }
         }
-        assert!(account.lets_in(laptop, 2));
+        assert!(account.lets_in(laptop, &of_epoch(2)));
     }
 
     #[test]

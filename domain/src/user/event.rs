@@ -10,7 +10,9 @@ use crate::ids::{ServiceId, SessionId, UserId};
 use crate::personal::Personal;
 use crate::user::codes::{CodeHash, CodePurpose};
 use crate::user::preferences::Preferences;
-use crate::values::{DisplayName, Email, Handle, Locale, Pronouns, Reason, StatusText, TimeZone};
+use crate::values::{
+    DisplayName, Email, Handle, IssuerName, Locale, Pronouns, Reason, StatusText, Subject, TimeZone,
+};
 
 /// What a user may do on the whole server, besides being a user.
 #[derive(
@@ -166,6 +168,62 @@ pub struct LoggedOutEverywhere {
     pub kept: Option<SessionId>,
 }
 
+/// `external-identity-linked`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExternalIdentityLinked {
+    /// The name under which the issuer is configured.
+    pub issuer: IssuerName,
+    /// For whom it vouches, in its own terms.
+    pub subject: Personal<Subject>,
+    /// The address, where the issuer says that it is theirs. Where it is the account's own, that one is
+    /// verified by this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Personal<Email>>,
+    /// Of when the issuer's record is, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
+}
+
+/// `external-identity-updated`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExternalIdentityUpdated {
+    /// The name under which the issuer is configured.
+    pub issuer: IssuerName,
+    /// Of when its record is.
+    pub as_of: DateTime<Utc>,
+    /// What the user is called from now on, where that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<Personal<DisplayName>>,
+    /// The address of the identity and of the account from now on, where that changed: verified by the
+    /// issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Personal<Email>>,
+}
+
+/// Why an identity is no way in any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnlinkedBecause {
+    /// The user asked for it.
+    Asked,
+    /// The issuer does not know it any more.
+    DeletedByIssuer,
+}
+
+/// `external-identity-unlinked`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExternalIdentityUnlinked {
+    /// The name under which the issuer is configured.
+    pub issuer: IssuerName,
+    /// For whom it vouched, in its own terms.
+    pub subject: Personal<Subject>,
+    /// Why.
+    pub because: UnlinkedBecause,
+    /// Of when the issuer's record is, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
+}
+
 events! {
     /// An event in a stream `user-{id}`.
     UserEvent {
@@ -205,5 +263,11 @@ events! {
         "service-attached" => ServiceAttached(ServiceAttached),
         /// Its sessions have ended, but for one at most.
         "logged-out-everywhere" => LoggedOutEverywhere(LoggedOutEverywhere),
+        /// An issuer's word is a way in.
+        "external-identity-linked" => ExternalIdentityLinked(ExternalIdentityLinked),
+        /// The issuer's record says something else.
+        "external-identity-updated" => ExternalIdentityUpdated(ExternalIdentityUpdated),
+        /// The issuer's word is a way in no longer.
+        "external-identity-unlinked" => ExternalIdentityUnlinked(ExternalIdentityUnlinked),
     }
 }

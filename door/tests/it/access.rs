@@ -69,6 +69,7 @@ impl World {
             address: None,
             refresh_hash: None,
             login_epoch: 0,
+            vouched_by: None,
         };
         self.append(StreamName::session(session), SessionEvent::Opened(opened))
             .await;

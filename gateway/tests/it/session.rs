@@ -164,6 +164,18 @@ async fn a_login_that_ends_takes_its_connections_along() {
 }
 
 #[tokio::test]
+async fn a_way_in_that_ends_makes_connections_come_again() {
+    let world = World::new().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let (mut client, _) = world.live(&ada).await;
+    let (mut other, _) = world.live(&bob).await;
+    world.unlink(&ada).await;
+    assert_eq!(client.closed_with().await, 1013);
+    other.is_quiet().await;
+    world.live(&ada).await;
+}
+
+#[tokio::test]
 async fn a_login_that_expires_takes_its_connections_along() {
     let world = World::new().await;
     let ada = world.user_until("ada", TimeDelta::milliseconds(700)).await;

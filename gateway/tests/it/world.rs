@@ -13,8 +13,11 @@ use domain::conversation::{
 use domain::receipts::{MarkedUpTo, ReceiptsEvent};
 use domain::service::{Created, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Revoked, RevokedBecause, SessionEvent};
-use domain::user::{LoggedOutEverywhere, Registered, SystemRole, SystemRoleChanged, UserEvent};
-use domain::values::{DisplayName, Handle, MessageBody, Title};
+use domain::user::{
+    ExternalIdentityUnlinked, LoggedOutEverywhere, Registered, SystemRole, SystemRoleChanged,
+    UnlinkedBecause, UserEvent,
+};
+use domain::values::{DisplayName, Handle, IssuerName, MessageBody, Subject, Title};
 use domain::{
     Actor, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, ServiceId,
     SessionId, StreamName, UserId, Version,
@@ -195,6 +198,7 @@ impl World {
             address: None,
             refresh_hash: None,
             login_epoch: 0,
+            vouched_by: None,
         });
         self.append(&StreamName::session(login), Actor::User(id), opened.into())
             .await;
@@ -225,6 +229,19 @@ impl World {
         let revoked = SessionEvent::Revoked(Revoked { because });
         let stream = StreamName::session(user.login);
         self.append(&stream, Actor::User(user.id), revoked.into())
+            .await;
+    }
+
+    /// An identity is no way into somebody's account any more.
+    pub(crate) async fn unlink(&self, user: &User) {
+        let unlinked = UserEvent::ExternalIdentityUnlinked(ExternalIdentityUnlinked {
+            issuer: IssuerName::parse("google").unwrap(),
+            subject: Personal::new(user.id, Subject::parse("7").unwrap()),
+            because: UnlinkedBecause::Asked,
+            as_of: None,
+        });
+        let stream = StreamName::user(user.id);
+        self.append(&stream, Actor::User(user.id), unlinked.into())
             .await;
     }
 

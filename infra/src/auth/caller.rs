@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use domain::service::Scope;
 use domain::user::SystemRole;
+use domain::values::IssuerName;
 use domain::{Actor, ServiceId, SessionId, UserId};
 
 /// Somebody whose token was checked, as of that moment.
@@ -13,8 +14,12 @@ pub struct Caller {
     /// Who. A bot is the user whose account it has; the id of any other service is nobody's, and
     /// [`crate::http::Authenticated`] does not let it act.
     pub user: UserId,
-    /// Through which login. Of a service its own id, which is no login's: it tells its connections.
+    /// Through which login. With an issuer's own access token it is the login there: revoking it here
+    /// ends what its tokens are worth here. Of a service its own id, which is no login's: it tells its
+    /// connections.
     pub session: SessionId,
+    /// On which issuer's word; `None` for a login by means of our own.
+    pub issuer: Option<IssuerName>,
     /// What they may do on the whole server. Of a service, the roles that its scopes stand for.
     pub system_roles: BTreeSet<SystemRole>,
     /// When the token or the login ends by itself, whichever comes first.
@@ -101,6 +106,7 @@ mod tests {
             system_roles: [role].into(),
             expires_at: Clock::system().now(),
             login_epoch: 0,
+            issuer: None,
             kind: CallerKind::Person,
         }
     }

@@ -1,12 +1,12 @@
 //! From a token to a [`Caller`]: the one check behind every door.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use chrono::{DateTime, Utc};
 use domain::service::{self, Live, Scope, Service};
-use domain::session::{self, Login, Session};
+use domain::session::{self, Session};
 use domain::user::{self, Account, Standing, SystemRole, User};
 use domain::{ServiceId, SessionId, StreamName, UserId};
 use futures::future::BoxFuture;
@@ -15,10 +15,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::auth::cookies::{CSRF_HEADER, TOKEN_COOKIE, cookie};
 use crate::auth::service_tokens::{is_hash_of, is_service_token, service_of};
+use crate::auth::theirs::{FirstSight, Theirs};
 use crate::auth::{Caller, CallerKind, Claims, TokenRefused, Tokens};
 use crate::clock::Clock;
 use crate::event_store::EventStore;
 use crate::failure::Failure;
+use crate::issuers::{AccessToken, Issuer, Issuers};
 use crate::problem::Problem;
 use crate::states::States;
 
@@ -37,6 +39,8 @@ pub struct Guard {
     sessions: States<Session>,
     users: States<User>,
     services: States<Service>,
+    /// Access tokens of issuers.
+    theirs: Theirs,
     clock: Clock,
 }
 
@@ -52,9 +56,18 @@ pub enum NotLetIn {
         /// When that ends by itself.
         until: Option<DateTime<Utc>>,
     },
+    /// Their issuer is away, or their account is not let in or cannot be made.
+    #[error("{0}")]
+    Problem(Box<Problem>),
     /// The log could not be asked.
     #[error(transparent)]
     Failure(#[from] Failure),
+}
+
+impl From<Problem> for NotLetIn {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(Box::new(problem))
+    }
 }
 
 /// A token as it came with a request.
@@ -97,7 +110,7 @@ impl<'a> SentToken<'a> {
 
 /// How old what is known of sessions and users may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Age {
+pub(super) enum Age {
     /// At most [`States::AGE_MAX`].
     Recent,
     /// As of now.
@@ -113,11 +126,13 @@ impl From<NotLetIn> for Problem {
                     TokenRefused::Expired => "token_expired",
                     TokenRefused::Invalid => "token_invalid",
                     TokenRefused::SessionEnded => "session_ended",
+                    TokenRefused::AccountNotReady => "account_not_ready",
                 };
                 code.clone_into(&mut problem.code);
                 problem
             }
             NotLetIn::Suspended { until } => account_suspended(until),
+            NotLetIn::Problem(problem) => *problem,
             NotLetIn::Failure(failure) => failure.into(),
         }
     }
@@ -145,8 +160,23 @@ impl Guard {
             sessions: States::new(Arc::clone(store), clock.clone()),
             users: States::new(Arc::clone(store), clock.clone()),
             services: States::new(Arc::clone(store), clock.clone()),
+            theirs: Theirs::new(store, clock),
             clock: clock.clone(),
         }
+    }
+
+    /// The same, which also takes access tokens of `issuers`.
+    #[must_use]
+    pub fn with_issuers(mut self, issuers: Arc<Issuers>) -> Self {
+        self.theirs.take_from(issuers);
+        self
+    }
+
+    /// From now on `first_sight` makes accounts and sessions of those who come with an issuer's access
+    /// token for the first time. Without it, and once it is gone, they are
+    /// [`TokenRefused::AccountNotReady`]. Only the first call counts.
+    pub fn set_first_sight(&self, first_sight: Weak<dyn FirstSight>) {
+        self.theirs.set_first_sight(first_sight);
     }
 
     /// Who holds `token`. Boxed, so that every door does not compile all of it again.
@@ -167,30 +197,113 @@ impl Guard {
         if is_service_token(token) {
             return self.check_service(token, age).await;
         }
+        if let Some(issuer) = self.theirs.issuer_of(token) {
+            return self.check_theirs(issuer, token, age).await;
+        }
         let claims = self.claims(token).await?;
         let now = self.clock.now();
         claims.check_time(now)?;
-        let login = self.login(claims.sid, age).await?;
-        let login = login.filter(|login| login.user == claims.sub);
-        let login = login.ok_or(TokenRefused::SessionEnded)?;
+        let login = match self.session(claims.sid, age).await? {
+            session::State::Open(login) if login.user == claims.sub => login,
+            _ => return Err(TokenRefused::SessionEnded.into()),
+        };
         let expires_at = login.expires_at.min(claims.expires_at());
         if expires_at <= now {
             return Err(TokenRefused::Expired.into());
         }
-        let user = self.user(claims.sub, age).await?;
-        let account = user.account.as_ref();
-        let account = account
-            .filter(|account| account.lets_in(claims.sid, login.login_epoch))
-            .ok_or(TokenRefused::SessionEnded)?;
+        let lets_in = |state: &user::State| {
+            let account = state.account.as_ref();
+            account.is_some_and(|account| account.lets_in(claims.sid, &login))
+        };
+        let mut user = self.user(claims.sub, age).await?;
+        if login.vouched_by.is_some() && !lets_in(&user) {
+            // The identity may have been linked just now, on another node.
+            user = self.user(claims.sub, Age::Current).await?;
+        }
+        let account = user.account.as_ref().filter(|_| lets_in(&user));
+        let account = account.ok_or(TokenRefused::SessionEnded)?;
         self.check_standing(account)?;
         Ok(Caller {
             user: claims.sub,
             session: claims.sid,
             system_roles: account.system_roles.clone(),
             expires_at,
+            issuer: login.vouched_by.map(|word| word.issuer),
             login_epoch: login.login_epoch,
             kind: CallerKind::Person,
         })
+    }
+
+    /// Who holds an access token of `issuer`. Whoever is not known yet is made known, if this process
+    /// can do that.
+    async fn check_theirs(
+        &self,
+        issuer: &Issuer,
+        token: &str,
+        age: Age,
+    ) -> Result<Caller, NotLetIn> {
+        let token = self.theirs.checked(issuer, token).await?;
+        if token.expires_at <= self.now() {
+            return Err(TokenRefused::Expired.into());
+        }
+        if age == Age::Recent
+            && let Some(caller) = self.known(issuer, &token, age).await?
+        {
+            return Ok(caller);
+        }
+        // What is kept may be old.
+        if let Some(caller) = self.known(issuer, &token, Age::Current).await? {
+            return Ok(caller);
+        }
+        let first_sight = self.theirs.first_sight();
+        let first_sight = first_sight.ok_or(TokenRefused::AccountNotReady)?;
+        first_sight.admit(&token).await?;
+        let caller = self.known(issuer, &token, Age::Current).await?;
+        Ok(caller.ok_or(TokenRefused::AccountNotReady)?)
+    }
+
+    /// The caller that an issuer's token means; `None` where there is no account or no session yet.
+    async fn known(
+        &self,
+        issuer: &Issuer,
+        token: &AccessToken,
+        age: Age,
+    ) -> Result<Option<Caller>, NotLetIn> {
+        let subject = &token.profile.subject;
+        let Some(holder) = self.theirs.holder(issuer, subject, age).await? else {
+            return Ok(None);
+        };
+        let user = self.user(holder, age).await?;
+        let is_linked = |account: &&Account| account.is_linked(&token.issuer, subject);
+        let Some(account) = user.account.as_ref().filter(is_linked) else {
+            return Ok(None);
+        };
+        let login = match self.session(token.session, age).await? {
+            session::State::Open(login)
+                if login.user == holder && account.lets_in(token.session, &login) =>
+            {
+                login
+            }
+            session::State::Absent => return Ok(None),
+            session::State::Open(_) if age == Age::Recent => return Ok(None),
+            session::State::Open(_) | session::State::Revoked { .. } => {
+                return Err(TokenRefused::SessionEnded.into());
+            }
+        };
+        let expires_at = login.expires_at.min(token.expires_at);
+        if expires_at <= self.now() {
+            return Err(TokenRefused::Expired.into());
+        }
+        self.check_standing(account)?;
+        Ok(Some(Caller {
+            user: holder,
+            session: token.session,
+            system_roles: account.system_roles.clone(),
+            expires_at,
+            issuer: Some(token.issuer.clone()),
+            login_epoch: login.login_epoch,
+            kind: CallerKind::Person,
+        }))
     }
 
     async fn user(&self, id: UserId, age: Age) -> Result<Arc<user::State>, Failure> {
@@ -201,8 +314,7 @@ impl Guard {
         }
     }
 
-    /// The session `id`, unless it was revoked or never was.
-    async fn login(&self, id: SessionId, age: Age) -> Result<Option<Login>, Failure> {
+    async fn session(&self, id: SessionId, age: Age) -> Result<session::State, Failure> {
         let stream = StreamName::session(id);
         let mut session = match age {
             Age::Recent => self.sessions.recent(&stream).await?,
@@ -211,10 +323,7 @@ impl Guard {
         if matches!(*session, session::State::Absent) {
             session = self.sessions.current(&stream).await?;
         }
-        Ok(match &*session {
-            session::State::Open(login) => Some(login.clone()),
-            session::State::Revoked { .. } | session::State::Absent => None,
-        })
+        Ok((*session).clone())
     }
 
     fn check_standing(&self, account: &Account) -> Result<(), NotLetIn> {
@@ -314,15 +423,6 @@ impl Guard {
         Ok(account.filter(|account| account.standing(self.now()) == Standing::Active))
     }
 
-    /// Makes the next check ask the log about everything that lets `caller` in.
-    pub async fn forget(&self, caller: &Caller) {
-        self.forget_user(caller.user).await;
-        match caller.kind {
-            CallerKind::Person => self.forget_session(caller.session).await,
-            CallerKind::Service { service, .. } => self.forget_service(service).await,
-        }
-    }
-
     /// Makes the next check ask the log about `user`: call it after changing what they may do, so
     /// that it counts at once on this node.
     pub async fn forget_user(&self, user: UserId) {
@@ -366,6 +466,7 @@ fn service_caller(service: ServiceId, live: &Live, expires_at: DateTime<Utc>) ->
         expires_at,
         // No login opened it, and none ends it.
         login_epoch: u32::MAX,
+        issuer: None,
         kind: CallerKind::Service {
             service,
             scopes: live.scopes.clone(),
@@ -424,6 +525,7 @@ mod tests {
             address: None,
             refresh_hash: None,
             login_epoch: 0,
+            vouched_by: None,
         };
         let opened = SessionEvent::Opened(opened).into();
         append(&store, &StreamName::session(session), opened).await;
@@ -474,6 +576,7 @@ mod tests {
             address: None,
             refresh_hash: None,
             login_epoch,
+            vouched_by: None,
         });
         append(store, &StreamName::session(session), opened.into()).await;
     }

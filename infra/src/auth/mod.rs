@@ -6,10 +6,12 @@ mod guard;
 mod refresh_token;
 mod service_tokens;
 mod signing_keys;
+mod theirs;
 mod tokens;
 
 pub use caller::{Caller, CallerKind};
 pub use guard::{Guard, NotLetIn, SentToken, account_suspended};
 pub use refresh_token::{RefreshToken, RefreshTokens};
 pub use service_tokens::{ServiceTokens, hash_of_service_token};
+pub use theirs::FirstSight;
 pub use tokens::{Claims, TokenRefused, Tokens};

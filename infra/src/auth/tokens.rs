@@ -83,6 +83,10 @@ pub enum TokenRefused {
     /// Its session was revoked, or never was.
     #[error("the session has ended; log in again")]
     SessionEnded,
+    /// It is an issuer's, of somebody or of a login that is not known here yet, and this process cannot
+    /// change that.
+    #[error("no account is ready for this token; make one call to the command API with it first")]
+    AccountNotReady,
 }
 
 impl Tokens {
@@ -217,7 +221,9 @@ mod tests {
     fn check(tokens: &Tokens, token: &str, at: DateTime<Utc>) -> Result<Claims, TokenRefused> {
         let claims = tokens.verify(token, at).map_err(|why| match why {
             NotLetIn::Token(refused) => refused,
-            other @ (NotLetIn::Suspended { .. } | NotLetIn::Failure(_)) => panic!("{other}"),
+            other @ (NotLetIn::Suspended { .. }
+            | NotLetIn::Problem(_)
+            | NotLetIn::Failure(_)) => panic!("{other}"),
         })?;
         claims.check_time(at)?;
         Ok(claims)

@@ -2,9 +2,11 @@
 //! not stand here but in the account, so that it is one event however many sessions there are: whoever
 //! asks says which login epoch the account is in.
 
+use std::fmt::Write as _;
+
 use chrono::{DateTime, Utc};
 use domain::user::Account;
-use domain::{Position, SessionId, UserId};
+use domain::{Position, SessionId, UserId, Version};
 use serde::Serialize;
 
 use crate::database::{
@@ -16,7 +18,7 @@ use crate::read_models::{Model, ReadError, Snapshot};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "sessions",
-    version: 1,
+    version: 2,
     category: "session",
     tables: &[&SESSIONS],
 };
@@ -33,6 +35,8 @@ const SESSIONS: Table = Table {
         time("last_used_at"),
         time("expires_at"),
         int("login_epoch"),
+        text("issuer").nullable(),
+        int("linked_version").nullable(),
         time("revoked_at").nullable(),
     ],
     key: &["id"],
@@ -67,6 +71,10 @@ pub struct Session {
     pub expires_at: DateTime<Utc>,
     /// The account's login epoch when what opened it was checked.
     pub login_epoch: u32,
+    /// On whose word it was opened; `None` for one by means of our own.
+    pub issuer: Option<String>,
+    /// Where in the user's stream the identity was linked that vouched for it.
+    pub linked_version: Option<Version>,
     /// When it was ended by itself, not together with others.
     #[serde(serialize_with = "micros_if_any")]
     pub revoked_at: Option<DateTime<Utc>>,
@@ -85,6 +93,8 @@ impl Session {
             last_used_at: row.get("last_used_at")?,
             expires_at: row.get("expires_at")?,
             login_epoch: u32::try_from(login_epoch).map_err(DatabaseError::unreadable)?,
+            issuer: row.get("issuer")?,
+            linked_version: row.get("linked_version")?,
             revoked_at: row.get("revoked_at")?,
         })
     }
@@ -119,7 +129,7 @@ pub async fn store(
 }
 
 /// The sessions of `user` that are good at `now`, the newest first: up to `limit`, those opened before
-/// position `before`. `account` says which epochs have ended.
+/// position `before`. `account` says which epochs have ended, and whose word is no way in any more.
 pub async fn active(
     snapshot: &mut Snapshot,
     user: UserId,
@@ -129,15 +139,25 @@ pub async fn active(
     limit: usize,
 ) -> Result<Vec<Session>, ReadError> {
     let columns: Vec<&str> = SESSIONS.column_list().collect();
+    let mut vouched = String::new();
+    let mut linked = Vec::new();
+    for (issuer, since) in account.linked() {
+        let (issuer_at, since_at) = (7 + linked.len(), 8 + linked.len());
+        let _ = write!(
+            vouched,
+            " OR (issuer = ${issuer_at} AND linked_version = ${since_at})"
+        );
+        linked.extend([Value::from(issuer.as_str()), since.0.into()]);
+    }
     let sql = format!(
         "SELECT {} FROM sessions WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 \
-         AND (login_epoch >= $3 OR id = $4) AND opened_position < $5 \
+         AND (login_epoch >= $3 OR id = $4) AND opened_position < $5 AND (issuer IS NULL{vouched}) \
          ORDER BY opened_position DESC LIMIT $6",
         columns.join(", ")
     );
     // No session is called nil.
     let nobody = SessionId(uuid::Uuid::nil());
-    let values = [
+    let mut values: Vec<Value> = vec![
         user.into(),
         now.into(),
         u64::from(account.login_epoch).into(),
@@ -145,6 +165,7 @@ pub async fn active(
         before.map_or(i64::MAX.into(), Value::from),
         limit.into(),
     ];
+    values.append(&mut linked);
     let rows = snapshot.all(&sql, &values).await?;
     Ok(rows
         .iter()

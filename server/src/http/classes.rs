@@ -23,6 +23,8 @@ const ROUTES: &[(&str, &str, Class)] = &[
     ("POST", "/v1/sessions", Class::Login),
     ("PUT", "/v1/users/me/password", Class::Login),
     ("POST", "/v1/users/me/deactivate", Class::Login),
+    ("POST", "/v1/logins/{issuer}", Class::Login),
+    ("POST", "/v1/logins/{issuer}/callback", Class::Login),
     ("POST", "/v1/owner", Class::Code),
     ("POST", "/v1/codes", Class::Code),
     ("POST", "/v1/sessions/code", Class::Code),

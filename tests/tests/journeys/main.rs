@@ -11,6 +11,7 @@ mod edges;
 mod event_store;
 mod faults;
 mod import;
+mod issuers;
 mod jetstream;
 mod mail;
 mod matrix;

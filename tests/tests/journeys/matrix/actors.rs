@@ -84,6 +84,10 @@ impl Actor {
     }
 }
 
+/// By whom one may log in: nothing is asked of it until somebody comes back from there.
+const ISSUER: &str = "[[issuer]]\nname = \"octo\"\nkind = \"github\"\nclient_id = \"verbatim\"\n\
+                      redirect_uris = [\"http://127.0.0.1:3000/callback\"]\n";
+
 /// Everybody on one server.
 pub(super) struct Cast {
     _server: ServerProcess,
@@ -116,7 +120,11 @@ pub(super) struct Scene {
 impl Cast {
     /// Starts a server, and has everybody come.
     pub(super) async fn assemble() -> Self {
-        let server = ServerProcess::start(PROGRAM).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("verbatim.toml");
+        std::fs::write(&config, ISSUER).expect("it can be written");
+        let config = config.to_str().expect("UTF-8");
+        let server = ServerProcess::start_with(PROGRAM, &["--config", config]).await;
         let url = server.url();
         let person = |name: &'static str| Person::register(&url, name);
         let server_owner = person("server-owner").await;
@@ -218,6 +226,7 @@ impl Cast {
                 ("role", json!("auditor")),
                 ("name", json!("users")),
                 ("session", json!(NO_SUCH_ID)),
+                ("issuer", json!("octo")),
             ],
         }
     }

@@ -58,6 +58,7 @@ impl Request {
                 | "/v1/users/me"
                 | "/v1/users/me/blocks"
                 | "/v1/users/me/export"
+                | "/v1/users/me/identities"
                 | "/v1/users/me/preferences"
                 | "/v1/users/{user}",
             )
@@ -76,6 +77,7 @@ impl Request {
                 | "/v1/services/{service}"
                 | "/v1/sessions"
                 | "/v1/sessions/{session}"
+                | "/v1/users/me/identities/{issuer}"
                 | "/v1/users/{user}/system-roles/{role}",
             )
             | ("POST", "/v1/import/slack" | "/v1/read-models/{name}/rebuild")
@@ -109,6 +111,10 @@ impl Request {
                 "/v1/conversations/{conversation}/receipts/delivered"
                 | "/v1/conversations/{conversation}/receipts/seen",
             ) => json!({ "seq": "{seq}" }),
+            ("POST", "/v1/issuers/{issuer}/webhook" | "/v1/logins/{issuer}" | "/v1/users/me/identities/{issuer}") => json!({}),
+            ("POST", "/v1/logins/{issuer}/callback" | "/v1/users/me/identities/{issuer}/callback") => {
+                json!({ "login": "begun elsewhere", "state": "a guess", "code": "a guess" })
+            }
             ("POST", "/v1/owner") => json!({ "code": "a guess" }),
             ("POST", "/v1/codes") => json!({ "purpose": "log_in", "email": NO_ADDRESS }),
             ("POST", "/v1/passwords/reset") => {

@@ -19,6 +19,7 @@ use domain::{
 use infra::auth::{Guard, Tokens};
 use infra::clock::Clock;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
+use infra::issuers::Issuers;
 use infra::keys::Secret;
 use infra::limits::{Limit, LoginGate};
 use infra::snapshots::MemorySnapshots;
@@ -50,6 +51,7 @@ impl Server {
             store: Arc::clone(&store),
             snapshots: Arc::new(MemorySnapshots::default()),
             guard: Arc::clone(&guard),
+            issuers: Arc::new(Issuers::new(vec![], &secret, &clock).unwrap()),
             secret,
             clock: clock.clone(),
             limits: Limits::default(),
@@ -173,6 +175,7 @@ impl Server {
             address: None,
             refresh_hash: None,
             login_epoch: 0,
+            vouched_by: None,
         });
         let stream = StreamName::session(session);
         self.command(self.api.sessions(), stream, open).await;
