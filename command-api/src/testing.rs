@@ -47,20 +47,20 @@ pub(crate) struct World {
 impl World {
     /// Nobody there yet. The clock stands at the real time, at which tokens are checked.
     pub(crate) fn new() -> Self {
-        Self::with(vec![], Limit::Off)
+        Self::built(vec![], Limit::Off)
     }
 
     /// The same, where these issuers' word lets people in.
     pub(crate) fn with_issuers(issuers: Vec<IssuerConfig>) -> Self {
-        Self::with(issuers, Limit::Off)
+        Self::built(issuers, Limit::Off)
     }
 
     /// The same, where wrong passwords are limited.
     pub(crate) fn with_logins(failures: Limit) -> Self {
-        Self::with(vec![], failures)
+        Self::built(vec![], failures)
     }
 
-    fn with(issuers: Vec<IssuerConfig>, failures: Limit) -> Self {
+    fn built(issuers: Vec<IssuerConfig>, failures: Limit) -> Self {
         let clock = Clock::fixed(Clock::system().now());
         let store = Arc::new(MemoryEventStore::new(clock.clone()));
         Self::on(store, clock, issuers, PasswordCost::default(), failures)
