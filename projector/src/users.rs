@@ -92,7 +92,6 @@ impl Batch {
             | UserEvent::CodeIssued(_)
             | UserEvent::CodeRefused(_)
             | UserEvent::CodeUsed(_)
-            | UserEvent::EmailVerified(_)
             // By whose word one comes in, and whose sessions have ended, is asked of the log.
             | UserEvent::ExternalIdentityLinked(_)
             | UserEvent::ExternalIdentityUnlinked(_)
@@ -109,6 +108,9 @@ impl Batch {
                 if let Some(email) = &updated.email {
                     user.email = Some(email.value.as_str().to_owned());
                 }
+            }
+            UserEvent::EmailVerified(verified) => {
+                user.verified_email = Some(verified.email.value.as_str().to_owned());
             }
             UserEvent::SystemRoleGranted(changed) => {
                 user.system_roles.insert(changed.role);
@@ -157,6 +159,7 @@ fn begun(id: UserId, registered: &Registered, fact: &Fact) -> User {
             .email
             .as_ref()
             .map(|email| email.value.as_str().to_owned()),
+        verified_email: None,
         system_roles: BTreeSet::new(),
         imported_from: registered.imported_from.clone(),
         registered_at: fact.at,

@@ -221,9 +221,9 @@ mod tests {
     fn check(tokens: &Tokens, token: &str, at: DateTime<Utc>) -> Result<Claims, TokenRefused> {
         let claims = tokens.verify(token, at).map_err(|why| match why {
             NotLetIn::Token(refused) => refused,
-            other @ (NotLetIn::Suspended { .. }
-            | NotLetIn::Problem(_)
-            | NotLetIn::Failure(_)) => panic!("{other}"),
+            other @ (NotLetIn::Suspended { .. } | NotLetIn::Problem(_) | NotLetIn::Failure(_)) => {
+                panic!("{other}")
+            }
         })?;
         claims.check_time(at)?;
         Ok(claims)

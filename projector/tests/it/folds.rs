@@ -186,12 +186,18 @@ async fn users_are_found_by_id_and_handle() {
     let log = Log::new();
     log.register(user(1), "alice").await;
     log.grant(user(1), domain::user::SystemRole::Auditor).await;
+    log.verify(user(1), "alice@example.org").await;
+    log.register(user(2), "bob").await;
+    log.verify(user(2), "bob@before.example").await;
     projected!(log, |snapshot| {
         let alice = users::by_handle(&mut snapshot, "alice").await.unwrap();
         let alice = alice.unwrap();
         assert_eq!(alice.id, user(1));
         assert_eq!(alice.email.as_deref(), Some("alice@example.org"));
         assert_eq!(alice.system_roles.len(), 1);
+        assert!(alice.is_email_verified());
+        let bob = users::one(&mut snapshot, user(2)).await.unwrap();
+        assert!(!bob.unwrap().is_email_verified(), "it was another address");
         assert_eq!(
             users::one(&mut snapshot, user(1)).await.unwrap(),
             Some(alice)

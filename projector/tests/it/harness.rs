@@ -13,8 +13,8 @@ use domain::receipts::{MarkedUpTo, ReceiptsEvent};
 use domain::service::{self, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
 use domain::user::{
-    BlockChanged, LoggedOutEverywhere, PreferencesChanged, ProfileChanged, Registered, Suspended,
-    SystemRole, SystemRoleChanged, UserEvent,
+    BlockChanged, EmailVerified, LoggedOutEverywhere, PreferencesChanged, ProfileChanged,
+    Registered, Suspended, SystemRole, SystemRoleChanged, UserEvent,
 };
 use domain::values::{DisplayName, Email, Emoji, Handle, MessageBody, Reason, StatusText, Title};
 use domain::{
@@ -209,6 +209,13 @@ impl Log {
     pub(crate) async fn grant(&self, user: UserId, role: SystemRole) {
         let granted = UserEvent::SystemRoleGranted(SystemRoleChanged { role });
         self.append(StreamName::user(user), granted).await;
+    }
+
+    pub(crate) async fn verify(&self, user: UserId, email: &str) {
+        let verified = UserEvent::EmailVerified(EmailVerified {
+            email: Personal::new(user, Email::parse(email).unwrap()),
+        });
+        self.append(StreamName::user(user), verified).await;
     }
 
     pub(crate) async fn call(&self, user: UserId, name: &str) {

@@ -12,16 +12,16 @@ use crate::{owned_server, owned_server_with};
 /// How long what is known to have happened may take to be on the record.
 const RECORDED_WITHIN: Duration = Duration::from_mins(1);
 
-const VERIFY: &str = "Verify your address for Verbatim";
-const LOG_IN: &str = "Log in to Verbatim";
+pub(crate) const VERIFY: &str = "Verify your address for Verbatim";
+pub(crate) const LOG_IN: &str = "Log in to Verbatim";
 const RESET: &str = "Choose another password for Verbatim";
 
-async fn ask_for_code(person: &Person, purpose: &str, email: &str) {
+pub(crate) async fn ask_for_code(person: &Person, purpose: &str, email: &str) {
     let body = json!({ "purpose": purpose, "email": email });
     person.post("/v1/codes", body).await.ok();
 }
 
-async fn log_in_by_code(person: &Person, email: &str, code: &str) -> Answer {
+pub(crate) async fn log_in_by_code(person: &Person, email: &str, code: &str) -> Answer {
     let body = json!({ "email": email, "code": code });
     person.post("/v1/sessions/code", body).await
 }
@@ -37,7 +37,7 @@ fn other_than(code: &str) -> String {
 }
 
 /// The events of a type in the log, as soon as there are `count` of them.
-async fn recorded(auditor: &Person, event_type: &str, count: usize) -> Vec<Value> {
+pub(crate) async fn recorded(auditor: &Person, event_type: &str, count: usize) -> Vec<Value> {
     let there = async {
         loop {
             let path = format!("/v1/audit/events?type={event_type}");
@@ -64,7 +64,11 @@ async fn codes_verify_the_address_log_in_and_replace_the_password() {
     let verify = "/v1/users/me/verify-email";
     let wrong = bob.post(verify, json!({ "code": other_than(&code) })).await;
     wrong.problem(403, "wrong_code");
-    bob.post(verify, json!({ "code": code })).await.ok();
+    let me = bob.get("/v1/users/me").await.ok();
+    assert_eq!(me["email_verified"], false);
+    let verified = bob.post(verify, json!({ "code": code })).await.ok();
+    let path = format!("/v1/users/me?min_position={}", verified["position"]);
+    assert_eq!(bob.get(&path).await.ok()["email_verified"], true);
 
     ask_for_code(&bob, "log_in", address).await;
     let code = inbox.wait_for(address, LOG_IN).await.code();
