@@ -66,13 +66,18 @@ pub struct Remote {
         hide_env_values = true
     )]
     pub token: Option<String>,
+
+    /// For https: trust the certificates in this file (PEM) instead of those that this machine trusts
+    #[arg(long, env = "VERBATIM_CA", value_name = "FILE", global = true)]
+    pub ca: Option<PathBuf>,
 }
 
 impl fmt::Debug for Remote {
     /// Without the token.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = out.debug_struct("Remote");
-        shown.field("server", &self.server).finish_non_exhaustive()
+        shown.field("server", &self.server).field("ca", &self.ca);
+        shown.finish_non_exhaustive()
     }
 }
 

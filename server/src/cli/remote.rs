@@ -1,7 +1,9 @@
 //! Talking to a running server: one request, and its problem as a sentence.
 
+use std::path::Path;
+
 use infra::problem::Problem;
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Certificate, Method, RequestBuilder, Response};
 
 use crate::cli::{CliResult, Remote};
 
@@ -23,13 +25,8 @@ impl Client {
                         POST /v1/sessions to get one"
                 .into());
         };
-        let mut http = reqwest::Client::builder();
-        if !server.starts_with("https://") {
-            // So that a machine without certificates reaches what needs none.
-            http = http.tls_certs_only([]);
-        }
         Ok(Some(Self {
-            http: http.build()?,
+            http: http(server, remote.ca.as_deref())?,
             server: server.trim_end_matches('/').to_owned(),
             token: token.clone(),
         }))
@@ -58,6 +55,30 @@ impl Client {
             Err(_) => format!("{} answered {status}: {text}", self.server).into(),
         })
     }
+}
+
+/// What speaks to `server`, over TLS with those certificates that are trusted.
+fn http(server: &str, ca: Option<&Path>) -> CliResult<reqwest::Client> {
+    let http = reqwest::Client::builder();
+    let http = match (server.starts_with("https://"), ca) {
+        (true, Some(ca)) => http.tls_certs_only(certificates(ca)?),
+        (true, None) => http,
+        (false, Some(_)) => return Err("--ca is of use with https only".into()),
+        // So that a machine without certificates reaches what needs none.
+        (false, None) => http.tls_certs_only([]),
+    };
+    Ok(http.build()?)
+}
+
+fn certificates(ca: &Path) -> CliResult<Vec<Certificate>> {
+    let path = ca.display();
+    let pem = std::fs::read(ca).map_err(|error| format!("cannot read {path}: {error}"))?;
+    let certificates = Certificate::from_pem_bundle(&pem);
+    let certificates = certificates.map_err(|error| format!("{path}: {}", with_sources(&error)))?;
+    if certificates.is_empty() {
+        return Err(format!("{path} has no certificate in PEM").into());
+    }
+    Ok(certificates)
 }
 
 fn with_sources(error: &dyn std::error::Error) -> String {
