@@ -27,9 +27,9 @@ use crate::testing::{ALICE, BOB, moment};
 use crate::user::codes::{CodeHash, CodePurpose};
 use crate::user::{
     BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified, ExternalIdentityLinked,
-    ExternalIdentityUnlinked, ExternalIdentityUpdated, LoggedOutEverywhere, PasswordSet, Preferences,
-    PreferencesChanged, ProfileChanged, Reactivated, Registered, Reinstated, ServiceAttached,
-    Suspended, SystemRole, SystemRoleChanged, UnlinkedBecause, UserEvent,
+    ExternalIdentityUnlinked, ExternalIdentityUpdated, LoggedOutEverywhere, PasswordSet,
+    Preferences, PreferencesChanged, ProfileChanged, Reactivated, Registered, Reinstated,
+    ServiceAttached, Suspended, SystemRole, SystemRoleChanged, UnlinkedBecause, UserEvent,
 };
 use crate::values::{DisplayName, Email, Handle, IssuerName, Reason, Subject};
 

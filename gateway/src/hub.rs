@@ -470,12 +470,7 @@ impl Hub {
     }
 
     /// Closes the connections of the user whose event this is, where they are as `ends` says.
-    fn close_where(
-        &self,
-        recorded: &RecordedEvent,
-        close: Close,
-        ends: impl Fn(&Mailbox) -> bool,
-    ) {
+    fn close_where(&self, recorded: &RecordedEvent, close: Close, ends: impl Fn(&Mailbox) -> bool) {
         let Ok(user) = recorded.stream.key().parse::<UserId>() else {
             return;
         };

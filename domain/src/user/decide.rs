@@ -812,7 +812,10 @@ mod tests {
             .then([out(1, kept)])
             .account
             .expect("there is an account");
-        assert!(account.lets_in(phone, &of_epoch(0)), "it is the one that is kept");
+        assert!(
+            account.lets_in(phone, &of_epoch(0)),
+            "it is the one that is kept"
+        );
         assert!(!account.lets_in(laptop, &of_epoch(0)));
         assert!(account.lets_in(laptop, &of_epoch(1)), "it was opened after");
 

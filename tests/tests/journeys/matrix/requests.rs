@@ -111,8 +111,16 @@ impl Request {
                 "/v1/conversations/{conversation}/receipts/delivered"
                 | "/v1/conversations/{conversation}/receipts/seen",
             ) => json!({ "seq": "{seq}" }),
-            ("POST", "/v1/issuers/{issuer}/webhook" | "/v1/logins/{issuer}" | "/v1/users/me/identities/{issuer}") => json!({}),
-            ("POST", "/v1/logins/{issuer}/callback" | "/v1/users/me/identities/{issuer}/callback") => {
+            (
+                "POST",
+                "/v1/issuers/{issuer}/webhook"
+                | "/v1/logins/{issuer}"
+                | "/v1/users/me/identities/{issuer}",
+            ) => json!({}),
+            (
+                "POST",
+                "/v1/logins/{issuer}/callback" | "/v1/users/me/identities/{issuer}/callback",
+            ) => {
                 json!({ "login": "begun elsewhere", "state": "a guess", "code": "a guess" })
             }
             ("POST", "/v1/owner") => json!({ "code": "a guess" }),
