@@ -294,9 +294,9 @@ impl CommandApi {
         let Some(user) = self.0.seen.reservations.current(&stream).await?.holder else {
             return Ok(None);
         };
-        // The claim of a registration that went on with another address is nobody's.
+        // A claim that was never made good is nobody's, and an address is theirs who proved it.
         let account = self.account(user).await?.filter(|account| match &email {
-            Some(email) => account.email.as_ref() == Some(email),
+            Some(email) => account.has_proven_address(email),
             None => handle.as_ref() == Some(&account.handle),
         });
         Ok(account.map(|account| (user, account)))

@@ -28,6 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use api::{CommandApi, Parts, SessionRules};
 pub use frames::ops;
+pub use identity::login::KnownUser;
 pub use identity::system_roles::{RoleChange, change_role};
 pub use passwords::PasswordCost;
 
@@ -92,7 +93,7 @@ mod tests {
                 assert_eq!(key, "Idempotency-Key", "{method} {path}");
             }
         }
-        assert_eq!(operations, 45);
+        assert_eq!(operations, 44);
         let description = |path: &str, status: &str| -> &Value {
             &openapi["paths"][path]["post"]["responses"][status]["description"]
         };

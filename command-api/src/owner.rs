@@ -7,7 +7,7 @@ use std::fmt;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::reservation::{self, Refused};
-use domain::user::{SystemRole, UserEvent};
+use domain::user::{Refused as AccountRefused, SystemRole, UserEvent};
 use domain::{Actor, CommandId, Event, StreamName, UserId, Version};
 use infra::commands::Accepted;
 use infra::event_store::{Direction, EventStore, version_of};
@@ -86,6 +86,14 @@ async fn claim(
         ));
     }
     let user = asking.user;
+    // Who cannot have the role must not use the code up.
+    if api
+        .account(user)
+        .await?
+        .is_some_and(|it| it.service.is_some())
+    {
+        return Err(Problem::refused(&AccountRefused::IsService));
+    }
     let envelope = reservation_envelope(Actor::User(user), asking.command)?;
     let command = reservation::Command::Claim { user };
     let claimed = api

@@ -15,7 +15,7 @@ pub(crate) struct OpenProblems;
 /// Of commands of a caller with a token.
 pub(crate) struct CommandProblems;
 
-const OPEN: [(&str, &str); 9] = [
+const OPEN: [(&str, &str); 10] = [
     ("400", "`malformed_body`, `invalid_idempotency_key`"),
     ("408", "`request_timeout`"),
     (
@@ -23,6 +23,10 @@ const OPEN: [(&str, &str); 9] = [
         "`conflict`: others kept changing the same thing; try again",
     ),
     ("413", "`body_too_large`"),
+    (
+        "415",
+        "`unsupported_media_type`: a body is application/json",
+    ),
     (
         "422",
         "`invalid_body` with a pointer to each wrong field, `idempotency_key_reused`",
@@ -46,7 +50,8 @@ const TOKEN: [(&str, &str); 2] = [
     ),
     (
         "403",
-        "`csrf_token_wrong`: the token is in a cookie, and x-csrf-token is missing or wrong",
+        "`csrf_token_wrong`: the token is in a cookie, and x-csrf-token is missing or wrong; \
+         `account_suspended`; `service_not_allowed`",
     ),
 ];
 

@@ -47,20 +47,20 @@ pub(crate) struct World {
 impl World {
     /// Nobody there yet. The clock stands at the real time, at which tokens are checked.
     pub(crate) fn new() -> Self {
-        Self::built(vec![], Limit::Off)
+        Self::configured(vec![], Limit::Off)
     }
 
     /// The same, where these issuers' word lets people in.
     pub(crate) fn with_issuers(issuers: Vec<IssuerConfig>) -> Self {
-        Self::built(issuers, Limit::Off)
+        Self::configured(issuers, Limit::Off)
     }
 
     /// The same, where wrong passwords are limited.
     pub(crate) fn with_logins(failures: Limit) -> Self {
-        Self::built(vec![], failures)
+        Self::configured(vec![], failures)
     }
 
-    fn built(issuers: Vec<IssuerConfig>, failures: Limit) -> Self {
+    fn configured(issuers: Vec<IssuerConfig>, failures: Limit) -> Self {
         let clock = Clock::fixed(Clock::system().now());
         let store = Arc::new(MemoryEventStore::new(clock.clone()));
         Self::on(store, clock, issuers, PasswordCost::default(), failures)
@@ -205,8 +205,20 @@ impl World {
         drop(under_way.unwrap());
     }
 
-    /// Has a code mailed to `name`; the code.
+    /// Verifies the address of `name`, unless it is, with the code that was mailed last.
+    pub(crate) async fn verify(&self, name: &str) {
+        if self.account(name).await.is_email_verified() {
+            return;
+        }
+        let code = self.last_code(name, CodePurpose::VerifyEmail).await;
+        let verify = self.post(name, "/v1/users/me/verify-email");
+        let (status, answer) = verify.body(json!({ "code": code })).send().await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Has a code mailed to `name`, whose address is verified first; the code.
     pub(crate) async fn mailed_code(&self, name: &str, purpose: CodePurpose) -> String {
+        self.verify(name).await;
         let named = serde_json::to_value(purpose).unwrap();
         let email = format!("{name}@example.org");
         let asked = self.ask_code(named.as_str().unwrap(), &email);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::user::SystemRole;
+use domain::user::{Account, SystemRole};
 use domain::{Actor, UserId};
 use infra::auth::{Caller, CallerKind, Guard, NotLetIn, TokenRefused};
 use infra::failure::Failure;
@@ -35,7 +35,16 @@ pub const SERVICE_TOKEN_BYTES_MIN: usize = 32;
 #[async_trait]
 pub trait Logins: Send + Sync + 'static {
     /// Whose they are; `None` where they are wrong. Takes as long for an unknown name.
-    async fn user(&self, login: &str, password: &str) -> Result<Option<UserId>, Failure>;
+    async fn user(&self, login: &str, password: &str) -> Result<Option<KnownUser>, Failure>;
+}
+
+/// Somebody whose password was right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownUser {
+    /// Who.
+    pub user: UserId,
+    /// The login epoch of the account when it was checked: it is good in no later one.
+    pub login_epoch: u32,
 }
 
 /// The secret of services, as its hash.
@@ -75,8 +84,8 @@ pub enum Deletes {
 pub(crate) enum Visitor {
     /// Holds the service token.
     Service,
-    /// An auditor who came with a password.
-    Auditor { user: UserId },
+    /// An auditor who came with a password, when the account was in this login epoch.
+    Auditor(KnownUser),
     /// An auditor, person or service account, who came with a token of their own.
     Holder {
         /// Who they are on the record.
@@ -91,7 +100,7 @@ pub(crate) struct Doorkeeper {
     logins: Arc<dyn Logins>,
     service: Option<ServiceToken>,
     /// Passwords that were right, by the hash of what was sent.
-    remembered: Cache<[u8; 32], UserId>,
+    remembered: Cache<[u8; 32], KnownUser>,
 }
 
 enum Credentials<'a> {
@@ -132,8 +141,7 @@ impl Doorkeeper {
                 Visitor::Service
             }
             Credentials::Basic(login, password) => {
-                let user = self.login(&login, &password).await?;
-                Visitor::Auditor { user }
+                Visitor::Auditor(self.login(&login, &password).await?)
             }
         };
         self.still(&visitor).await?;
@@ -144,7 +152,7 @@ impl Doorkeeper {
     pub(crate) async fn writer(&self, call: &MetadataMap) -> Result<(), Status> {
         match self.reader(call).await? {
             Visitor::Service => Ok(()),
-            Visitor::Auditor { .. } | Visitor::Holder { .. } => {
+            Visitor::Auditor(_) | Visitor::Holder { .. } => {
                 Err(access_denied("only services append"))
             }
         }
@@ -154,11 +162,16 @@ impl Doorkeeper {
     pub(crate) async fn still(&self, visitor: &Visitor) -> Result<(), Status> {
         let is_auditor = match visitor {
             Visitor::Service => true,
-            Visitor::Auditor { user } => self.is_auditor(*user).await?,
+            Visitor::Auditor(known) => match self.auditor(known.user).await? {
+                Some(account) if account.login_epoch > known.login_epoch => {
+                    return Err(unauthenticated("all logins were ended; log in again"));
+                }
+                account => account.is_some(),
+            },
             Visitor::Holder { token, .. } => {
                 let caller = self.holder(token).await?;
                 match caller.kind {
-                    CallerKind::Person => self.is_auditor(caller.user).await?,
+                    CallerKind::Person => self.auditor(caller.user).await?.is_some(),
                     CallerKind::Service { .. } => caller.is_auditor(),
                 }
             }
@@ -170,11 +183,11 @@ impl Doorkeeper {
         }
     }
 
-    /// Whether `user` is an auditor as of now, and may come in.
-    async fn is_auditor(&self, user: UserId) -> Result<bool, Status> {
+    /// The account of `user`, where they are an auditor as of now and may come in.
+    async fn auditor(&self, user: UserId) -> Result<Option<Account>, Status> {
         let account = self.guard.active_account(user).await;
         let account = account.map_err(|error| failure(&error))?;
-        Ok(account.is_some_and(|account| account.system_roles.contains(&SystemRole::Auditor)))
+        Ok(account.filter(|account| account.system_roles.contains(&SystemRole::Auditor)))
     }
 
     fn is_service(&self, token: &str) -> bool {
@@ -200,21 +213,25 @@ impl Doorkeeper {
         }
     }
 
-    async fn login(&self, login: &str, password: &str) -> Result<UserId, Status> {
+    async fn login(&self, login: &str, password: &str) -> Result<KnownUser, Status> {
         let mut sent = Sha256::new();
         sent.update((login.len() as u64).to_be_bytes());
         sent.update(login);
         sent.update(password);
         let sent: [u8; 32] = sent.finalize().into();
-        if let Some(user) = self.remembered.get(&sent).await {
-            return Ok(user);
+        if let Some(known) = self.remembered.get(&sent).await {
+            let account = self.guard.account(known.user).await;
+            let account = account.map_err(|error| failure(&error))?;
+            if account.is_some_and(|account| account.login_epoch == known.login_epoch) {
+                return Ok(known);
+            }
         }
         let found = self.logins.user(login, password).await;
-        let user = found
+        let found = found
             .map_err(|error| failure(&error))?
             .ok_or_else(|| unauthenticated("login or password is wrong"))?;
-        self.remembered.insert(sent, user).await;
-        Ok(user)
+        self.remembered.insert(sent, found).await;
+        Ok(found)
     }
 }
 

@@ -25,5 +25,5 @@ mod socket;
 mod statuses;
 mod streams;
 
-pub use access::{Deletes, Logins, SERVICE_TOKEN_BYTES_MIN, SERVICE_USER, ServiceToken};
+pub use access::{Deletes, KnownUser, Logins, SERVICE_TOKEN_BYTES_MIN, SERVICE_USER, ServiceToken};
 pub use server::{Door, Parts, Tls};

@@ -22,7 +22,7 @@ pub(crate) async fn record(
 ) -> Result<(), Status> {
     match visitor {
         Visitor::Service => Ok(()),
-        Visitor::Auditor { user } => record_of(store, Actor::User(*user), selection).await,
+        Visitor::Auditor(known) => record_of(store, Actor::User(known.user), selection).await,
         Visitor::Holder { actor, .. } => record_of(store, *actor, selection).await,
     }
     .map_err(|error| failure(&error))

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, Path, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::auth::{Caller, Guard};
@@ -20,8 +20,9 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 200;
 
-/// A JSON body. Refuses what is not JSON (400 `malformed_body`), what has a field of the wrong type
-/// (422 `invalid_body`, with the field's pointer) and what is too large (413 `body_too_large`).
+/// A JSON body. Refuses what does not say that it is JSON (415 `unsupported_media_type`), as forms of other
+/// sites cannot, what is not JSON (400 `malformed_body`), what has a field of the wrong type (422
+/// `invalid_body`, with the field's pointer) and what is too large (413 `body_too_large`).
 #[derive(Clone, Copy, Debug)]
 pub struct Body<T>(pub T);
 
@@ -51,16 +52,29 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for BodyIfAny<T> {
 }
 
 async fn whole_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state)
-        .await
-        .map_err(|rejection| {
-            let status = rejection.status();
-            if status == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::new(status, "body_too_large", "The request body is too large")
-            } else {
-                Problem::malformed_body(rejection.body_text())
-            }
-        })
+    let is_json = says_json(request.headers());
+    let body = Bytes::from_request(request, state).await;
+    let body = body.map_err(|rejection| {
+        let status = rejection.status();
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            Problem::new(status, "body_too_large", "The request body is too large")
+        } else {
+            Problem::malformed_body(rejection.body_text())
+        }
+    })?;
+    if body.is_empty() || is_json {
+        return Ok(body);
+    }
+    let (status, title) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not JSON");
+    let problem = Problem::new(status, "unsupported_media_type", title);
+    Err(problem.with_detail("send the header Content-Type: application/json"))
+}
+
+fn says_json(headers: &HeaderMap) -> bool {
+    let said = headers.get(header::CONTENT_TYPE);
+    let said = said.and_then(|said| said.to_str().ok()).unwrap_or_default();
+    let essence = said.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
 }
 
 /// Reads a JSON object that came from outside; problems as for [`Body`]. An array is none, though it

@@ -93,7 +93,6 @@ impl Batch {
             | UserEvent::CodeRefused(_)
             | UserEvent::CodeUsed(_)
             // By whose word one comes in, and whose sessions have ended, is asked of the log.
-            | UserEvent::ExternalIdentityLinked(_)
             | UserEvent::ExternalIdentityUnlinked(_)
             | UserEvent::LoggedOutEverywhere(_) => {}
             UserEvent::ProfileChanged(changed) => {
@@ -107,6 +106,13 @@ impl Batch {
                 }
                 if let Some(email) = &updated.email {
                     user.email = Some(email.value.as_str().to_owned());
+                    user.verified_email.clone_from(&user.email);
+                }
+            }
+            UserEvent::ExternalIdentityLinked(linked) => {
+                let vouched = linked.email.as_ref().map(|email| email.value.as_str());
+                if vouched.is_some() && vouched == user.email.as_deref() {
+                    user.verified_email.clone_from(&user.email);
                 }
             }
             UserEvent::EmailVerified(verified) => {

@@ -22,6 +22,7 @@ impl IntoResponses for ReadProblems {
                 "`unauthenticated`, `token_expired`, `token_invalid`, `session_ended`: log in \
                  (again)",
             ),
+            ("403", "`account_suspended`, `service_not_allowed`"),
             (
                 "408",
                 "`request_timeout`: the request or its answer took too long",

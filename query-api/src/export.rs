@@ -31,8 +31,13 @@ use crate::replay::{Lines, record};
 /// Events read at once: what a slow reader holds in memory.
 const PAGE: usize = 2_000;
 
-/// Exports of one process that run at the same time, as each reads the whole log; one more is 503
-/// `busy`.
+/// Exports of one process that are under way; one more is 503 `busy`.
+const UNDER_WAY_MAX: usize = 64;
+
+static PLACES: Semaphore = Semaphore::const_new(UNDER_WAY_MAX);
+
+/// Of those, how many read the log at the same time. A turn ends with each page, so that who reads slowly
+/// keeps nobody waiting.
 const AT_ONCE_MAX: usize = 2;
 
 static TURNS: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
@@ -58,12 +63,14 @@ struct Cursor {
     of: UserId,
     /// How the id stands in whatever is theirs.
     id: String,
-    _turn: SemaphorePermit<'static>,
+    _place: SemaphorePermit<'static>,
 }
 
 impl Cursor {
     /// The lines of the next page that has any; `None` after the last.
     async fn lines(&mut self) -> Result<Option<Bytes>, Failure> {
+        let turn = TURNS.acquire().await;
+        let _turn = turn.map_err(|error| Failure::internal("wait for a turn", error))?;
         while self.after < self.up_to {
             let page = self.store.read_all(self.after, PAGE).await?;
             let Some(last) = page.last() else { break };
@@ -198,7 +205,7 @@ impl Cursor {
 async fn lines(
     store: Arc<dyn EventStore>,
     of: UserId,
-    turn: SemaphorePermit<'static>,
+    place: SemaphorePermit<'static>,
 ) -> Result<Lines, Failure> {
     let up_to = *store.head().borrow();
     let exported = AuditEvent::Exported(Exported { of });
@@ -209,7 +216,7 @@ async fn lines(
         up_to,
         of,
         id: of.to_string(),
-        _turn: turn,
+        _place: place,
     };
     let lines = futures::stream::try_unfold(cursor, |mut cursor| async move {
         Ok(cursor.lines().await?.map(|lines| (lines, cursor)))
@@ -239,13 +246,13 @@ pub(crate) async fn export(
     State(api): State<QueryApi>,
     Authenticated(caller): Authenticated,
 ) -> Result<Response, Problem> {
-    let turn = TURNS.try_acquire().map_err(|_| {
+    let place = PLACES.try_acquire().map_err(|_| {
         let title = "Too many exports are running";
         let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", title);
         problem.retry_after_s = Some(10);
         problem
     })?;
-    let lines = lines(Arc::clone(&api.store), caller.user, turn).await?;
+    let lines = lines(Arc::clone(&api.store), caller.user, place).await?;
     let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((content_type, Body::from_stream(lines)).into_response())
 }

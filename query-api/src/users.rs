@@ -103,7 +103,8 @@ pub(crate) struct MeAnswer {
     /// Absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
-    /// Whether they have shown, with a code that was mailed to it, that the address is theirs.
+    /// Whether the address is known to be theirs: a code that was mailed there came back, or an issuer
+    /// says so.
     email_verified: bool,
     system_roles: BTreeSet<SystemRole>,
     /// Their language, as they set it.

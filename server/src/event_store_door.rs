@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use command_api::CommandApi;
-use domain::UserId;
-use door::{Deletes, Door, Logins, Parts, ServiceToken, Tls};
+use door::{Deletes, Door, KnownUser, Logins, Parts, ServiceToken, Tls};
 use infra::failure::Failure;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -32,14 +31,18 @@ struct CommandSide(CommandApi);
 
 #[async_trait]
 impl Logins for CommandSide {
-    async fn user(&self, login: &str, password: &str) -> Result<Option<UserId>, Failure> {
+    async fn user(&self, login: &str, password: &str) -> Result<Option<KnownUser>, Failure> {
         const WHAT: &str = "check a password";
         // The door knows no addresses: for a login name, all who come through it are in one place.
         let checked = self.0.check_login(login, password.to_owned(), None).await;
-        checked.map_err(|problem| match problem.status {
+        let known = checked.map_err(|problem| match problem.status {
             429 | 503 => Failure::unavailable(WHAT, problem.title),
             _ => Failure::internal(WHAT, problem.title),
-        })
+        })?;
+        Ok(known.map(|known| KnownUser {
+            user: known.user,
+            login_epoch: known.login_epoch,
+        }))
     }
 }
 

@@ -32,7 +32,7 @@ use crate::problems::CommandProblems;
 pub(crate) struct AskCode {
     /// What it is for. `verify_email` needs a token.
     purpose: CodePurpose,
-    /// The address of the account; for `verify_email` the caller's own.
+    /// The verified address of the account; for `verify_email` the caller's own.
     email: String,
 }
 
@@ -191,6 +191,7 @@ mod tests {
     #[tokio::test]
     async fn the_answer_is_the_same_whoever_is_asked_for_and_however_often() {
         let world = World::with(&["alice"]).await;
+        world.verify("alice").await;
         world.later(TimeDelta::minutes(10));
         let mut answers = Vec::new();
         for email in ["alice@example.org", "nobody@example.org"] {
@@ -210,6 +211,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_answered_before_it_is_looked_whether_there_is_an_account() {
         let world = World::with(&["alice"]).await;
+        world.verify("alice").await;
         let asked = world.ask_code("log_in", "alice@example.org");
         assert_eq!(asked.send().await.0, 202);
         // Nothing else runs on this thread until it waits.
@@ -221,6 +223,7 @@ mod tests {
     #[tokio::test]
     async fn a_retry_mails_no_second_code() {
         let world = World::with(&["alice"]).await;
+        world.verify("alice").await;
         for _ in 0..2 {
             let asked = world.ask_code("log_in", "Alice@example.org").key("k");
             assert_eq!(asked.send().await.0, 202);

@@ -1,11 +1,13 @@
 //! Choosing another password by who knows the one they have.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::StreamName;
 use domain::user::{Command, Refused, Sessions};
 use infra::commands::Accepted;
-use infra::http::Body;
+use infra::http::{Body, ClientAddress};
 use infra::problem::Problem;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -14,6 +16,7 @@ use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::Asked;
 use crate::conversations::broken;
+use crate::identity::logout_everywhere::ended_or_refused;
 use crate::passwords::{Verified, check_length};
 use crate::problems::CommandProblems;
 
@@ -41,6 +44,7 @@ fn wrong_password() -> Problem {
 async fn change_password(
     api: &CommandApi,
     asked: Asked,
+    address: Option<IpAddr>,
     request: ChangePassword,
 ) -> Result<Answer, Problem> {
     check_length(&request.password).map_err(|invalid| broken("/password", invalid))?;
@@ -53,7 +57,10 @@ async fn change_password(
     let current = api.password_mark(&request.current_password);
     let envelope = asked.asking.envelope(&("change_password", current, mark))?;
     let from_hash = from.clone().ok_or_else(wrong_password)?;
+    // Whoever has the session only is not to find out the password.
+    let attempt = api.login_gate().enter(&user.to_string(), address)?;
     let to = if verify(&request.current_password).await? != Verified::No {
+        attempt.succeeded();
         let known = [
             Some(account.handle.as_str()),
             account.email.as_ref().map(domain::values::Email::as_str),
@@ -62,6 +69,7 @@ async fn change_password(
         api.passwords().hash_chosen(request.password, known).await?
     } else if verify(&request.password).await? != Verified::No {
         // It is so already: a retry gets the answer of the first try, and others change nothing.
+        attempt.succeeded();
         from_hash.clone()
     } else {
         return Err(wrong_password());
@@ -70,10 +78,11 @@ async fn change_password(
         user,
         from: from_hash,
         to,
-        sessions: Sessions::EndBut(asked.caller.session),
+        sessions: Sessions::EndBut(asked.caller.through()),
     };
     let stream = StreamName::user(user);
-    let done = api.users().execute(&stream, envelope, command).await?;
+    let done = api.users().execute(&stream, envelope, command).await;
+    let done = done.map_err(|error| error.into_problem(ended_or_refused))?;
     api.forget_user(user).await;
     Ok(Answer::new(user.0, done))
 }
@@ -103,9 +112,11 @@ async fn change_password(
 pub(crate) async fn put(
     State(api): State<CommandApi>,
     asked: Asked,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<ChangePassword>,
 ) -> Result<Answered, Problem> {
-    Ok(change_password(&api, asked, request).await?.ok())
+    let changed = change_password(&api, asked, address, request).await?;
+    Ok(changed.ok())
 }
 
 #[cfg(test)]

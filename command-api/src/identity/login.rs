@@ -18,7 +18,6 @@ use crate::asking::Key;
 use crate::even::Begun;
 use crate::execute::Envelope;
 use crate::identity::open_session::{HandOver, LoggedIn, WayIn, check_device, open_session};
-use crate::identity::standing::reactivate;
 use crate::passwords::Verified;
 use crate::problems::OpenProblems;
 
@@ -26,7 +25,7 @@ use crate::problems::OpenProblems;
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenSession {
-    /// Handle or e-mail address.
+    /// Handle or verified e-mail address.
     login: String,
     /// The password.
     password: String,
@@ -50,11 +49,13 @@ fn wrong_login() -> Problem {
 }
 
 /// Somebody whose password was right.
-struct Known {
-    user: UserId,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownUser {
+    /// Who.
+    pub user: UserId,
     /// Of the account with that password: where another password ends all sessions, it ends those too
     /// that are being opened with the old one.
-    login_epoch: u32,
+    pub login_epoch: u32,
 }
 
 impl CommandApi {
@@ -69,9 +70,8 @@ impl CommandApi {
         login: &str,
         password: String,
         from: Option<IpAddr>,
-    ) -> Result<Option<UserId>, Problem> {
-        let known = try_password(self, login, password, from).await?;
-        Ok(known.map(|known| known.user))
+    ) -> Result<Option<KnownUser>, Problem> {
+        try_password(self, login, password, from).await
     }
 
     /// Hashes the password that `hash` is of anew, at the cost that is set now.
@@ -101,7 +101,7 @@ async fn try_password(
     login: &str,
     password: String,
     from: Option<IpAddr>,
-) -> Result<Option<Known>, Problem> {
+) -> Result<Option<KnownUser>, Problem> {
     let attempt = api.login_gate().enter(login, from)?;
     let checked = check_password(api, login, password).await;
     match &checked {
@@ -116,14 +116,14 @@ async fn check_password(
     api: &CommandApi,
     login: &str,
     password: String,
-) -> Result<Option<Known>, Problem> {
+) -> Result<Option<KnownUser>, Problem> {
     let begun = Begun::now();
     // Without an account the password is checked all the same, so that time tells nothing. But a hash
     // at another cost takes another time: so what is wrong is answered at an even time, too.
     let (known, hash) = match api.find_user(login).await? {
         Some((user, account)) => {
             let login_epoch = account.login_epoch;
-            (Some(Known { user, login_epoch }), account.password_hash)
+            (Some(KnownUser { user, login_epoch }), account.password_hash)
         }
         None => (None, None),
     };
@@ -154,11 +154,8 @@ async fn login(
         check_device(device)?;
     }
     let known = try_password(api, &request.login, request.password, address).await?;
-    let Known { user, login_epoch } = known.ok_or_else(wrong_login)?;
+    let KnownUser { user, login_epoch } = known.ok_or_else(wrong_login)?;
     let command = key.command(|key| CommandId::of(user, key));
-    if request.reactivate {
-        reactivate(api, user, command).await?;
-    }
     let body = ("login", &request.login, &request.device);
     let way_in = WayIn {
         user,
@@ -167,6 +164,7 @@ async fn login(
         envelope: Envelope::new(Actor::User(user), command, &body)?,
         device: request.device,
         address,
+        reactivate: request.reactivate,
         vouched_by: None,
     };
     open_session(api, way_in).await
@@ -218,12 +216,14 @@ mod tests {
 
     #[tokio::test]
     async fn handle_and_address_let_in_with_the_password_alone() {
-        let world = World::new();
-        world.register("alice").send().await;
+        let world = World::with(&["alice"]).await;
         let login = |login: &str, password: &str| {
             let body = json!({"login": login, "password": password, "device": "A phone"});
             world.anonymous("/v1/sessions").body(body)
         };
+        let unproven = login("alice@example.org", PASSWORD).problem().await;
+        assert_eq!(unproven, problem(401, "wrong_login", ""));
+        world.verify("alice").await;
         for name in ["alice", "Alice", "alice@example.org", "ALICE@Example.org"] {
             let (status, answer) = login(name, PASSWORD).send().await;
             assert_eq!(status, 201, "{answer}");

@@ -4,8 +4,8 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use domain::user::Command;
-use domain::{SessionId, StreamName, UserId};
+use domain::user::{Command, Refused, Through};
+use domain::{StreamName, UserId};
 use infra::commands::Accepted;
 use infra::http::Query;
 use infra::problem::Problem;
@@ -17,6 +17,7 @@ use crate::answer::Answer;
 use crate::asking::Asked;
 use crate::execute::{Done, Envelope};
 use crate::identity::logout::goodbye;
+use crate::identity::open_session::session_ended;
 use crate::problems::CommandProblems;
 
 /// Which sessions.
@@ -36,23 +37,31 @@ pub(crate) enum Current {
     Too,
 }
 
-/// Ends all sessions of `user` that were opened until now, but for `kept`. Whoever uses it has checked who
-/// asks. `envelope` is of this alone: the account's stream knows commands by their id, and so what follows
-/// from another command of that stream has an id derived from it.
+/// Ends all sessions of `user` that were opened until now; the one that asks goes on where `keeps` says
+/// so.
 ///
 /// # Errors
-/// 404 `user_not_found`, and what every command may answer.
-pub(crate) async fn log_out_everywhere(
+/// 401 `session_ended` where the one that asks has ended, and what every command may answer.
+async fn log_out_everywhere(
     api: &CommandApi,
     envelope: Envelope,
     user: UserId,
-    kept: Option<SessionId>,
+    through: Through,
+    keeps: bool,
 ) -> Result<Done, Problem> {
     let stream = StreamName::user(user);
-    let command = Command::LogOutEverywhere { kept };
-    let done = api.users().execute(&stream, envelope, command).await?;
+    let command = Command::LogOutEverywhere { through, keeps };
+    let done = api.users().execute(&stream, envelope, command).await;
     api.forget_user(user).await;
-    Ok(done)
+    done.map_err(|error| error.into_problem(ended_or_refused))
+}
+
+/// The problem that somebody's account said no; 401 `session_ended` where it is of the session that asks.
+pub(crate) fn ended_or_refused(refused: &Refused) -> Problem {
+    match refused {
+        Refused::SessionEnded => session_ended(),
+        other => Problem::refused(other),
+    }
 }
 
 /// End all other sessions
@@ -79,18 +88,16 @@ pub(crate) async fn delete(
     headers: HeaderMap,
     Query(params): Query<Params>,
 ) -> Result<Response, Problem> {
-    let session = asked.caller.session;
-    let kept = match params.current {
-        Some(Current::Too) => None,
-        None => Some(session),
-    };
+    let through = asked.caller.through();
+    let keeps = params.current.is_none();
     let user = asked.asking.user;
+    let kept = keeps.then_some(through.session);
     let envelope = asked.asking.envelope(&("log_out_everywhere", kept))?;
-    let done = log_out_everywhere(&api, envelope, user, kept).await?;
+    let done = log_out_everywhere(&api, envelope, user, through, keeps).await?;
     let answer = Answer::new(user.0, done);
-    match kept {
-        Some(_) => Ok(answer.ok().into_response()),
-        None => goodbye(&api, &headers, answer),
+    match params.current {
+        None => Ok(answer.ok().into_response()),
+        Some(Current::Too) => goodbye(&api, &headers, answer),
     }
 }
 
@@ -180,6 +187,7 @@ mod tests {
                 envelope,
                 device: None,
                 address: None,
+                reactivate: false,
                 vouched_by: None,
             }
         };
@@ -187,9 +195,9 @@ mod tests {
         let (before, after) = (way_in(checked.login_epoch), way_in(checked.login_epoch));
         let first = open_session(&world.api, before).await;
         let envelope = Envelope::new(Actor::User(user), CommandId(fresh_id()), &"out").unwrap();
-        log_out_everywhere(&world.api, envelope, user, None)
-            .await
-            .unwrap();
+        let through = world.caller("alice").await.through();
+        let out = log_out_everywhere(&world.api, envelope, user, through, false);
+        out.await.unwrap();
         let first = serde_json::to_value(first.unwrap_or_else(|_| panic!("not let in"))).unwrap();
         assert!(!is_let_in(&world, &first).await, "stored before");
         let late = open_session(&world.api, after).await.err().unwrap();

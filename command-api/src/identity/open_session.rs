@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::CommandApi;
 use crate::execute::Envelope;
-use crate::identity::standing::{check_active, let_in};
+use crate::identity::standing::{self, check_active, let_in};
 
 /// Longest name of a device, in characters.
 const DEVICE_CHARACTERS_MAX: usize = 100;
@@ -37,6 +37,8 @@ pub(crate) struct WayIn {
     pub(crate) device: Option<String>,
     /// Where the client is.
     pub(crate) address: Option<IpAddr>,
+    /// Whether to open the account again, where its user has deactivated it.
+    pub(crate) reactivate: bool,
     /// On whose word, where that is not our own.
     pub(crate) vouched_by: Option<VouchedBy>,
 }
@@ -168,8 +170,12 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
         envelope,
         device,
         address,
+        reactivate,
         vouched_by,
     } = way_in;
+    if reactivate {
+        standing::reactivate(api, user, command).await?;
+    }
     check_active(api, user).await?;
     let session = SessionId(command.derive("session").0);
     let refresh = api.guard().tokens().refresh().make(session, 0);

@@ -1,4 +1,6 @@
-//! Registration, over three streams: the handle's, the address's and the account's.
+//! Registration, over two streams: the handle's and the account's. The address is the account's once it is
+//! verified ([`super::verify_email`]): until then it lets nobody in, and nothing says whether it is that of
+//! another account.
 //!
 //! The account's id comes from the command, so that a retry goes on where the first try ended. How
 //! long claims hold on the way is said in [`super::claims`].
@@ -113,7 +115,7 @@ async fn register(api: &CommandApi, request: Register, key: &Key) -> Result<Answ
     let password_hash = hashed.await?;
     let claimant = Claimant::begin(api, user, registration.command);
     if api.account(user).await?.is_none() {
-        claim_both(api, &claimant, &registration).await?;
+        claim_handle(api, &claimant, &registration.handle).await?;
     }
     claimant.check_time(api)?;
     let command = user::Command::Register {
@@ -129,44 +131,27 @@ async fn register(api: &CommandApi, request: Register, key: &Key) -> Result<Answ
     Ok(Answer::new(user.0, done))
 }
 
-async fn claim_both(
+async fn claim_handle(
     api: &CommandApi,
     claimant: &Claimant,
-    registration: &Registration,
+    handle: &Handle,
 ) -> Result<(), Problem> {
-    let is_handle_of = |account: &user::Account| account.handle == registration.handle;
-    let is_email_of = |account: &user::Account| account.email.as_ref() == Some(&registration.email);
-    let handle_taken = || taken("/handle", "handle_taken", "this handle is taken");
-    let email_taken = || {
-        let detail = "there is an account with this address";
-        taken("/email", "email_taken", detail)
-    };
-    // Looked up before anything is claimed, so that who mistook the address keeps no handle busy.
-    if api.find_user(registration.handle.as_str()).await?.is_some() {
-        return Err(handle_taken());
+    let stream = api.handle_stream(handle);
+    let is_of = |account: &user::Account| account.handle == *handle;
+    if claimant.claim(api, &stream, is_of).await? {
+        return Ok(());
     }
-    if api.find_user(registration.email.as_str()).await?.is_some() {
-        return Err(email_taken());
-    }
-    let handle_stream = api.handle_stream(&registration.handle);
-    if !claimant.claim(api, &handle_stream, is_handle_of).await? {
-        return Err(handle_taken());
-    }
-    let email_stream = api.email_stream(&registration.email);
-    if !claimant.claim(api, &email_stream, is_email_of).await? {
-        return Err(email_taken());
-    }
-    Ok(())
-}
-
-fn taken(pointer: &str, code: &str, detail: &str) -> Problem {
-    Problem::new(StatusCode::CONFLICT, code, "This is taken").with_field(pointer, code, detail)
+    let (code, detail) = ("handle_taken", "this handle is taken");
+    let problem = Problem::new(StatusCode::CONFLICT, code, "This is taken");
+    Err(problem.with_field("/handle", code, detail))
 }
 
 /// Register
 ///
-/// The answer's `id` is the user's. A code to verify the address is mailed. A retry with the same
-/// Idempotency-Key goes on where the first try ended.
+/// The answer's `id` is the user's. A code to verify the address is mailed: before that one logs in with
+/// the handle only, and gets no codes to log in or to choose another password. Whether the address is that
+/// of another account is not said here. A retry with the same Idempotency-Key goes on where the first try
+/// ended.
 #[utoipa::path(
     post,
     path = "/v1/users",
@@ -177,7 +162,7 @@ fn taken(pointer: &str, code: &str, detail: &str) -> Problem {
         (status = 201, body = Accepted, description = "The account exists"),
         OpenProblems,
         (status = 409, body = Problem, content_type = "application/problem+json",
-         description = "`handle_taken`, `email_taken` with a pointer to the field, `conflict`"),
+         description = "`handle_taken`, pointing at `/handle`; `conflict`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
          description = "`weak_password`, `invalid_body` with a pointer to each wrong field, \
             `idempotency_key_reused`"),
@@ -231,21 +216,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_handle_or_address_is_pointed_at() {
-        let world = World::new();
-        world.register("alice").send().await;
+    async fn a_taken_handle_is_pointed_at_and_of_a_taken_address_nothing_is_said() {
+        const OTHER: &str = "seven purple teapots";
+        let mut world = World::with(&["alice"]).await;
+        world.verify("alice").await;
         let taken = world.register("Alice").problem().await;
         assert_eq!(taken, problem(409, "handle_taken", "/handle"));
-        let other = |handle: &str| {
-            world.anonymous("/v1/users").body(json!({
-                "handle": handle, "email": "ALICE@example.org", "password": PASSWORD,
-                "display_name": "Another",
-            }))
+        for (handle, email) in [("bob", "ALICE@example.org"), ("carol", "free@example.org")] {
+            let body = json!({
+                "handle": handle, "email": email, "password": OTHER, "display_name": "Another",
+            });
+            let (status, answer) = world.anonymous("/v1/users").body(body).send().await;
+            assert_eq!(status, 201, "{answer}");
+            let login = json!({"login": email, "password": OTHER});
+            let login = world.anonymous("/v1/sessions").body(login).problem().await;
+            assert_eq!(login, problem(401, "wrong_login", ""), "{email}");
+            let user = serde_json::from_value(answer["id"].clone()).unwrap();
+            let login = json!({"login": handle, "password": OTHER});
+            let (_, answer) = world.anonymous("/v1/sessions").body(login).send().await;
+            world.meet(handle, user, answer["token"].as_str().unwrap());
+        }
+        // Who reads the mail of the address learns it.
+        let code = world.last_code("bob", CodePurpose::VerifyEmail).await;
+        let verify = |code: &str| {
+            let request = world.post("bob", "/v1/users/me/verify-email");
+            request.body(json!({ "code": code }))
         };
-        let taken = other("another").problem().await;
-        assert_eq!(taken, problem(409, "email_taken", "/email"));
-        // Nothing was claimed on the way.
-        assert_eq!(world.register("another").send().await.0, 201);
+        let wrong = if code == "00000000" {
+            "00000001"
+        } else {
+            "00000000"
+        };
+        let wrong = verify(wrong).problem().await;
+        assert_eq!(wrong, problem(403, "wrong_code", ""));
+        let taken = verify(&code).problem().await;
+        assert_eq!(taken, problem(409, "email_taken", ""));
+        world.verify("carol").await;
+        assert_eq!(
+            world.account("alice").await.email,
+            world.account("bob").await.email
+        );
     }
 
     #[tokio::test]

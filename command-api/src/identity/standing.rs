@@ -1,6 +1,8 @@
 //! Whether somebody may come in: suspended and reinstated by those who run the server, deactivated by
 //! themselves and reactivated by logging in.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -10,7 +12,7 @@ use domain::{Actor, CommandId, StreamName, UserId};
 use infra::auth::account_suspended;
 use infra::clock::fresh_id;
 use infra::commands::Accepted;
-use infra::http::{Body, InPath};
+use infra::http::{Body, ClientAddress, InPath, admins_only};
 use infra::problem::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -39,8 +41,9 @@ pub(crate) struct SuspendUser {
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Deactivate {
-    /// The password.
-    password: String,
+    /// The password; absent where the account has none.
+    #[serde(default)]
+    password: Option<String>,
 }
 
 /// Lets `user` in only where their account is active. To be asked of whoever has shown that they are
@@ -95,15 +98,6 @@ async fn standing(api: &CommandApi, user: UserId) -> Result<Standing, Problem> {
     Ok(account.standing(api.clock().now()))
 }
 
-fn admins_only(asked: &Asked) -> Result<(), Problem> {
-    if asked.caller.is_admin() {
-        Ok(())
-    } else {
-        let rule = "only admins and owners suspend and reinstate";
-        Err(Problem::forbidden(rule))
-    }
-}
-
 async fn suspend_user(
     api: &CommandApi,
     asking: Asking,
@@ -131,11 +125,24 @@ async fn suspend_user(
 async fn deactivate_oneself(
     api: &CommandApi,
     asking: Asking,
+    address: Option<IpAddr>,
     request: Deactivate,
 ) -> Result<Answer, Problem> {
     let user = asking.user;
     let hash = api.account(user).await?.and_then(|it| it.password_hash);
-    if api.passwords().verify(hash, request.password).await? == Verified::No {
+    let is_theirs = match (hash, request.password) {
+        (None, None) => true,
+        (Some(_), None) => false,
+        (hash, Some(password)) => {
+            let attempt = api.login_gate().enter(&user.to_string(), address)?;
+            let verified = api.passwords().verify(hash, password).await?;
+            if verified != Verified::No {
+                attempt.succeeded();
+            }
+            verified != Verified::No
+        }
+    };
+    if !is_theirs {
         let title = "The password is wrong";
         return Err(Problem::new(StatusCode::FORBIDDEN, "wrong_password", title));
     }
@@ -188,7 +195,7 @@ pub(crate) async fn suspend(
     InPath(user): InPath<UserId>,
     Body(request): Body<SuspendUser>,
 ) -> Result<Answered, Problem> {
-    admins_only(&asked)?;
+    admins_only(&asked.caller)?;
     Ok(suspend_user(&api, asked.asking, user, request).await?.ok())
 }
 
@@ -216,7 +223,7 @@ pub(crate) async fn reinstate(
     asked: Asked,
     InPath(user): InPath<UserId>,
 ) -> Result<Answered, Problem> {
-    admins_only(&asked)?;
+    admins_only(&asked.caller)?;
     let by = Actor::User(asked.asking.user);
     let envelope = asked.asking.envelope(&("reinstate_user", user))?;
     let reinstate = Command::Reinstate { by };
@@ -237,7 +244,7 @@ pub(crate) async fn reinstate(
         (status = 200, body = Accepted, description = "It is deactivated; the caller's tokens are worth nothing"),
         CommandProblems,
         (status = 403, body = Problem, content_type = "application/problem+json",
-         description = "`wrong_password`, also for an account that has none"),
+         description = "`wrong_password`, also where one is sent for an account that has none"),
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "`is_owner`: give the role up first; `conflict`"),
     ),
@@ -246,9 +253,11 @@ pub(crate) async fn reinstate(
 pub(crate) async fn deactivate(
     State(api): State<CommandApi>,
     asked: Asked,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<Deactivate>,
 ) -> Result<Answered, Problem> {
-    Ok(deactivate_oneself(&api, asked.asking, request).await?.ok())
+    let done = deactivate_oneself(&api, asked.asking, address, request).await?;
+    Ok(done.ok())
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Showing with a code that one reads the mail of one's address.
 
 use axum::extract::State;
-use domain::user::Refused;
+use axum::http::StatusCode;
 use domain::user::codes::{CodeCommand, CodePurpose};
+use domain::user::{Account, Refused};
 use infra::codes::Code;
 use infra::commands::Accepted;
 use infra::http::Body;
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
+use crate::identity::claims::Claimant;
 use crate::identity::codes::{Verdict, hash, offer, offer_code};
 use crate::problems::CommandProblems;
 
@@ -36,6 +38,12 @@ async fn verify_email(
     let hash = hash(api, user, CodePurpose::VerifyEmail, &code);
     let envelope = asking.envelope(&("verify_email", &hash))?;
     let offer = offer(&hash, api.clock().now());
+    let account = api.account(user).await?;
+    let account = account.ok_or_else(|| Problem::refused(&Refused::NotFound))?;
+    // Who has another account with the address learns of it only with the code from its mail.
+    if account.would_take(CodePurpose::VerifyEmail, &offer) {
+        claim(api, &asking, &account).await?;
+    }
     let command = CodeCommand::VerifyEmail { user, offer };
     match offer_code(api, user, envelope, command).await? {
         Verdict::Right(done) => Ok(Answer::new(user.0, done)),
@@ -43,9 +51,24 @@ async fn verify_email(
     }
 }
 
+/// Makes the account's address theirs, which is verified next.
+async fn claim(api: &CommandApi, asking: &Asking, account: &Account) -> Result<(), Problem> {
+    let email = account.email.as_ref();
+    let email = email.ok_or_else(|| Problem::refused(&Refused::NoAddress))?;
+    let claimant = Claimant::begin(api, asking.user, asking.command);
+    let is_of = |other: &Account| other.has_proven_address(email);
+    if !claimant.claim(api, &api.email_stream(email), is_of).await? {
+        let title = "This is the address of another account";
+        let detail = "log in to that one, with a code from the mail if need be";
+        return Err(Problem::new(StatusCode::CONFLICT, "email_taken", title).with_detail(detail));
+    }
+    Ok(claimant.check_time(api)?)
+}
+
 /// Verify one's address
 ///
-/// With the code that was mailed after registration, or after `POST /v1/codes`.
+/// With the code that was mailed after registration, or after `POST /v1/codes`. From then on the address is
+/// a name to log in with, and codes are mailed to it.
 #[utoipa::path(
     post,
     path = "/v1/users/me/verify-email",
@@ -57,6 +80,8 @@ async fn verify_email(
         CommandProblems,
         (status = 403, body = Problem, content_type = "application/problem+json",
          description = "`wrong_code`: also for one that was used, is too old or was tried too often"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+         description = "`email_taken`: it is verified for another account; `conflict`"),
     ),
     security(("bearer" = [])),
 )]

@@ -145,8 +145,10 @@ pub enum Command {
     /// End all sessions that there are. Each command ends those opened until then: that one was
     /// carried out before is known by its id alone.
     LogOutEverywhere {
-        /// But for this one.
-        kept: Option<SessionId>,
+        /// Who asks.
+        through: Through,
+        /// Whether that one goes on.
+        keeps: bool,
     },
 }
 
@@ -155,8 +157,18 @@ pub enum Command {
 pub enum Sessions {
     /// They go on: it is the same password, hashed anew.
     GoOn,
-    /// All end but this one: it is another password.
-    EndBut(SessionId),
+    /// All end but the one that asks: it is another password.
+    EndBut(Through),
+}
+
+/// The session through which a user asks for something that ends sessions. One that has ended since it was
+/// let in ends nothing, and above all does not outlive what ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Through {
+    /// Which.
+    pub session: SessionId,
+    /// The login epoch it is of.
+    pub login_epoch: u32,
 }
 
 /// Why an account says no.
@@ -210,6 +222,9 @@ pub enum Refused {
     /// Somebody else was faster.
     #[error("the password was changed meanwhile")]
     PasswordChanged,
+    /// It was ended together with all others.
+    #[error("this session has ended; log in again")]
+    SessionEnded,
 }
 
 impl Refusal for Refused {
@@ -231,6 +246,7 @@ impl Refusal for Refused {
             Self::TooManyCodes => "too_many_codes",
             Self::WrongCode => "wrong_code",
             Self::PasswordChanged => "password_changed",
+            Self::SessionEnded => "session_ended",
         }
     }
 
@@ -247,7 +263,8 @@ impl Refusal for Refused {
             | Self::NoAddress
             | Self::AlreadyVerified
             | Self::TooManyCodes
-            | Self::PasswordChanged => RefusalKind::Conflict,
+            | Self::PasswordChanged
+            | Self::SessionEnded => RefusalKind::Conflict,
             Self::IdentityClosed | Self::WrongCode => RefusalKind::Forbidden,
             Self::BlocksOneself | Self::SuspendsOneself => RefusalKind::Invalid,
         }
@@ -318,8 +335,8 @@ impl Decider for User {
                 password_hash,
                 code,
             } => {
-                if let Some(account) = &state.account {
-                    return account.registered_again(handle, email, password_hash);
+                if state.account.is_some() {
+                    return Err(Refused::AlreadyRegistered);
                 }
                 Ok(vec![
                     UserEvent::Registered(Registered {
@@ -396,8 +413,10 @@ impl Decider for User {
             Command::Reactivate => Ok(state.account()?.reactivate()),
             Command::GrantSystemRole(role) => state.account()?.grant(*role),
             Command::RevokeSystemRole(role) => Ok(state.account()?.revoke(*role)),
-            Command::LogOutEverywhere { kept } => {
-                Ok(vec![state.account()?.log_out_everywhere(*kept)])
+            Command::LogOutEverywhere { through, keeps } => {
+                let account = state.account()?;
+                let session = account.goes_on(through)?;
+                Ok(vec![account.log_out_everywhere(keeps.then_some(session))])
             }
         }
     }
@@ -526,7 +545,10 @@ impl Account {
         let set = password_set(user, to);
         Ok(match sessions {
             Sessions::GoOn => vec![set],
-            Sessions::EndBut(kept) => vec![set, self.log_out_everywhere(Some(kept))],
+            Sessions::EndBut(through) => {
+                let session = self.goes_on(&through)?;
+                vec![set, self.log_out_everywhere(Some(session))]
+            }
         })
     }
 
@@ -541,26 +563,24 @@ impl Account {
     /// Whether `session`, which is `login`, was not ended together with all others, and the identity on
     /// whose word it was opened is still a way in.
     pub fn lets_in(&self, session: SessionId, login: &Login) -> bool {
-        let goes_on = login.login_epoch >= self.login_epoch || self.kept_session == Some(session);
+        let through = Through {
+            session,
+            login_epoch: login.login_epoch,
+        };
         let still_vouches = |word: &VouchedBy| self.linked_since(&word.issuer) == Some(word.since);
-        goes_on && login.vouched_by.as_ref().is_none_or(still_vouches)
+        self.goes_on(&through).is_ok() && login.vouched_by.as_ref().is_none_or(still_vouches)
     }
 
-    /// What a registration is told that finds the account there: the very same registration that
-    /// it is done, any other that it is too late.
-    fn registered_again(
-        &self,
-        handle: &Handle,
-        email: &Email,
-        password_hash: &String,
-    ) -> Result<Vec<UserEvent>, Refused> {
-        let same = self.handle == *handle
-            && self.email.as_ref() == Some(email)
-            && self.password_hash.as_ref() == Some(password_hash);
-        if same {
-            Ok(vec![])
+    /// The session, where it was not ended together with all others.
+    fn goes_on(&self, through: &Through) -> Result<SessionId, Refused> {
+        let Through {
+            session,
+            login_epoch,
+        } = *through;
+        if login_epoch >= self.login_epoch || self.kept_session == Some(session) {
+            Ok(session)
         } else {
-            Err(Refused::AlreadyRegistered)
+            Err(Refused::SessionEnded)
         }
     }
 }
@@ -726,17 +746,10 @@ mod tests {
     }
 
     #[test]
-    fn the_same_registration_again_changes_nothing_even_under_another_display_name() {
-        given([registered(), password("$1"), renamed("Ally")])
-            .when(register("alice", "$1"))
-            .then([]);
-    }
-
-    #[test]
-    fn another_registration_of_the_same_account_is_refused() {
-        for other in [register("alicia", "$1"), register("alice", "$2")] {
+    fn an_account_is_registered_once() {
+        for other in ["alice", "alicia"] {
             given([registered(), password("$1")])
-                .when(other)
+                .when(register(other, "$1"))
                 .then_refused(Refused::AlreadyRegistered);
         }
         given([imported(Some("alice@example.org"))])
@@ -807,8 +820,15 @@ mod tests {
     fn logging_out_everywhere_ends_what_was_opened_until_then_and_keeps_one_at_most() {
         let [phone, laptop] = [1, 2].map(|id| SessionId(uuid::Uuid::from_u128(id)));
         let kept = Some(phone);
+        let out_from = |session, login_epoch, keeps| Command::LogOutEverywhere {
+            through: Through {
+                session,
+                login_epoch,
+            },
+            keeps,
+        };
         let account = given([registered()])
-            .when(Command::LogOutEverywhere { kept })
+            .when(out_from(phone, 0, true))
             .then([out(1, kept)])
             .account
             .expect("there is an account");
@@ -820,7 +840,7 @@ mod tests {
         assert!(account.lets_in(laptop, &of_epoch(1)), "it was opened after");
 
         let account = given([registered(), out(1, kept)])
-            .when(Command::LogOutEverywhere { kept: None })
+            .when(out_from(phone, 0, false))
             .then([out(2, None)])
             .account
             .expect("there is an account");
@@ -830,17 +850,31 @@ mod tests {
             }
         }
         assert!(account.lets_in(laptop, &of_epoch(2)));
+
+        // Who has ended does not come back by ending the others.
+        for keeps in [false, true] {
+            given([registered(), out(1, kept)])
+                .when(out_from(laptop, 0, keeps))
+                .then_refused(Refused::SessionEnded);
+        }
     }
 
     #[test]
     fn another_password_ends_all_sessions_but_the_one_that_asks() {
         let phone = SessionId(uuid::Uuid::from_u128(1));
+        let through = Through {
+            session: phone,
+            login_epoch: 0,
+        };
         let choose = |to: &str| Command::ReplacePassword {
             user: ALICE,
             from: "$1".to_owned(),
             to: to.to_owned(),
-            sessions: Sessions::EndBut(phone),
+            sessions: Sessions::EndBut(through),
         };
+        given([registered(), password("$1"), out(1, None)])
+            .when(choose("$2"))
+            .then_refused(Refused::SessionEnded);
         given([registered(), password("$1")])
             .when(choose("$2"))
             .then([password("$2"), out(1, Some(phone))]);
@@ -876,7 +910,13 @@ mod tests {
             Command::Unblock { user: ALICE },
             Command::Deactivate,
             Command::Reactivate,
-            Command::LogOutEverywhere { kept: None },
+            Command::LogOutEverywhere {
+                through: Through {
+                    session: SessionId(uuid::Uuid::nil()),
+                    login_epoch: 0,
+                },
+                keeps: false,
+            },
         ] {
             given([]).when(command).then_refused(Refused::NotFound);
         }

@@ -144,6 +144,9 @@ pub(super) fn decide(
 }
 
 fn link(account: &Account, user: UserId, vouched: &Vouched) -> Result<Vec<UserEvent>, Refused> {
+    if account.service.is_some() {
+        return Err(Refused::IsService);
+    }
     match account.identities.get(&vouched.issuer) {
         None => Ok(vec![linked(user, vouched)]),
         Some(Identity::Linked { subject, .. }) if *subject == vouched.subject => Ok(vec![]),
@@ -234,15 +237,10 @@ impl Account {
     }
 
     /// Whether `email` is the account's and known to be its user's, so that nobody else can have put it
-    /// there: they have read what was mailed to it, an issuer said so, or nobody could log in yet.
+    /// there: it was verified, or nobody could log in yet.
     pub fn has_proven_address(&self, email: &Email) -> bool {
-        let vouched = self.identities.values().any(|identity| match identity {
-            Identity::Linked { email: linked, .. } => linked.as_ref() == Some(email),
-            Identity::Deleted { .. } => false,
-        });
         let nobody_could_log_in = self.password_hash.is_none() && self.identities.is_empty();
-        let mailed = self.verified_email.as_ref() == Some(email);
-        self.email.as_ref() == Some(email) && (mailed || vouched || nobody_could_log_in)
+        self.email.as_ref() == Some(email) && (self.is_email_verified() || nobody_could_log_in)
     }
 
     /// Whether the account's address is whatever `issuer` says: it came from there, or there is none.
@@ -254,11 +252,12 @@ impl Account {
         }
     }
 
-    /// Whether the user could still log in without the identity of `issuer`.
+    /// Whether the user could still log in without the identity of `issuer`: by password, by a code in
+    /// the mail, or by another identity.
     fn has_way_in_besides(&self, issuer: &IssuerName) -> bool {
-        let mut others = self.identities.iter().filter(|(other, _)| *other != issuer);
         self.password_hash.is_some()
-            || others.any(|(_, identity)| matches!(identity, Identity::Linked { .. }))
+            || self.is_email_verified()
+            || self.linked().any(|(other, _)| other != issuer)
     }
 
     pub(super) fn link(&mut self, version: Version, event: &ExternalIdentityLinked) {
@@ -269,6 +268,10 @@ impl Account {
             since: version,
         };
         self.identities.insert(event.issuer.clone(), identity);
+        let email = event.email.as_ref().map(|email| &email.value);
+        if email.is_some() && email == self.email.as_ref() {
+            self.verified_email = email.cloned();
+        }
     }
 
     pub(super) fn update(&mut self, event: &ExternalIdentityUpdated) {
@@ -280,6 +283,7 @@ impl Account {
         if let Some(changed) = &event.email {
             *email = Some(changed.value.clone());
             self.email = Some(changed.value.clone());
+            self.verified_email = Some(changed.value.clone());
         }
         if let Some(changed) = &event.display_name {
             self.display_name = changed.value.clone();
@@ -476,10 +480,17 @@ mod tests {
 
     #[test]
     fn the_last_way_in_stays() {
-        let linked = is_linked(&vouched("1"));
+        let without_address = Vouched {
+            email: None,
+            ..vouched("1")
+        };
+        let linked = is_linked(&without_address);
         given([registered(), linked.clone()])
             .when(unlink("google"))
             .then_refused(Refused::LastWayIn);
+        given([registered(), is_linked(&vouched("1"))])
+            .when(unlink("google"))
+            .then([is_unlinked(UnlinkedBecause::Asked, None)]);
         let unlinked = is_unlinked(UnlinkedBecause::Asked, None);
         given([registered(), password(), linked.clone()])
             .when(unlink("google"))

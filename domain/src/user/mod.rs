@@ -13,7 +13,7 @@ mod standing;
 pub(crate) mod testing;
 
 pub use bot::NewBot;
-pub use decide::{Account, Command, Refused, Sessions, State, User};
+pub use decide::{Account, Command, Refused, Sessions, State, Through, User};
 pub use event::*;
 pub use identity::{Identities, Identity, IdentityCommand, Vouched};
 pub use preferences::Preferences;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::audit::{AuditEvent, Selection};
 use domain::session::{Opened as SessionOpened, SessionEvent};
-use domain::user::{Registered, SystemRole, SystemRoleChanged, UserEvent};
+use domain::user::{LoggedOutEverywhere, Registered, SystemRole, SystemRoleChanged, UserEvent};
 use domain::values::{DisplayName, Handle};
 use domain::{Actor, CommandId, Event, Metadata, Personal, SessionId, StreamName, UserId};
 use door::{Deletes, Tls};
@@ -195,6 +195,23 @@ async fn only_auditors_and_services_come_in() {
     });
     world.append(StreamName::user(ann), revoked).await;
     let refused = try_read(&with_password, &ReadAllOptions::default()).await;
+    assert!(matches!(refused, Err(Error::AccessDenied)), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remembered_password_is_worth_nothing_once_all_logins_were_ended() {
+    let world = World::new(Deletes::Refused).await;
+    let (ann, _) = world.person("ann", &[SystemRole::Auditor]).await;
+    let with_password = world.client(&ann.to_string(), PASSWORD);
+    let all = ReadAllOptions::default();
+    assert!(try_read(&with_password, &all).await.is_ok());
+    let out = UserEvent::LoggedOutEverywhere(LoggedOutEverywhere {
+        epoch: 1,
+        kept: None,
+    });
+    world.append(StreamName::user(ann), out).await;
+    // Whoever checks passwords here knows of no epoch but the first.
+    let refused = try_read(&with_password, &all).await;
     assert!(matches!(refused, Err(Error::AccessDenied)), "{refused:?}");
 }
 

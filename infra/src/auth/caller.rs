@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use domain::service::Scope;
-use domain::user::SystemRole;
+use domain::user::{SystemRole, Through};
 use domain::values::IssuerName;
 use domain::{Actor, ServiceId, SessionId, UserId};
 
@@ -75,6 +75,14 @@ impl Caller {
         match &self.kind {
             CallerKind::Person => true,
             CallerKind::Service { scopes, .. } => scopes.contains(&Scope::Bot),
+        }
+    }
+
+    /// The session through which they ask.
+    pub const fn through(&self) -> Through {
+        Through {
+            session: self.session,
+            login_epoch: self.login_epoch,
         }
     }
 

@@ -5,8 +5,6 @@
 //! the token, so that a retry of the command that issued it is told the same token. Whoever has the
 //! secret can make every token, as they can sign every other one.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::ServiceId;
@@ -14,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
-use crate::keys::{Secret, keyed_hash};
+use crate::keys::{Secret, hex, keyed_hash};
 
 /// What every token of a service begins with, and no other token.
 const PREFIX: &str = "vs_";
@@ -64,12 +62,7 @@ pub(super) fn service_of(token: &str) -> Option<ServiceId> {
 
 /// What the log keeps of `token`: its SHA-256 in lower-case hex.
 pub fn hash_of_service_token(token: &str) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(token) {
-        // Writing into a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    hex(&Sha256::digest(token))
 }
 
 /// Whether `hash`, as the log keeps it, is that of `token`. Takes the same time for every other one.

@@ -43,7 +43,11 @@ impl Mailer for FolderMailer {
         let written = tokio::task::spawn_blocking(move || {
             write(&folder, &file, &bytes)?;
             tracing::info!(file = %file.display(), "a mail was written to the folder");
-            remove_oldest(&folder)
+            // The mail is there all the same.
+            if let Err(error) = remove_oldest(&folder) {
+                tracing::warn!(%error, folder = %folder.display(), "the oldest mails cannot be removed");
+            }
+            Ok::<_, std::io::Error>(())
         });
         let written = written.await;
         let written = written.map_err(|error| Failure::internal(WRITE, error))?;

@@ -1,6 +1,7 @@
 //! Mails through a mail server, over SMTP (RFC 5321), through `lettre`. One connection a mail: codes are
 //! few, and none is in doubt because it was the second on a connection that broke.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,16 +40,34 @@ pub struct SmtpMailer {
 pub struct SmtpUrlInvalid;
 
 /// Whether `url` looks like that of a mail server. One that asks for TLS only where the server offers it
-/// is refused: who is in between could say that it does not.
+/// is refused: who is in between could say that it does not. A login goes in the clear only within this
+/// machine.
 pub fn check_smtp_url(url: &str) -> Result<(), SmtpUrlInvalid> {
     let (scheme, rest) = url.split_once("://").ok_or(SmtpUrlInvalid)?;
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
+    let (login, host) = place
+        .rsplit_once('@')
+        .map_or((None, place), |(login, host)| (Some(login), host));
     let is_good = match (scheme, query) {
-        ("smtp" | "smtps", "") | ("smtp", "tls=required") => !host.is_empty(),
+        ("smtps", "") | ("smtp", "tls=required") => true,
+        ("smtp", "") => login.is_none() || is_this_machine(host),
         _ => false,
     };
-    is_good.then_some(()).ok_or(SmtpUrlInvalid)
+    (is_good && !host.is_empty())
+        .then_some(())
+        .ok_or(SmtpUrlInvalid)
+}
+
+/// Whether `host`, which may have a port, is this machine.
+fn is_this_machine(host: &str) -> bool {
+    let name = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']').map(|(name, _)| name))
+        .unwrap_or_else(|| host.split(':').next().unwrap_or_default());
+    name == "localhost"
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn transport(url: &str) -> Result<smtp::AsyncSmtpTransportBuilder, smtp::Error> {

@@ -13,10 +13,12 @@ use domain::receipts::{MarkedUpTo, ReceiptsEvent};
 use domain::service::{self, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
 use domain::user::{
-    BlockChanged, EmailVerified, LoggedOutEverywhere, PreferencesChanged, ProfileChanged,
-    Registered, Suspended, SystemRole, SystemRoleChanged, UserEvent,
+    BlockChanged, EmailVerified, ExternalIdentityLinked, LoggedOutEverywhere, PreferencesChanged,
+    ProfileChanged, Registered, Suspended, SystemRole, SystemRoleChanged, UserEvent,
 };
-use domain::values::{DisplayName, Email, Emoji, Handle, MessageBody, Reason, StatusText, Title};
+use domain::values::{
+    DisplayName, Email, Emoji, Handle, IssuerName, MessageBody, Reason, StatusText, Subject, Title,
+};
 use domain::{
     Actor, Change, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, ServiceId,
     SessionId, StreamName, UserId, Version,
@@ -216,6 +218,17 @@ impl Log {
             email: Personal::new(user, Email::parse(email).unwrap()),
         });
         self.append(StreamName::user(user), verified).await;
+    }
+
+    /// An issuer says that `email` is theirs.
+    pub(crate) async fn link(&self, user: UserId, email: &str) {
+        let linked = UserEvent::ExternalIdentityLinked(ExternalIdentityLinked {
+            issuer: IssuerName::parse("tea").unwrap(),
+            subject: Personal::new(user, Subject::parse("1").unwrap()),
+            email: Some(Personal::new(user, Email::parse(email).unwrap())),
+            as_of: None,
+        });
+        self.append(StreamName::user(user), linked).await;
     }
 
     pub(crate) async fn call(&self, user: UserId, name: &str) {

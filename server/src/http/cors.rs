@@ -11,8 +11,8 @@ use crate::settings::Edge;
 /// How long a browser need not ask again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_hours(1);
 
-/// What answers to browsers that ask; `None` where no page may use the API. Credentials go with exact
-/// origins only: of `*` nobody knows who uses them.
+/// What answers to browsers that ask; `None` where no page may use the API. Cookies are for pages of our own
+/// host: others log in with a token that they keep.
 pub(super) fn layer(edge: &Edge) -> Option<CorsLayer> {
     if edge.cors_origins.is_empty() {
         return None;
@@ -52,6 +52,5 @@ pub(super) fn layer(edge: &Edge) -> Option<CorsLayer> {
         .iter()
         .filter_map(|origin| HeaderValue::from_str(origin).ok())
         .collect();
-    let exact = AllowOrigin::list(origins);
-    Some(layer.allow_origin(exact).allow_credentials(true))
+    Some(layer.allow_origin(AllowOrigin::list(origins)))
 }

@@ -48,8 +48,8 @@ impl Front {
     pub(super) fn before(&self, router: Router, guard: &Arc<Guard>) -> Router {
         let counted = (Arc::clone(&self.limiters), Arc::clone(guard));
         let router = router
-            .layer(from_fn_with_state(self.timeouts, timeouts::bound))
             .layer(from_fn_with_state(counted, limits::limit))
+            .layer(from_fn_with_state(self.timeouts, timeouts::bound))
             .layer(from_fn(heads::check))
             .layer(from_fn(unread::drain));
         // Browsers have to be able to read what is refused, too.

@@ -11,12 +11,20 @@ use futures::future::join_all;
 use infra::keys::Secret;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Inbox, Listener, Person, ServerProcess};
+use tests::{Inbox, Listener, Person, ServerProcess, password};
 
+use crate::mail::{LOG_IN, ask_for_code, log_in_by_code, verifies_address};
 use crate::{PROGRAM, owned_server};
 
 /// How long a key signs, in seconds.
 const KEY_PERIOD_S: i64 = 30 * 24 * 60 * 60;
+
+/// What a form of a page says that it sends.
+const FORM_TYPES: [&str; 3] = [
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+];
 
 /// Somebody who takes tokens apart and puts them together again, with all keys that there are.
 struct Forger {
@@ -229,29 +237,43 @@ async fn guesses_at_the_same_time_are_no_more_tries_than_one_after_the_other() {
     let inbox = Inbox::at(&server.data_dir().join("mail"));
     let address = "bob@example.org";
     let bob = Person::register(&server.url(), "bob").await;
-    let ask = json!({ "purpose": "log_in", "email": address });
-    bob.post("/v1/codes", ask).await.ok();
-    let code = inbox.wait_for(address, "Log in to Verbatim").await.code();
+    verifies_address(&bob, &inbox).await;
+    ask_for_code(&bob, "log_in", address).await;
+    let code = inbox.wait_for(address, LOG_IN).await.code();
     let right: u32 = code.parse().expect("digits");
-    let guesses = (1..=40).map(|guess| {
-        let guess = format!("{:08}", (right + guess) % 100_000_000);
-        let body = json!({ "email": address, "code": guess });
-        bob.post("/v1/sessions/code", body)
-    });
+    let guesses: Vec<String> = (1..=40)
+        .map(|guess| format!("{:08}", (right + guess) % 100_000_000))
+        .collect();
+    let guesses = guesses.iter();
+    let guesses = guesses.map(|guess| log_in_by_code(&bob, address, guess));
     for answer in join_all(guesses).await {
         answer.problem(401, "wrong_code");
     }
-    let too_late = json!({ "email": address, "code": code });
-    let too_late = bob.post("/v1/sessions/code", too_late).await;
+    let too_late = log_in_by_code(&bob, address, &code).await;
     too_late.problem(401, "wrong_code");
     let refused = olga.replays("/v1/audit/events?type=code-refused").await;
     assert_eq!(refused.len(), 5, "{refused:?}");
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_opens_no_socket_with_the_cookies() {
+async fn a_page_of_another_site_posts_nothing_and_opens_no_socket_with_the_cookies() {
     let server = ServerProcess::start(PROGRAM).await;
     let alice = Person::register(&server.url(), "alice").await;
+    // What a form can send; it is good JSON, and would log the browser in as somebody else.
+    let login = json!({ "login": "alice", "password": password("alice"), "cookies": true });
+    for content_type in FORM_TYPES {
+        let form = reqwest::Client::new()
+            .post(format!("{}/v1/sessions", server.url()))
+            .header("content-type", content_type)
+            .header("origin", "https://evil.example")
+            .body(login.to_string());
+        let refused = form.send().await.expect("an answer");
+        assert_eq!(refused.status(), 415, "{content_type}");
+        assert!(
+            !refused.headers().contains_key("set-cookie"),
+            "{content_type}"
+        );
+    }
     let cookie = format!("verbatim_token={}", alice.token);
     for origin in ["https://evil.example", "null"] {
         let mut socket = Listener::connect_from_page_of(&server.url(), origin, &cookie).await;

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
 use tests::{Cluster, ClusterNode, MailServer, Person, Plan};
 
 use crate::PROGRAM;
-use crate::mail::{LOG_IN, VERIFY, ask_for_code, log_in_by_code, recorded};
+use crate::mail::{LOG_IN, VERIFY, ask_for_code, log_in_by_code, recorded, verifies_address};
 use crate::site::owner_of;
 
 /// How long it may take until somebody leads.
@@ -72,9 +71,7 @@ async fn a_code_is_mailed_once_whichever_projector_is_killed() {
     mail_server.holds_a_sender().await;
     mailing(&mut cluster).await.kill().await;
     mail_server.release_senders();
-    let code = inbox.wait_for(address, VERIFY).await.code();
-    let verify = json!({ "code": code });
-    bob.post("/v1/users/me/verify-email", verify).await.ok();
+    verifies_address(&bob, &inbox).await;
     recorded(&olga, "mail-sent", 2).await;
 
     // The one that leads is killed after a mail; whoever comes next finds it settled.

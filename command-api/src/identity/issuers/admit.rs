@@ -246,7 +246,7 @@ async fn claim_email(
         return Ok(None);
     }
     let stream = api.email_stream(email);
-    let is_of = |account: &Account| account.email.as_ref() == Some(email);
+    let is_of = |account: &Account| account.has_proven_address(email);
     let is_claimed = claimant.claim(api, &stream, is_of).await?;
     Ok(is_claimed.then(|| email.clone()))
 }

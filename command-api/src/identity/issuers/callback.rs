@@ -44,6 +44,9 @@ pub(crate) struct FinishLogin {
     /// What the client calls its device: 1 to 100 characters.
     #[serde(default)]
     device: Option<String>,
+    /// Whether to open the account again, where its user has deactivated it.
+    #[serde(default)]
+    reactivate: bool,
     /// Whether the tokens come in cookies instead of in the answer: for browsers.
     #[serde(default)]
     cookies: bool,
@@ -55,6 +58,7 @@ struct Finishing<'a> {
     command: CommandId,
     brought: Brought,
     device: Option<String>,
+    reactivate: bool,
     address: Option<IpAddr>,
 }
 
@@ -105,6 +109,7 @@ impl Finishing<'_> {
             envelope: self.envelope(Actor::User(user))?,
             device: self.device,
             address: self.address,
+            reactivate: self.reactivate,
             vouched_by: Some(vouched.by),
         };
         open_session(api, way_in).await
@@ -136,6 +141,7 @@ async fn finish(
         command: CommandId(begun.id),
         brought,
         device: request.device,
+        reactivate: request.reactivate,
         address,
     };
     if let Some(user) = finishing.opened(api).await? {

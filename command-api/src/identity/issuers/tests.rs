@@ -211,8 +211,9 @@ async fn who_comes_first_gets_an_account_and_later_comes_into_it() {
 async fn what_is_taken_is_left_to_who_has_it() {
     let github = GitHub::start().await;
     github.knows(7, "alice", Some("alice@example.org"));
-    let world = github.world();
-    world.register("alice").send().await;
+    let mut world = github.world();
+    world.join("alice").await;
+    world.verify("alice").await;
     let (status, answer) = log_in(&world, "7.a").await;
     assert_eq!(status, 201, "{answer}");
     let account = world.api.account(user_of(&answer)).await.unwrap().unwrap();

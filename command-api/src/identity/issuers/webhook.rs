@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
-use domain::user::{Command, IdentityCommand};
+use domain::user::{Account, Command, IdentityCommand};
 use domain::values::{DisplayName, Email, Subject};
 use domain::{Actor, CommandId, StreamName, UserId};
 use infra::http::{InPath, parse_json};
@@ -117,7 +117,7 @@ impl Told<'_> {
         }
         let claimant = Claimant::begin(api, user, self.command);
         let stream = api.email_stream(email);
-        let is_of = |account: &domain::user::Account| account.email.as_ref() == Some(email);
+        let is_of = |account: &Account| account.has_proven_address(email);
         let is_claimed = claimant.claim(api, &stream, is_of).await?;
         claimant.check_time(api)?;
         Ok(is_claimed.then(|| email.clone()))

@@ -37,7 +37,10 @@ async fn who_asks_too_much_is_told_when_to_come_back_and_is_served_then() {
     assert_eq!(text(answer.headers(), "ratelimit-policy"), policy);
     let left = "\"reads-address\";r=2;t=2";
     assert_eq!(text(answer.headers(), "ratelimit"), left);
-    while answer.status() == 401 {
+    for _ in 0..100 {
+        if answer.status() != 401 {
+            break;
+        }
         answer = get(&server, "/v1/users/me").await;
     }
     assert_eq!(answer.status(), 429);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 use serde_json::{Value, json};
-use tests::{Listener, Person, free_port, without_limits};
+use tests::{Inbox, Listener, Person, free_port, without_limits};
 use tokio::process::Command;
 
 use crate::PROGRAM;
@@ -42,7 +42,7 @@ async fn nothing_secret_is_ever_written_down() {
         .await
         .expect("the server is ready");
 
-    let alice = Person::register(&url, "alice").await;
+    let mut alice = Person::register(&url, "alice").await;
     let code = std::fs::read_to_string(data.join("owner-code")).expect("a code");
     let code = code.trim().to_owned();
     let wrong_code = json!({ "code": "0000-0000-0000-0000" });
@@ -63,6 +63,7 @@ async fn nothing_secret_is_ever_written_down() {
     let broken = "{\"login\":\"alice\",\"password\":\"a password that is cut";
     let request = Client::new()
         .post(format!("{url}/v1/sessions"))
+        .header("content-type", "application/json")
         .body(broken);
     let answer: Value = request
         .send()
@@ -79,6 +80,32 @@ async fn nothing_secret_is_ever_written_down() {
         .problem(422, "invalid_body");
     let path = format!("/v1/users/me?token={}", alice.token);
     alice.get(&path).await.problem(400, "token_in_url");
+    let service = json!({ "name": "Board", "scopes": ["analyst"] });
+    let service = alice.post("/v1/services", service).await.ok();
+    let first_refresh = alice.refresh_token.clone();
+    alice.refresh().await;
+    let in_cookies = json!({
+        "login": "alice", "password": "correct horse alice", "cookies": true,
+    });
+    let in_cookies = Client::new()
+        .post(format!("{url}/v1/sessions"))
+        .json(&in_cookies);
+    let in_cookies = in_cookies.send().await.expect("an answer");
+    let cookies = in_cookies.headers().get_all("set-cookie").iter();
+    let cookies: Vec<String> = cookies
+        .filter_map(|cookie| Some(cookie.to_str().ok()?.split_once('=')?.1))
+        .filter_map(|value| Some(value.split_once(';')?.0.to_owned()))
+        .collect();
+    assert_eq!(cookies.len(), 3, "access, refresh and CSRF");
+    let inbox = Inbox::at(&data.join("mail"));
+    let mailed = inbox
+        .wait_for("alice@example.org", "Verify your address for Verbatim")
+        .await
+        .code();
+    alice
+        .post("/v1/users/me/verify-email", json!({ "code": mailed }))
+        .await
+        .ok();
     let (mut listener, _) = Listener::live(&alice).await;
     let group = alice.starts_group("Lunch", &[]).await;
     alice.says(&group, "Noodles?").await;
@@ -96,7 +123,12 @@ async fn nothing_secret_is_ever_written_down() {
     let read = |path| String::from_utf8_lossy(&std::fs::read(path).expect("a file")).into_owned();
     let secret = std::fs::read(data.join("keys/secret")).expect("a secret");
     let signature = alice.token.rsplit('.').next().expect("a signature");
-    let hidden = [
+    let mut hidden: Vec<&str> = cookies.iter().map(String::as_str).collect();
+    hidden.extend([
+        service["token"].as_str().expect("a token"),
+        &first_refresh,
+        &alice.refresh_token,
+        &mailed,
         "correct horse alice",
         "a password that is",
         "Noodles?",
@@ -104,7 +136,7 @@ async fn nothing_secret_is_ever_written_down() {
         signature,
         service_token,
         &in_hex(&secret),
-    ];
+    ]);
     are_not_written_down(&hidden, &code, &read(&out), &read(&err));
 }
 

@@ -69,7 +69,8 @@ async fn a_request_whose_end_is_a_matter_of_opinion_hides_no_other() {
         assert_eq!(statuses(&said), [expected], "{request:?}: {said}");
     }
     // Where it is clear, one comes after the other.
-    let clear = "POST /v1/sessions HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}\
+    let clear = "POST /v1/sessions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                 Content-Length: 2\r\n\r\n{}\
                  GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let said = exchange(&server.url(), clear.as_bytes()).await;
     assert_eq!(statuses(&said), [422, 200], "{said}");
@@ -174,6 +175,7 @@ async fn bodies_that_nest_and_tokens_in_addresses_are_refused() {
         let nested = nested.replace('[', &"[".repeat(200_000));
         let request = reqwest::Client::new()
             .post(format!("{}/v1/sessions", server.url()))
+            .header("content-type", "application/json")
             .body(nested);
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status(), 422);
