@@ -47,7 +47,7 @@ impl Mailer for FolderMailer {
             if let Err(error) = remove_oldest(&folder) {
                 tracing::warn!(%error, folder = %folder.display(), "the oldest mails cannot be removed");
             }
-            Ok(())
+            Ok::<_, std::io::Error>(())
         });
         let written = written.await;
         let written = written.map_err(|error| Failure::internal(WRITE, error))?;
