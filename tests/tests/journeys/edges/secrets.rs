@@ -121,7 +121,7 @@ async fn nothing_secret_is_ever_written_down() {
     server.kill().await.expect("it can be killed");
 
     let read = |path| String::from_utf8_lossy(&std::fs::read(path).expect("a file")).into_owned();
-    let secret = std::fs::read(data.join("keys/secret")).expect("a secret");
+    let secret = in_hex(&std::fs::read(data.join("keys/secret")).expect("a secret"));
     let signature = alice.token.rsplit('.').next().expect("a signature");
     let mut hidden: Vec<&str> = cookies.iter().map(String::as_str).collect();
     hidden.extend([
@@ -135,7 +135,7 @@ async fn nothing_secret_is_ever_written_down() {
         &alice.token,
         signature,
         service_token,
-        &in_hex(&secret),
+        &secret,
     ]);
     are_not_written_down(&hidden, &code, &read(&out), &read(&err));
 }
