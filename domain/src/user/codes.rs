@@ -16,8 +16,9 @@ use utoipa::ToSchema;
 
 use crate::ids::UserId;
 use crate::personal::Personal;
-use crate::user::decide::{Account, Refused};
+use crate::user::decide::Account;
 use crate::user::event::{CodeDone, CodeIssued, EmailVerified, PasswordSet, UserEvent};
+use crate::user::refused::Refused;
 use crate::values::Email;
 
 /// Digits of a code.

@@ -8,14 +8,16 @@ mod event;
 mod identity;
 mod preferences;
 mod profile;
+mod refused;
 mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use bot::NewBot;
-pub use decide::{Account, Command, Refused, Sessions, State, Through, User};
+pub use decide::{Account, Command, Sessions, State, Through, User};
 pub use event::*;
 pub use identity::{Identities, Identity, IdentityCommand, Vouched};
 pub use preferences::Preferences;
 pub use profile::{Profile, ProfileDraft};
+pub use refused::Refused;
 pub use standing::{Standing, Suspend, Suspension};
