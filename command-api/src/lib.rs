@@ -27,6 +27,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use api::{CommandApi, Parts, SessionRules};
 pub use frames::ops;
+pub use identity::factors::keys::SecondFactorRules;
+pub use identity::factors::remove_all::remove_second_factors;
 pub use identity::system_roles::{RoleChange, change_role};
 pub use passwords::PasswordCost;
 
@@ -49,10 +51,13 @@ mod tests {
     use crate::testing::World;
 
     /// Operations that anybody may ask.
-    const OPEN: [(&str, &str); 6] = [
+    const OPEN: [(&str, &str); 9] = [
         ("post", "/v1/users"),
         ("post", "/v1/sessions"),
         ("post", "/v1/sessions/code"),
+        ("post", "/v1/sessions/second-factor"),
+        ("post", "/v1/sessions/passkey"),
+        ("post", "/v1/passkeys/challenge"),
         ("post", "/v1/passwords/reset"),
         ("post", REFRESH_PATH),
         ("get", "/.well-known/jwks.json"),
@@ -88,7 +93,7 @@ mod tests {
                 assert_eq!(key, "Idempotency-Key", "{method} {path}");
             }
         }
-        assert_eq!(operations, 38);
+        assert_eq!(operations, 50);
         let description = |path: &str, status: &str| -> &Value {
             &openapi["paths"][path]["post"]["responses"][status]["description"]
         };

@@ -2,7 +2,7 @@
 //! service token may read and append, and delete where that is allowed at all.
 //!
 //! Both come in the call's `authorization`: a person with `Bearer` and an access token, or with `Basic`
-//! and handle or address and password; a service with `Bearer` and its token, or with `Basic`, the user
+//! and handle or address and password, where the account has no second factor; a service with `Bearer` and its token, or with `Basic`, the user
 //! `service` and its token. A service account with the scope `auditor` may read as a person may, with
 //! `Bearer` and its own token.
 
@@ -154,7 +154,10 @@ impl Doorkeeper {
     pub(crate) async fn still(&self, visitor: &Visitor) -> Result<(), Status> {
         let is_auditor = match visitor {
             Visitor::Service => true,
-            Visitor::Auditor { user } => self.is_auditor(*user).await?,
+            Visitor::Auditor { user } => {
+                self.check_password_is_enough(*user).await?;
+                self.is_auditor(*user).await?
+            }
             Visitor::Holder { token, .. } => {
                 let caller = self.holder(token).await?;
                 match caller.kind {
@@ -175,6 +178,18 @@ impl Doorkeeper {
         let account = self.guard.active_account(user).await;
         let account = account.map_err(|error| failure(&error))?;
         Ok(account.is_some_and(|account| account.system_roles.contains(&SystemRole::Auditor)))
+    }
+
+    /// Who has a second factor does not come in without it.
+    async fn check_password_is_enough(&self, user: UserId) -> Result<(), Status> {
+        let account = self.guard.active_account(user).await;
+        let account = account.map_err(|error| failure(&error))?;
+        if account.is_some_and(|account| account.factors.are_on()) {
+            return Err(access_denied(
+                "this account has a second factor; log in and come with a token",
+            ));
+        }
+        Ok(())
     }
 
     fn is_service(&self, token: &str) -> bool {

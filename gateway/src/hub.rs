@@ -781,6 +781,7 @@ mod tests {
             address: None,
             refresh_hash: None,
             login_epoch: 0,
+            amr: [].into(),
         });
         // The hub follows `store`; what comes later is handed to it from `later`, step by step.
         let store = Arc::new(MemoryEventStore::new(clock.clone()));

@@ -3,6 +3,7 @@
 //! over the default. Unknown keys and unknown `VERBATIM_…` variables are refused.
 
 mod edge;
+mod passkeys;
 mod shown;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use clap::{Args, CommandFactory, ValueEnum};
 use command_api::PasswordCost;
 use domain::values::{DisplayName, Email};
 use door::SERVICE_TOKEN_BYTES_MIN;
+use infra::factors::RelyingPartyInvalid;
 use infra::limits::{Limit, Proxy};
 use infra::mail::{SmtpUrlInvalid, check_smtp_url};
 use serde::{Deserialize, Serialize};
@@ -229,6 +231,26 @@ pub struct Given {
         global = true
     )]
     pub insecure_cookies: Option<bool>,
+
+    /// Domain that passkeys are for; with another one those there are are worth nothing [default: localhost]
+    #[arg(
+        long,
+        env = "VERBATIM_PASSKEY_DOMAIN",
+        value_name = "DOMAIN",
+        global = true
+    )]
+    pub passkey_domain: Option<String>,
+
+    /// Origins of the pages that may use passkeys, with commas: of the domain or below it [default:
+    /// https:// and the domain; for localhost, http:// and any port]
+    #[arg(
+        long,
+        env = "VERBATIM_PASSKEY_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub passkey_origins: Option<Vec<String>>,
 
     /// Largest archive that may be imported over HTTP, in MiB [default: 1024]
     #[arg(
@@ -515,6 +537,10 @@ pub struct Settings {
     pub token_key_generation: u32,
     /// Whether browsers may send cookies without TLS.
     pub insecure_cookies: bool,
+    /// The domain that passkeys are for.
+    pub passkey_domain: String,
+    /// Where they may be used; empty is at the domain itself.
+    pub passkey_origins: Vec<String>,
     /// Largest archive over HTTP, in MiB.
     pub import_mib_max: u32,
     /// Connections of one user at a time.
@@ -614,6 +640,9 @@ pub enum SettingsError {
          stands alone"
     )]
     CorsOrigin(String),
+    /// A page that cannot use the passkeys of the domain.
+    #[error("passkey_domain and passkey_origins do not fit: {0}")]
+    Passkeys(#[from] RelyingPartyInvalid),
     /// Half of what TLS needs.
     #[error("eventstore_tls_cert and eventstore_tls_key go together")]
     EventstoreTls,
@@ -672,6 +701,8 @@ impl Settings {
             access_token_minutes: take!(access_token_minutes, 15),
             token_key_generation: take!(token_key_generation, 0),
             insecure_cookies: take!(insecure_cookies, false),
+            passkey_domain: take!(passkey_domain, "localhost".to_owned()),
+            passkey_origins: take!(passkey_origins, Vec::new()),
             import_mib_max: take!(import_mib_max, 1024),
             connections_per_user_max: take!(connections_per_user_max, 32),
             commands_per_second_max: take!(commands_per_second_max, 50),
@@ -784,6 +815,7 @@ impl Settings {
         if Email::parse(&self.mail_from).is_err() {
             return Err(SettingsError::MailFrom);
         }
+        self.relying_party().check()?;
         if DisplayName::parse(&self.public_name).is_err() {
             return Err(SettingsError::PublicName);
         }

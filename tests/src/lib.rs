@@ -7,6 +7,7 @@
     reason = "what fails here fails the journey, with words of its own"
 )]
 
+mod browser;
 mod cluster;
 mod link;
 mod listener;
@@ -18,6 +19,7 @@ mod process;
 mod raw;
 mod storm;
 
+pub use browser::Browser;
 pub use cluster::{Cluster, ClusterNode, Plan, ROLES};
 pub use link::Link;
 pub use listener::Listener;

@@ -180,6 +180,7 @@ mod tests {
                 envelope,
                 device: None,
                 address: None,
+                amr: [domain::session::Factor::Password].into(),
             }
         };
         let checked = world.api.account(user).await.unwrap().unwrap();

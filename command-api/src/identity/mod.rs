@@ -6,6 +6,7 @@ pub(crate) mod change_password;
 pub(crate) mod claim;
 pub(crate) mod code_login;
 pub(crate) mod codes;
+pub(crate) mod factors;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod logout_everywhere;
@@ -51,6 +52,7 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
         .routes(routes!(standing::reinstate))
         .routes(routes!(system_roles::put, system_roles::delete))
         .routes(routes!(jwks))
+        .merge(factors::routes())
 }
 
 /// A claim or release in the course of `command`. It has an id of its own each time: whoever

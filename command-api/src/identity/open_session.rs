@@ -1,12 +1,14 @@
 //! Opening a session, whichever way somebody came in: what they know or hold is checked before.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use domain::session::{Command, Login, Opened, State as SessionState};
+use domain::session::{Command, Factor, Login, Opened, State as SessionState};
+use domain::user::Refused;
 use domain::{CommandId, Personal, Position, SessionId, StreamName, UserId};
 use infra::auth::cookies::Baked;
 use infra::auth::{NotLetIn, TokenRefused};
@@ -17,6 +19,7 @@ use utoipa::ToSchema;
 
 use crate::CommandApi;
 use crate::execute::Envelope;
+use crate::identity::factors::ticket::check_second_factor;
 use crate::identity::standing::check_active;
 
 /// Longest name of a device, in characters.
@@ -37,6 +40,8 @@ pub(crate) struct WayIn {
     pub(crate) device: Option<String>,
     /// Where the client is.
     pub(crate) address: Option<IpAddr>,
+    /// What they showed.
+    pub(crate) amr: BTreeSet<Factor>,
 }
 
 /// A login that succeeded, or goes on.
@@ -156,9 +161,14 @@ pub(crate) fn check_device(device: &str) -> Result<(), Problem> {
 /// one that was checked after goes on.
 ///
 /// # Errors
-/// 401 `session_ended` for a retry whose session was revoked since, 403 for an account that is not
+/// 401 `second_factor_required` where what they showed is not enough, `session_ended` for a retry whose
+/// session was revoked since, 403 for an account that is not
 /// active, and what every command may answer.
 pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<LoggedIn, Problem> {
+    check_active(api, way_in.user).await?;
+    let account = api.account(way_in.user).await?;
+    let account = account.ok_or_else(|| Problem::refused(&Refused::NotFound))?;
+    check_second_factor(api, &account, &way_in)?;
     let WayIn {
         user,
         login_epoch,
@@ -166,8 +176,8 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
         envelope,
         device,
         address,
+        amr,
     } = way_in;
-    check_active(api, user).await?;
     let session = SessionId(command.derive("session").0);
     let refresh = api.guard().tokens().refresh().make(session, 0);
     let opened = Opened {
@@ -177,6 +187,7 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
         address: address.map(|address| Personal::new(user, address.to_string())),
         refresh_hash: Some(hex(&refresh.digest())),
         login_epoch,
+        amr,
     };
     let stream = StreamName::session(session);
     let done = api

@@ -178,6 +178,7 @@ mod tests {
             address: None,
             refresh_hash: None,
             login_epoch: 0,
+            amr: [].into(),
         }
     }
 

@@ -168,6 +168,7 @@ mod tests {
             address: None,
             refresh_hash: Some(hash(0)),
             login_epoch: 0,
+            amr: [].into(),
         })
     }
 

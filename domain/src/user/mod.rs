@@ -5,6 +5,7 @@ mod bot;
 pub mod codes;
 mod decide;
 mod event;
+pub mod factors;
 mod preferences;
 mod profile;
 mod standing;

@@ -195,6 +195,7 @@ impl World {
             address: None,
             refresh_hash: None,
             login_epoch: 0,
+            amr: [].into(),
         });
         self.append(&StreamName::session(login), Actor::User(id), opened.into())
             .await;

@@ -424,6 +424,7 @@ mod tests {
             address: None,
             refresh_hash: None,
             login_epoch: 0,
+            amr: [].into(),
         };
         let opened = SessionEvent::Opened(opened).into();
         append(&store, &StreamName::session(session), opened).await;
@@ -474,6 +475,7 @@ mod tests {
             address: None,
             refresh_hash: None,
             login_epoch,
+            amr: [].into(),
         });
         append(store, &StreamName::session(session), opened.into()).await;
     }

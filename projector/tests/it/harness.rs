@@ -173,6 +173,7 @@ impl Log {
             address: Some(Personal::new(user, "192.0.2.1".to_owned())),
             refresh_hash: Some("0".to_owned()),
             login_epoch: 0,
+            amr: [].into(),
         });
         self.append(StreamName::session(session), opened).await;
     }

@@ -62,6 +62,7 @@ impl Door {
                 address: None,
                 refresh_hash: None,
                 login_epoch: 0,
+                amr: [].into(),
             });
             log.append(StreamName::session(session), opened).await;
             let token = signer.sign(user, session, log.clock.now(), expires_at);

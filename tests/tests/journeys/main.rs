@@ -21,6 +21,7 @@ mod people;
 mod profiles;
 mod read_database;
 mod schema;
+mod second_factor;
 mod sessions;
 mod site;
 mod tour;
