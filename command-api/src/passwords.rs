@@ -17,7 +17,7 @@ use crate::password_strength::{self, Weakness};
 pub(crate) const PASSWORD_CHARACTERS_MIN: usize = 10;
 
 /// Longest password, in bytes.
-pub(crate) const PASSWORD_BYTES_MAX: usize = 200;
+const PASSWORD_BYTES_MAX: usize = 200;
 
 /// Hashes that are computed at the same time: each takes a core, and the memory that is set.
 const AT_ONCE_MAX: usize = 2;
@@ -124,12 +124,15 @@ impl Passwords {
     }
 
     /// Whether `password` is the one that was hashed. Takes its time also where there is no hash,
-    /// and then says no.
+    /// and then says no; at once where it is longer than any that was.
     pub(crate) async fn verify(
         &self,
         hash: Option<String>,
         password: String,
     ) -> Result<Verified, Problem> {
+        if password.len() > PASSWORD_BYTES_MAX {
+            return Ok(Verified::No);
+        }
         let (argon2, params) = (self.argon2(), self.params.clone());
         let nobodys_hash = Arc::clone(&self.nobodys_hash);
         self.run(move || {

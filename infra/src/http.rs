@@ -192,6 +192,17 @@ pub struct Authenticated(pub Caller);
 #[derive(Clone, Debug)]
 pub struct AnyCaller(pub Caller);
 
+/// 403 `forbidden` for everybody but admins and owners.
+pub fn admins_only(caller: &Caller) -> Result<(), Problem> {
+    if caller.is_admin() {
+        Ok(())
+    } else {
+        Err(Problem::forbidden(
+            "this is for admins and owners of the server",
+        ))
+    }
+}
+
 /// 403 `service_not_allowed`: the service's scopes are for other things.
 pub fn service_not_allowed() -> Problem {
     Problem::new(

@@ -1,7 +1,8 @@
 //! Stored events made ready for folding, and the streams that are left out because one of their
 //! events cannot be folded.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -36,6 +37,12 @@ impl Unfit {
 }
 
 impl Fact {
+    /// The id that the fact's stream is named after; `whose` says of what, such as `a user`.
+    pub(crate) fn id<I: FromStr>(&self, whose: &str) -> Result<I, Unfit> {
+        let id = self.stream.key().parse();
+        id.map_err(|_| Unfit(format!("the stream is not named after {whose}")))
+    }
+
     fn decode(recorded: &RecordedEvent) -> Result<Self, Unfit> {
         /// The part of the metadata that a fold needs.
         #[derive(Deserialize)]
@@ -54,6 +61,12 @@ impl Fact {
             event,
         })
     }
+}
+
+/// The ids that the streams of `facts` are named after.
+pub(crate) fn ids<I: FromStr + Ord>(facts: &[Fact]) -> BTreeSet<I> {
+    let ids = facts.iter().map(|fact| fact.stream.key().parse());
+    ids.filter_map(Result::ok).collect()
 }
 
 /// The streams that one generation of a read model leaves out.

@@ -1,6 +1,6 @@
 //! The fold behind `infra::read_models::services`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use domain::service::ServiceEvent;
@@ -10,7 +10,7 @@ use infra::read_models::Model;
 use infra::read_models::services::{self, Service};
 
 use crate::Projection;
-use crate::fact::{Fact, Parking, Unfit};
+use crate::fact::{Fact, Parking, Unfit, ids};
 
 /// Folds service accounts.
 pub(crate) struct Services;
@@ -28,10 +28,7 @@ impl Projection for Services {
         facts: &[Fact],
         parking: &mut Parking,
     ) -> Result<(), DatabaseError> {
-        let ids: BTreeSet<ServiceId> = facts
-            .iter()
-            .filter_map(|fact| fact.stream.key().parse().ok())
-            .collect();
+        let ids = ids::<ServiceId>(facts);
         let mut services: BTreeMap<ServiceId, Service> =
             services::load(transaction, generation, ids)
                 .await?
@@ -45,11 +42,7 @@ impl Projection for Services {
 }
 
 fn fold(services: &mut BTreeMap<ServiceId, Service>, fact: &Fact) -> Result<(), Unfit> {
-    let id: ServiceId = fact
-        .stream
-        .key()
-        .parse()
-        .map_err(|_| Unfit::new("the stream is not named after a service"))?;
+    let id: ServiceId = fact.id("a service")?;
     let Event::Service(event) = &fact.event else {
         return Err(Unfit::new("the event is of another category"));
     };

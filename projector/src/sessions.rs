@@ -1,6 +1,6 @@
 //! The fold behind `infra::read_models::sessions`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use domain::session::SessionEvent;
@@ -10,7 +10,7 @@ use infra::read_models::Model;
 use infra::read_models::sessions::{self, Session};
 
 use crate::Projection;
-use crate::fact::{Fact, Parking, Unfit};
+use crate::fact::{Fact, Parking, Unfit, ids};
 
 /// Folds logins.
 pub(crate) struct Sessions;
@@ -28,10 +28,7 @@ impl Projection for Sessions {
         facts: &[Fact],
         parking: &mut Parking,
     ) -> Result<(), DatabaseError> {
-        let ids: BTreeSet<SessionId> = facts
-            .iter()
-            .filter_map(|fact| fact.stream.key().parse().ok())
-            .collect();
+        let ids = ids::<SessionId>(facts);
         let mut sessions: BTreeMap<SessionId, Session> =
             sessions::load(transaction, generation, ids)
                 .await?
@@ -45,11 +42,7 @@ impl Projection for Sessions {
 }
 
 fn fold(sessions: &mut BTreeMap<SessionId, Session>, fact: &Fact) -> Result<(), Unfit> {
-    let id: SessionId = fact
-        .stream
-        .key()
-        .parse()
-        .map_err(|_| Unfit::new("the stream is not named after a session"))?;
+    let id: SessionId = fact.id("a session")?;
     let Event::Session(event) = &fact.event else {
         return Err(Unfit::new("the event is of another category"));
     };

@@ -11,7 +11,7 @@ use infra::read_models::Model;
 use infra::read_models::users::{self, Block, User};
 
 use crate::Projection;
-use crate::fact::{Fact, Parking, Unfit};
+use crate::fact::{Fact, Parking, Unfit, ids};
 
 /// Folds accounts.
 pub(crate) struct Users;
@@ -29,10 +29,7 @@ impl Projection for Users {
         facts: &[Fact],
         parking: &mut Parking,
     ) -> Result<(), DatabaseError> {
-        let ids: BTreeSet<UserId> = facts
-            .iter()
-            .filter_map(|fact| fact.stream.key().parse().ok())
-            .collect();
+        let ids = ids::<UserId>(facts);
         let rows = users::load(transaction, generation, ids).await?;
         let mut batch = Batch {
             users: rows.into_iter().map(|user| (user.id, user)).collect(),
@@ -75,11 +72,7 @@ impl Batch {
     }
 
     fn fold(&mut self, fact: &Fact) -> Result<(), Unfit> {
-        let id: UserId = fact
-            .stream
-            .key()
-            .parse()
-            .map_err(|_| Unfit::new("the stream is not named after a user"))?;
+        let id: UserId = fact.id("a user")?;
         let Event::User(event) = &fact.event else {
             return Err(Unfit::new("the event is of another category"));
         };

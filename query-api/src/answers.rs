@@ -1,4 +1,4 @@
-//! What the answers have in common: problems as they are described, limits of pages.
+//! What the answers have in common: problems as they are described, and pages.
 
 use std::collections::BTreeMap;
 
@@ -62,4 +62,17 @@ pub(crate) fn limit(asked: Option<usize>, usual: usize, max: usize) -> Result<us
             format!("a page has 1 to {max} entries"),
         )),
     }
+}
+
+/// A page of at most `limit` rows out of `rows`, of which there is one more where the page is not the last;
+/// then also how the page's last row is named, for the page after it.
+pub(crate) fn page<R, N>(
+    mut rows: Vec<R>,
+    limit: usize,
+    name: impl FnOnce(&R) -> N,
+) -> (Vec<R>, Option<N>) {
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| has_more).map(name);
+    (rows, next)
 }

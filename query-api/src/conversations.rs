@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
 use crate::access::{Sight, conversation_not_found};
-use crate::answers::{ReadProblems, limit};
+use crate::answers::{ReadProblems, limit, page};
 use crate::messages::visible_bodies;
 use crate::min_position::MinPosition;
 
@@ -134,13 +134,8 @@ pub(crate) async fn list(
 ) -> Result<Json<ConversationList>, Problem> {
     let limit = limit(params.limit, PAGE.0, PAGE.1)?;
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
-    let mut listed = model::of_member(&mut snapshot, caller.user, params.before, limit + 1).await?;
-    let more = listed.len() > limit;
-    listed.truncate(limit);
-    let next = listed
-        .last()
-        .filter(|_| more)
-        .map(|last| last.conversation.activity);
+    let listed = model::of_member(&mut snapshot, caller.user, params.before, limit + 1).await?;
+    let (listed, next) = page(listed, limit, |last| last.conversation.activity);
     Ok(Json(ConversationList {
         conversations: listed.into_iter().map(view).collect(),
         next,

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
 use crate::access::Sight;
-use crate::answers::{ReadProblems, limit};
+use crate::answers::{ReadProblems, limit, page};
 use crate::min_position::MinPosition;
 
 const MODELS: [&Model; 1] = [&model::MODEL];
@@ -82,10 +82,8 @@ pub(crate) async fn list(
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
     let sight = Sight::of(&mut snapshot, id, caller.user).await?;
     let left = sight.left_seq();
-    let mut members = model::at(&mut snapshot, id, left, params.after, limit + 1).await?;
-    let more = members.len() > limit;
-    members.truncate(limit);
-    let next = members.last().filter(|_| more).map(|last| last.member);
+    let members = model::at(&mut snapshot, id, left, params.after, limit + 1).await?;
+    let (members, next) = page(members, limit, |last| last.member);
     let members = members
         .into_iter()
         .map(|member| MemberView {

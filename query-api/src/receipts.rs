@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
 use crate::access::Sight;
-use crate::answers::{ReadProblems, limit};
+use crate::answers::{ReadProblems, limit, page};
 use crate::messages::visible;
 use crate::min_position::MinPosition;
 
@@ -104,11 +104,9 @@ pub(crate) async fn of_message(
     visible(&mut snapshot, id, seq, &sight).await?;
     // One who left sees what had been seen by then.
     let until = sight.left_position();
-    let mut receipts =
+    let receipts =
         model::of_message(&mut snapshot, id, seq, until, params.after, limit + 1).await?;
-    let more = receipts.len() > limit;
-    receipts.truncate(limit);
-    let next = receipts.last().filter(|_| more).map(|last| last.member);
+    let (receipts, next) = page(receipts, limit, |last| last.member);
     let receipts = receipts
         .into_iter()
         .map(|receipt| ReceiptView {

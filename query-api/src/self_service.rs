@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
-use crate::answers::{ReadProblems, limit};
+use crate::answers::{ReadProblems, limit, page};
 use crate::min_position::MinPosition;
 use crate::users::{OneParams, user_not_found};
 
@@ -115,17 +115,15 @@ pub(crate) async fn blocks(
 ) -> Result<Json<BlockList>, Problem> {
     let limit = limit(params.limit, PAGE, PAGE_MAX)?;
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
-    let mut blocks = model::blocks(&mut snapshot, caller.user, params.after, limit + 1).await?;
-    let has_more = blocks.len() > limit;
-    blocks.truncate(limit);
-    let last = blocks.last().map(|block| block.blocked);
+    let blocks = model::blocks(&mut snapshot, caller.user, params.after, limit + 1).await?;
+    let (blocks, next) = page(blocks, limit, |last| last.blocked);
     let view = |block: model::Block| BlockView {
         user: block.blocked,
         blocked_at: block.blocked_at,
     };
     Ok(Json(BlockList {
         blocks: blocks.into_iter().map(view).collect(),
-        next: last.filter(|_| has_more),
+        next,
         position: snapshot.position(),
     }))
 }

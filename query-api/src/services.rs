@@ -7,7 +7,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::service::Scope;
 use domain::{Position, ServiceId, UserId};
-use infra::http::{Authenticated, Query};
+use infra::http::{Authenticated, Query, admins_only};
 use infra::problem::Problem;
 use infra::read_models::Model;
 use infra::read_models::services::{self as model, Service};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
-use crate::answers::{ReadProblems, limit};
+use crate::answers::{ReadProblems, limit, page};
 use crate::min_position::MinPosition;
 
 const MODELS: [&Model; 1] = [&model::MODEL];
@@ -105,21 +105,15 @@ pub(crate) async fn list(
     Authenticated(caller): Authenticated,
     Query(params): Query<ListParams>,
 ) -> Result<Json<ServiceList>, Problem> {
-    if !caller.is_admin() {
-        return Err(Problem::forbidden(
-            "this is for admins and owners of the server",
-        ));
-    }
+    admins_only(&caller)?;
     let limit = limit(params.limit, PAGE, PAGE_MAX)?;
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
     let after = params.after.unwrap_or(Position::ZERO);
-    let mut services = model::page(&mut snapshot, after, limit + 1).await?;
-    let has_more = services.len() > limit;
-    services.truncate(limit);
-    let last = services.last().map(|service| service.created_position);
+    let services = model::page(&mut snapshot, after, limit + 1).await?;
+    let (services, next) = page(services, limit, |last| last.created_position);
     Ok(Json(ServiceList {
         services: services.into_iter().map(view).collect(),
-        next: last.filter(|_| has_more),
+        next,
         position: snapshot.position(),
     }))
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
-use crate::answers::{ReadProblems, limit};
+use crate::answers::{ReadProblems, limit, page};
 use crate::min_position::MinPosition;
 
 const MODELS: [&Model; 1] = [&model::MODEL];
@@ -102,12 +102,8 @@ pub(crate) async fn list(
     let account = account.ok_or_else(|| Problem::unauthenticated("there is no such user"))?;
     let now = api.clock.now();
     let before = params.before;
-    let mut active =
-        model::active(&mut snapshot, caller.user, &account, now, before, limit + 1).await?;
-    let more = active.len() > limit;
-    active.truncate(limit);
-    let next = active.last().filter(|_| more);
-    let next = next.map(|last| last.opened_position);
+    let active = model::active(&mut snapshot, caller.user, &account, now, before, limit + 1);
+    let (active, next) = page(active.await?, limit, |last| last.opened_position);
     let sessions = active.into_iter();
     Ok(Json(SessionList {
         sessions: sessions

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
-use crate::answers::{ReadProblems, limit};
+use crate::answers::{ReadProblems, limit, page};
 use crate::min_position::MinPosition;
 
 const MODELS: [&Model; 1] = [&model::MODEL];
@@ -299,12 +299,10 @@ async fn by_words(
         after: params.after.as_deref().unwrap_or_default(),
         limit: limit + 1,
     };
-    let mut users = model::search(&mut snapshot, &search).await?;
-    let has_more = users.len() > limit;
-    users.truncate(limit);
-    let last = users.last().map(|user| user.handle.clone());
+    let users = model::search(&mut snapshot, &search).await?;
+    let (users, next) = page(users, limit, |last| last.handle.clone());
     Ok(Json(UserList {
-        next: last.filter(|_| has_more),
+        next,
         users: users.into_iter().map(|user| view(user, now)).collect(),
         position: snapshot.position(),
     }))

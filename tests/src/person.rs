@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 /// Before somebody whom the server did not serve tries again.
@@ -181,15 +181,9 @@ impl Person {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Result<Answer, reqwest::Error> {
-        let mut request = self.http.request(method, format!("{}{path}", self.server));
-        if !self.token.is_empty() {
-            request = request.bearer_auth(&self.token);
-        }
+        let mut request = self.request(method, path, body);
         for (name, value) in headers {
             request = request.header(*name, *value);
-        }
-        if let Some(body) = body {
-            request = request.json(&body);
         }
         let response = request.send().await?;
         let status = response.status();
@@ -202,14 +196,19 @@ impl Person {
 
     /// The status of any request, of which the answer may have no end.
     pub async fn status_of(&self, method: Method, path: &str, body: Option<Value>) -> StatusCode {
+        let answer = self.request(method, path, body).send().await;
+        answer.expect("the server answers").status()
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<Value>) -> RequestBuilder {
         let mut request = self.http.request(method, format!("{}{path}", self.server));
         if !self.token.is_empty() {
             request = request.bearer_auth(&self.token);
         }
-        if let Some(body) = body {
-            request = request.json(&body);
+        match body {
+            Some(body) => request.json(&body),
+            None => request,
         }
-        request.send().await.expect("the server answers").status()
     }
 
     /// Posts a body until the server, which may be away, takes it; gives what it answers.

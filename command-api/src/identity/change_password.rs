@@ -74,7 +74,7 @@ async fn change_password(
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
-    api.guard().forget_user(user).await;
+    api.forget_user(user).await;
     Ok(Answer::new(user.0, done))
 }
 

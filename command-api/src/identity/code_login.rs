@@ -82,6 +82,7 @@ async fn try_code(
             device: request.device,
             address,
             amr: [Factor::MailedCode].into(),
+            reactivate: false,
         })),
     }
 }

@@ -19,8 +19,7 @@ use crate::asking::Key;
 use crate::even::Begun;
 use crate::execute::Envelope;
 use crate::identity::open_session::{HandOver, LoggedIn, WayIn, check_device, open_session};
-use crate::identity::standing::reactivate;
-use crate::passwords::{PASSWORD_BYTES_MAX, Verified};
+use crate::passwords::Verified;
 use crate::problems::OpenProblems;
 
 /// Who wants in.
@@ -119,10 +118,6 @@ async fn check_password(
     password: String,
 ) -> Result<Option<Known>, Problem> {
     let begun = Begun::now();
-    if password.len() > PASSWORD_BYTES_MAX {
-        begun.step().await;
-        return Ok(None);
-    }
     // Without an account the password is checked all the same, so that time tells nothing. But a hash
     // at another cost takes another time: so what is wrong is answered at an even time, too.
     let (known, hash) = match api.find_user(login).await? {
@@ -161,9 +156,6 @@ async fn login(
     let known = try_password(api, &request.login, request.password, address).await?;
     let Known { user, login_epoch } = known.ok_or_else(wrong_login)?;
     let command = key.command(|key| CommandId::of(user, key));
-    if request.reactivate {
-        reactivate(api, user, command).await?;
-    }
     let body = ("login", &request.login, &request.device);
     let way_in = WayIn {
         user,
@@ -173,6 +165,7 @@ async fn login(
         device: request.device,
         address,
         amr: [Factor::Password].into(),
+        reactivate: request.reactivate,
     };
     open_session(api, way_in).await
 }

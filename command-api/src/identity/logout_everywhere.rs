@@ -51,7 +51,7 @@ pub(crate) async fn log_out_everywhere(
     let stream = StreamName::user(user);
     let command = Command::LogOutEverywhere { kept };
     let done = api.users().execute(&stream, envelope, command).await?;
-    api.guard().forget_user(user).await;
+    api.forget_user(user).await;
     Ok(done)
 }
 
@@ -181,6 +181,7 @@ mod tests {
                 device: None,
                 address: None,
                 amr: [domain::session::Factor::Password].into(),
+                reactivate: false,
             }
         };
         let checked = world.api.account(user).await.unwrap().unwrap();

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use crate::CommandApi;
 use crate::execute::Envelope;
 use crate::identity::factors::ticket::check_second_factor;
-use crate::identity::standing::check_active;
+use crate::identity::standing::{check_active, let_in, reactivate};
 
 /// Longest name of a device, in characters.
 const DEVICE_CHARACTERS_MAX: usize = 100;
@@ -42,6 +42,8 @@ pub(crate) struct WayIn {
     pub(crate) address: Option<IpAddr>,
     /// What they showed.
     pub(crate) amr: BTreeSet<Factor>,
+    /// Whether to open the account again, where its user has deactivated it.
+    pub(crate) reactivate: bool,
 }
 
 /// A login that succeeded, or goes on.
@@ -165,10 +167,13 @@ pub(crate) fn check_device(device: &str) -> Result<(), Problem> {
 /// session was revoked since, 403 for an account that is not
 /// active, and what every command may answer.
 pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<LoggedIn, Problem> {
-    check_active(api, way_in.user).await?;
     let account = api.account(way_in.user).await?;
     let account = account.ok_or_else(|| Problem::refused(&Refused::NotFound))?;
     check_second_factor(api, &account, &way_in)?;
+    if way_in.reactivate {
+        reactivate(api, way_in.user, way_in.command).await?;
+    }
+    check_active(api, way_in.user).await?;
     let WayIn {
         user,
         login_epoch,
@@ -177,6 +182,7 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
         device,
         address,
         amr,
+        reactivate: _,
     } = way_in;
     let session = SessionId(command.derive("session").0);
     let refresh = api.guard().tokens().refresh().make(session, 0);
@@ -203,7 +209,8 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
 /// The login of `session`, whose state is `state`.
 ///
 /// # Errors
-/// 401 `session_ended` where it was revoked, by itself or with all others, or never was.
+/// 401 `session_ended` where it was revoked, by itself or with all others, or never was; 403 for an
+/// account that is not active.
 pub(crate) async fn login_of(
     api: &CommandApi,
     session: SessionId,
@@ -214,11 +221,10 @@ pub(crate) async fn login_of(
         SessionState::Revoked { .. } | SessionState::Absent => return Err(session_ended()),
     };
     let account = api.account(login.user).await?;
-    if account.is_some_and(|account| account.lets_in(session, login.login_epoch)) {
-        Ok(login.clone())
-    } else {
-        Err(session_ended())
-    }
+    let account = account.filter(|account| account.lets_in(session, login.login_epoch));
+    let account = account.ok_or_else(session_ended)?;
+    let_in(account.standing(api.clock().now()))?;
+    Ok(login.clone())
 }
 
 /// 401 `session_ended`.

@@ -23,7 +23,6 @@ use utoipa::ToSchema;
 use crate::CommandApi;
 use crate::execute::Envelope;
 use crate::identity::open_session::{HandOver, LoggedIn, check_device, login_of, session_ended};
-use crate::identity::standing::check_active;
 use crate::problems::OpenProblems;
 
 /// Who wants to go on.
@@ -70,7 +69,6 @@ async fn refresh(
         return Err(refresh_invalid());
     }
     let user = login_of(api, session, &before).await?.user;
-    check_active(api, user).await?;
     let next = token.next(api.guard().tokens().refresh());
     let command = Command::Refresh(Refresh {
         generation: token.generation,

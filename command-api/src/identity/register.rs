@@ -244,8 +244,8 @@ async fn age(api: &CommandApi, stream: &StreamName) -> Result<TimeDelta, Failure
 
 /// Register
 ///
-/// The answer's `id` is the user's. A code to verify the address is mailed. A retry with the same Idempotency-Key goes on where the first
-/// try ended.
+/// The answer's `id` is the user's. A code to verify the address is mailed. A retry with the same
+/// Idempotency-Key goes on where the first try ended.
 #[utoipa::path(
     post,
     path = "/v1/users",

@@ -77,7 +77,7 @@ async fn try_code(api: &CommandApi, reset: Reset, key: &Key) -> Result<Option<An
         password_hash: reset.password_hash,
     };
     let verdict = offer_code(api, user, envelope, command).await?;
-    api.guard().forget_user(user).await;
+    api.forget_user(user).await;
     Ok(match verdict {
         Verdict::Right(done) => Some(Answer::new(user.0, done)),
         Verdict::Wrong => None,

@@ -20,7 +20,7 @@ use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
 use crate::conversations::broken;
 use crate::execute::Envelope;
-use crate::passwords::{PASSWORD_BYTES_MAX, Verified};
+use crate::passwords::Verified;
 use crate::problems::CommandProblems;
 
 /// How long, and why.
@@ -49,7 +49,12 @@ pub(crate) struct Deactivate {
 /// # Errors
 /// 403 `account_suspended`, 403 `account_deactivated`.
 pub(crate) async fn check_active(api: &CommandApi, user: UserId) -> Result<(), Problem> {
-    match standing(api, user).await? {
+    let_in(standing(api, user).await?)
+}
+
+/// The same, of an account that was read already.
+pub(crate) fn let_in(standing: Standing) -> Result<(), Problem> {
+    match standing {
         Standing::Active => Ok(()),
         Standing::Suspended { until } => Err(account_suspended(until)),
         Standing::Deactivated => Err(Problem::new(
@@ -130,13 +135,7 @@ async fn deactivate_oneself(
 ) -> Result<Answer, Problem> {
     let user = asking.user;
     let hash = api.account(user).await?.and_then(|it| it.password_hash);
-    let fits = request.password.len() <= PASSWORD_BYTES_MAX;
-    let verified = if fits {
-        api.passwords().verify(hash, request.password).await?
-    } else {
-        Verified::No
-    };
-    if verified == Verified::No {
+    if api.passwords().verify(hash, request.password).await? == Verified::No {
         let title = "The password is wrong";
         return Err(Problem::new(StatusCode::FORBIDDEN, "wrong_password", title));
     }

@@ -314,15 +314,6 @@ impl Guard {
         Ok(account.filter(|account| account.standing(self.now()) == Standing::Active))
     }
 
-    /// Makes the next check ask the log about everything that lets `caller` in.
-    pub async fn forget(&self, caller: &Caller) {
-        self.forget_user(caller.user).await;
-        match caller.kind {
-            CallerKind::Person => self.forget_session(caller.session).await,
-            CallerKind::Service { service, .. } => self.forget_service(service).await,
-        }
-    }
-
     /// Makes the next check ask the log about `user`: call it after changing what they may do, so
     /// that it counts at once on this node.
     pub async fn forget_user(&self, user: UserId) {

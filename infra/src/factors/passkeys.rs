@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use webauthn_rs::prelude::{
     Credential, CredentialID, DiscoverableAuthentication, Passkey, PasskeyRegistration,
-    PublicKeyCredential, RegisterPublicKeyCredential, Url,
+    PublicKeyCredential, RegisterPublicKeyCredential, Url, WebauthnError,
 };
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
@@ -172,7 +172,7 @@ impl RelyingParty {
         let passkey = self
             .webauthn
             .finish_passkey_registration(&answer, &sealed.state);
-        let mut credential = Credential::from(passkey.map_err(refused)?);
+        let mut credential = Credential::from(passkey.map_err(|error| refused(&error))?);
         // The count is kept in the log: the domain says whether it grows.
         let sign_count = std::mem::take(&mut credential.counter);
         let credential_id = URL_SAFE_NO_PAD.encode(&credential.cred_id);
@@ -224,7 +224,7 @@ impl RelyingParty {
         let checked = self
             .webauthn
             .finish_discoverable_authentication_v2(&answer.0, sealed.state, passkey)
-            .map_err(refused)?;
+            .map_err(|error| refused(&error))?;
         if !checked.user_verified() {
             return Err(ANSWER);
         }
@@ -306,15 +306,15 @@ impl RelyingPartyConfig {
 }
 
 fn credential_id(text: &str) -> Option<CredentialID> {
-    URL_SAFE_NO_PAD.decode(text).ok().map(CredentialID::from)
+    URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-fn failed(error: webauthn_rs::prelude::WebauthnError) -> Failure {
+fn failed(error: WebauthnError) -> Failure {
     Failure::internal("ask for a passkey", error)
 }
 
 /// Why, for who runs the server; the client learns no more than that it was not right.
-fn refused(error: webauthn_rs::prelude::WebauthnError) -> ChallengeRefused {
+fn refused(error: &WebauthnError) -> ChallengeRefused {
     tracing::debug!(%error, "a passkey was not right");
     ChallengeRefused::Answer
 }

@@ -90,17 +90,6 @@ fn analysts_only(caller: &Caller) -> Result<(), Problem> {
     }
 }
 
-/// 403 `forbidden` for everybody but admins and owners.
-fn admins_only(caller: &Caller) -> Result<(), Problem> {
-    if caller.is_admin() {
-        Ok(())
-    } else {
-        Err(Problem::forbidden(
-            "this is for admins and owners of the server",
-        ))
-    }
-}
-
 fn api_description() -> OpenApi {
     let mut description = OpenApi::default();
     "Verbatim".clone_into(&mut description.info.title);

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream::unfold;
-use infra::http::{Authenticated, InPath};
+use infra::http::{Authenticated, InPath, admins_only};
 use infra::problem::Problem;
 use projector::Rebuild;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::admins_only;
 use crate::serve::Server;
 
 /// How often progress is told.

@@ -259,10 +259,18 @@ async fn the_operator_lets_somebody_in_again_who_lost_everything() {
     let bob = Person::register(&server.url(), "bob").await;
     App::of(&bob).await;
     App::of(&olga).await;
-    let remote = ["--server", &server.url(), "--token", &olga.token];
-    let remove = ["second-factors", "remove", "bob"];
+    let (url, token) = (server.url(), &olga.token);
+    let of_bob = [
+        "second-factors",
+        "remove",
+        "bob",
+        "--server",
+        &url,
+        "--token",
+        token,
+    ];
     let folder = server.data_dir();
-    run_on_folder(PROGRAM, &folder, &[&remote[..], &remove].concat()).await;
+    run_on_folder(PROGRAM, &folder, &of_bob).await;
     let heard = async {
         while log_in(&bob).await.status != 201 {
             tokio::time::sleep(Duration::from_millis(50)).await;

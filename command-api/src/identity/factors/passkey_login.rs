@@ -123,6 +123,7 @@ async fn log_in(
         device: request.device,
         address,
         amr: [Factor::Passkey].into(),
+        reactivate: false,
     };
     open_session(api, way_in).await
 }

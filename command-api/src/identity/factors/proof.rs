@@ -20,7 +20,7 @@ use crate::execute::Done;
 use crate::identity::factors::show::{
     PasskeyProof, SecondFactor, carry_out, guarded, wrong_factor,
 };
-use crate::passwords::{PASSWORD_BYTES_MAX, Verified};
+use crate::passwords::Verified;
 
 /// That it is really the user who asks: one of these.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -193,9 +193,6 @@ async fn check_password(
     account: &Account,
     password: String,
 ) -> Result<Known, Problem> {
-    if password.len() > PASSWORD_BYTES_MAX {
-        return Ok(Known::Not);
-    }
     let hash = account.password_hash.clone();
     match api.passwords().verify(hash, password).await? {
         Verified::Yes | Verified::WithOtherCost => Ok(Known::Already),

@@ -40,11 +40,11 @@ pub(crate) async fn post(
     address: ClientAddress,
     Body(request): Body<Proven>,
 ) -> Result<Response, Problem> {
-    let make = FactorChange::MakeRecoveryCodes {
+    let other_codes = FactorChange::MakeRecoveryCodes {
         set: asked.asking.command,
     };
     let proof = (request.proof, "make_recovery_codes");
-    let done = change(&api, &asked, address.0, proof, make).await?;
+    let done = change(&api, &asked, address.0, proof, other_codes).await?;
     let made = Answer::new(asked.asking.user.0, done);
     answer(&api, &asked, StatusCode::CREATED, made).await
 }

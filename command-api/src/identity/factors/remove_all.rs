@@ -6,7 +6,7 @@ use domain::user::{Refused, SystemRole};
 use domain::{Actor, CommandId, UserId};
 use infra::clock::fresh_id;
 use infra::commands::Accepted;
-use infra::http::InPath;
+use infra::http::{InPath, admins_only};
 use infra::problem::Problem;
 
 use crate::CommandApi;
@@ -45,10 +45,7 @@ async fn check_may(api: &CommandApi, asked: &Asked, user: UserId) -> Result<(), 
     if asked.caller.is_owner() {
         return Ok(());
     }
-    if !asked.caller.is_admin() {
-        let rule = "only admins and owners remove second factors of others";
-        return Err(Problem::forbidden(rule));
-    }
+    admins_only(&asked.caller)?;
     let account = api.account(user).await?;
     let roles = account.map(|account| account.system_roles);
     let runs = |role: &SystemRole| matches!(role, SystemRole::Owner | SystemRole::Admin);

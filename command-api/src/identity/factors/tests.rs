@@ -118,7 +118,7 @@ async fn new_challenge(world: &World, who: &str) -> Value {
     asked
 }
 
-fn add<'a>(world: &'a World, who: &str, asked: &Value, credential: Value) -> Asked<'a> {
+fn add<'a>(world: &'a World, who: &str, asked: &Value, credential: &Value) -> Asked<'a> {
     let body = json!({
         "challenge": asked["challenge"], "credential": credential, "name": "Key ring",
     });
@@ -129,13 +129,13 @@ fn add<'a>(world: &'a World, who: &str, asked: &Value, credential: Value) -> Ask
 async fn with_passkey(world: &World, who: &str, key: &mut Authenticator) -> String {
     let asked = new_challenge(world, who).await;
     let credential = key.create(&asked["options"]);
-    let (status, answer) = add(world, who, &asked, credential).send().await;
+    let (status, answer) = add(world, who, &asked, &credential).send().await;
     assert_eq!(status, 201, "{answer}");
     world.later(TimeDelta::seconds(1));
     text(&answer["id"]).to_owned()
 }
 
-fn log_in_by_passkey<'a>(world: &'a World, asked: &Value, credential: Value) -> Asked<'a> {
+fn log_in_by_passkey<'a>(world: &'a World, asked: &Value, credential: &Value) -> Asked<'a> {
     let body = json!({ "challenge": asked["challenge"], "credential": credential });
     world.anonymous("/v1/sessions/passkey").body(body)
 }
@@ -326,6 +326,24 @@ async fn neither_a_mailed_code_nor_another_password_gets_around_it() {
 }
 
 #[tokio::test]
+async fn a_password_alone_opens_no_account_again() {
+    let world = World::with(&["alice"]).await;
+    let app = with_app(&world, "alice").await;
+    let deactivate = json!({ "password": PASSWORD });
+    let deactivate = world
+        .post("alice", "/v1/users/me/deactivate")
+        .body(deactivate);
+    assert_eq!(deactivate.send().await.0, 200);
+    let login = json!({ "login": "alice", "password": PASSWORD, "reactivate": true });
+    let (_, answer) = world.anonymous("/v1/sessions").body(login).send().await;
+    assert!(world.account("alice").await.deactivated);
+    let waiting = text(&answer["second_factor"]["ticket"]);
+    let factor = json!({ "totp": app.code(&world) });
+    assert_eq!(complete(&world, waiting, factor).send().await.0, 201);
+    assert!(!world.account("alice").await.deactivated);
+}
+
+#[tokio::test]
 async fn a_session_alone_changes_no_second_factor() {
     let world = World::with(&["alice"]).await;
     let app = with_app(&world, "alice").await;
@@ -378,7 +396,7 @@ async fn a_passkey_is_a_second_factor_and_a_login_by_itself() {
     let asked = asked(&world, json!({})).await;
     assert_eq!(asked["options"]["allowCredentials"], json!([]));
     let credential = key.get(&asked["options"]);
-    let (status, logged_in) = log_in_by_passkey(&world, &asked, credential).send().await;
+    let (status, logged_in) = log_in_by_passkey(&world, &asked, &credential).send().await;
     assert_eq!(status, 201, "{logged_in}");
     assert_eq!(world.rename(text(&logged_in["token"])).send().await.0, 200);
     let session = text(&logged_in["session"]).parse().unwrap();
@@ -417,14 +435,16 @@ async fn a_passkey_of_another_page_without_a_finger_or_with_an_old_challenge_is_
     key.origin = "https://localhost.example.com".to_owned();
     let elsewhere = key.get(&fresh["options"]);
     assert_eq!(
-        log_in_by_passkey(&world, &fresh, elsewhere).problem().await,
+        log_in_by_passkey(&world, &fresh, &elsewhere)
+            .problem()
+            .await,
         wrong
     );
     key.origin = "http://localhost:8080".to_owned();
     key.verifies = false;
     let unverified = key.get(&fresh["options"]);
     assert_eq!(
-        log_in_by_passkey(&world, &fresh, unverified)
+        log_in_by_passkey(&world, &fresh, &unverified)
             .problem()
             .await,
         wrong
@@ -433,21 +453,21 @@ async fn a_passkey_of_another_page_without_a_finger_or_with_an_old_challenge_is_
     let other = asked(&world, json!({})).await;
     let of_another = key.get(&other["options"]);
     assert_eq!(
-        log_in_by_passkey(&world, &fresh, of_another)
+        log_in_by_passkey(&world, &fresh, &of_another)
             .problem()
             .await,
         wrong
     );
 
     let credential = key.get(&fresh["options"]);
-    let login = || log_in_by_passkey(&world, &fresh, credential.clone());
+    let login = || log_in_by_passkey(&world, &fresh, &credential);
     assert_eq!(login().send().await.0, 201);
     assert_eq!(login().problem().await, wrong, "the challenge was answered");
     let registration = new_challenge(&world, "alice").await;
-    let mixed = log_in_by_passkey(&world, &registration, credential.clone());
+    let mixed = log_in_by_passkey(&world, &registration, &credential);
     assert_eq!(mixed.problem().await, problem(401, "challenge_invalid", ""));
     world.later(TimeDelta::minutes(5));
-    let late = log_in_by_passkey(&world, &other, key.get(&other["options"]));
+    let late = log_in_by_passkey(&world, &other, &key.get(&other["options"]));
     assert_eq!(late.problem().await, problem(401, "challenge_invalid", ""));
 }
 
@@ -459,14 +479,14 @@ async fn a_copy_of_a_passkey_is_noticed() {
     key.count = 0;
     let fresh = asked(&world, json!({})).await;
     let copied = key.get(&fresh["options"]);
-    let copied = log_in_by_passkey(&world, &fresh, copied).problem().await;
+    let copied = log_in_by_passkey(&world, &fresh, &copied).problem().await;
     assert_eq!(copied, problem(401, "wrong_factor", ""));
     assert_eq!(last(&world, "alice", 1).await, ["passkey-suspected"]);
     world.later(TimeDelta::seconds(1));
     key.count = 99;
     let fresh = asked(&world, json!({})).await;
     let original = key.get(&fresh["options"]);
-    let original = log_in_by_passkey(&world, &fresh, original).problem().await;
+    let original = log_in_by_passkey(&world, &fresh, &original).problem().await;
     assert_eq!(
         original,
         problem(401, "wrong_factor", ""),
@@ -483,24 +503,20 @@ async fn a_passkey_is_added_once_by_who_was_asked() {
     let mut key = Authenticator::new();
     let of_alice = new_challenge(&world, "alice").await;
     let credential = key.create(&of_alice["options"]);
-    let stolen = add(&world, "bob", &of_alice, credential.clone())
-        .problem()
-        .await;
+    let stolen = add(&world, "bob", &of_alice, &credential).problem().await;
     assert_eq!(stolen, problem(403, "challenge_invalid", ""));
     let mut elsewhere = Authenticator::new();
     elsewhere.origin = "https://localhost.example.com".to_owned();
     let elsewhere = elsewhere.create(&of_alice["options"]);
-    let elsewhere = add(&world, "alice", &of_alice, elsewhere).problem().await;
+    let elsewhere = add(&world, "alice", &of_alice, &elsewhere).problem().await;
     assert_eq!(elsewhere, problem(403, "passkey_refused", ""));
-    let added = add(&world, "alice", &of_alice, credential.clone()).key("k");
+    let added = add(&world, "alice", &of_alice, &credential).key("k");
     let (status, first) = added.send().await;
     assert_eq!(status, 201, "{first}");
     assert_eq!(first["recovery_codes"].as_array().unwrap().len(), 10);
-    let retried = add(&world, "alice", &of_alice, credential.clone()).key("k");
+    let retried = add(&world, "alice", &of_alice, &credential).key("k");
     assert_eq!(retried.send().await, (201, first.clone()));
-    let again = add(&world, "alice", &of_alice, credential.clone())
-        .problem()
-        .await;
+    let again = add(&world, "alice", &of_alice, &credential).problem().await;
     assert_eq!(again, problem(409, "passkey_known", ""));
 
     let path = format!("{FACTORS}/passkeys/{}/remove", text(&first["id"]));
@@ -508,7 +524,7 @@ async fn a_passkey_is_added_once_by_who_was_asked() {
         world.post("alice", &path).body(password()).send().await.0,
         200
     );
-    let replayed = add(&world, "alice", &of_alice, credential).problem().await;
+    let replayed = add(&world, "alice", &of_alice, &credential).problem().await;
     assert_eq!(replayed, problem(409, "challenge_used", ""));
 }
 

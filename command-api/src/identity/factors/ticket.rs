@@ -26,6 +26,7 @@ pub(crate) struct PendingLogin {
     login_epoch: u32,
     device: Option<String>,
     amr: BTreeSet<Factor>,
+    reactivate: bool,
     expires_at: DateTime<Utc>,
 }
 
@@ -66,6 +67,7 @@ impl PendingLogin {
             device: self.device,
             address,
             amr,
+            reactivate: self.reactivate,
         })
     }
 }
@@ -97,6 +99,7 @@ pub(crate) fn check_second_factor(
         login_epoch: way_in.login_epoch,
         device: way_in.device.clone(),
         amr: way_in.amr.clone(),
+        reactivate: way_in.reactivate,
         expires_at: api.clock().now() + TICKET_LIFETIME,
     };
     let title = "This account has a second factor";

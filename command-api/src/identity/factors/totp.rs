@@ -46,8 +46,8 @@ async fn begin_totp(
     request: Proven,
 ) -> Result<TotpBegun, Problem> {
     let (user, enrolment) = (asked.asking.user, asked.asking.command);
-    let begin = FactorChange::BeginTotp { enrolment };
-    let done = change(api, asked, address.0, (request.proof, "begin_totp"), begin).await?;
+    let enrol = FactorChange::BeginTotp { enrolment };
+    let done = change(api, asked, address.0, (request.proof, "begin_totp"), enrol).await?;
     let account = api.account(user).await?;
     let account = account.ok_or_else(|| Problem::refused(&Refused::NotFound))?;
     // A retry long after does not show the secret again.

@@ -86,11 +86,8 @@ impl Request {
             | ("DELETE", ENDS_THE_SESSION) => nothing,
             // Done to somebody whom no scene needs.
             ("PUT" | "DELETE", "/v1/users/me/blocks/{user}")
+            | ("DELETE", "/v1/users/{user}/factors")
             | ("POST", "/v1/users/{user}/reinstate") => {
-                whom = "{unloved}";
-                nothing
-            }
-            ("DELETE", "/v1/users/{user}/factors") => {
                 whom = "{unloved}";
                 nothing
             }
@@ -123,7 +120,7 @@ impl Request {
                 json!({ "email": NO_ADDRESS, "code": "12345678", "password": NO_PASSWORD })
             }
             ("POST", "/v1/services") => json!({ "name": "Board", "scopes": ["analyst"] }),
-            ("POST", "/v1/services/{service}/rotate") => json!({}),
+            ("POST", "/v1/services/{service}/rotate" | "/v1/passkeys/challenge") => json!({}),
             ("POST", "/v1/sessions") => json!({ "login": "other", "password": NO_PASSWORD }),
             ("POST", "/v1/sessions/code") => json!({ "email": NO_ADDRESS, "code": "12345678" }),
             ("POST", "/v1/sessions/refresh") => json!({ "refresh_token": "vr_guess" }),
@@ -131,7 +128,6 @@ impl Request {
                 json!({ "ticket": "guess", "factor": { "totp": "123456" } })
             }
             ("POST", "/v1/sessions/passkey") => json!({ "challenge": "guess", "credential": {} }),
-            ("POST", "/v1/passkeys/challenge") => json!({}),
             (
                 "POST",
                 "/v1/users/me/factors/totp"
