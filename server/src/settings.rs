@@ -5,12 +5,13 @@
 mod edge;
 mod passkeys;
 mod shown;
+mod sources;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, ValueEnum};
 use command_api::PasswordCost;
 use domain::values::{DisplayName, Email};
 use door::SERVICE_TOKEN_BYTES_MIN;
@@ -23,9 +24,7 @@ use crate::role::Role;
 
 pub use edge::Edge;
 use shown::{hidden, without_credentials, without_password};
-
-/// Variables that the tests use; a server started by a test inherits them.
-const TEST_VARIABLES: &str = "VERBATIM_TEST_";
+use sources::{read_file, refuse_unknown_variables};
 
 /// Settings as one source gives them: what is absent is left to the next source. The field's docs
 /// are the flag's help.
@@ -880,41 +879,6 @@ fn within(
 /// Whether an address is of PostgreSQL.
 pub(crate) fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
-}
-
-fn read_file(path: &Path) -> Result<Given, SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::File {
-        path: path.to_owned(),
-        source,
-    })?;
-    toml::from_str(&text).map_err(|source| SettingsError::Syntax {
-        path: path.to_owned(),
-        source: Box::new(source),
-    })
-}
-
-fn refuse_unknown_variables(
-    names: impl Iterator<Item = std::ffi::OsString>,
-) -> Result<(), SettingsError> {
-    let command = crate::cli::Cli::command();
-    let mut known: Vec<_> = variables(&command);
-    known.extend(command.get_subcommands().flat_map(variables));
-    for name in names {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("VERBATIM_")) else {
-            continue;
-        };
-        if !name.starts_with(TEST_VARIABLES) && !known.iter().any(|known| known == name) {
-            return Err(SettingsError::UnknownVariable(name.to_owned()));
-        }
-    }
-    Ok(())
-}
-
-fn variables(command: &clap::Command) -> Vec<String> {
-    let names = command.get_arguments().filter_map(clap::Arg::get_env);
-    names
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use domain::session::Factor;
 use domain::user::factors::{FactorCommand, Factors, Offer};
 use domain::user::{Command, UserEvent};
 use domain::{Event, StreamName, UserId};
-use infra::event_store::Direction;
 use infra::factors::{Answered, ChallengeRefused, PasskeyAnswer, RecoveryCode};
 use infra::failure::Failure;
 use infra::problem::Problem;
@@ -17,6 +16,7 @@ use utoipa::ToSchema;
 
 use crate::CommandApi;
 use crate::execute::{Done, Envelope};
+use crate::identity::codes::first_event;
 
 /// What failed.
 const READ: &str = "read what came of a second factor";
@@ -151,13 +151,7 @@ pub(super) async fn carry_out(
     if !done.changed {
         return Ok(Some(done));
     }
-    // The command's first event says which it was; also for a retry, long after.
-    let events = api
-        .store()
-        .read_stream(&stream, done.seq, Direction::Forward, 1)
-        .await?;
-    let event = events.first().map(|recorded| recorded.event()).transpose();
-    match event.map_err(|error| Failure::internal(READ, error))? {
+    match first_event(api, &stream, done, READ).await? {
         Some(Event::User(UserEvent::SecondFactorRefused(_) | UserEvent::PasskeySuspected(_))) => {
             Ok(None)
         }

@@ -1,3 +1,5 @@
+//! The rules of second factors, by example.
+
 use super::*;
 use crate::personal::Personal;
 use crate::testing::{ALICE, Given, moment};
