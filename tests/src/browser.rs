@@ -21,7 +21,7 @@ const TRY_EVERY: Duration = Duration::from_millis(50);
 const CALL: &str = "
     const done = arguments[arguments.length - 1];
     const work = new Function('given', `return (async () => { ${arguments[0]} })()`);
-    work(arguments[1]).then(value => done({ value }), error => done({ error: String(error) }));
+    work(arguments[1]).then(value => done({ value }), error => done({ threw: String(error) }));
 ";
 
 /// A browser of its own, with nothing in it. Killed when dropped.
@@ -108,7 +108,7 @@ impl Browser {
     pub async fn call(&self, script: &str, given: Value) -> Result<Value, String> {
         let call = json!({ "script": CALL, "args": [script, given] });
         let called = self.ask(Method::POST, "/execute/async", call).await;
-        match called["error"].as_str() {
+        match called["threw"].as_str() {
             Some(error) => Err(error.to_owned()),
             None => Ok(called["value"].clone()),
         }
