@@ -36,6 +36,7 @@ use crate::answer::Answer;
 use crate::asking::Asking;
 use crate::contacts::Directs;
 use crate::execute::{Executor, Limits};
+use crate::identity::factors::keys::{SecondFactorRules, SecondFactors};
 use crate::marks::Marks;
 use crate::owner::OwnerCode;
 use crate::passwords::{PasswordCost, Passwords};
@@ -62,6 +63,8 @@ pub struct Parts {
     pub password_cost: PasswordCost,
     /// Slows down who guesses passwords.
     pub login_gate: LoginGate,
+    /// How second factors are taken.
+    pub second_factors: SecondFactorRules,
     /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
     pub owner_code: Option<OwnerCode>,
 }
@@ -115,6 +118,7 @@ struct Inner {
     clock: Clock,
     session_rules: SessionRules,
     login_gate: LoginGate,
+    second_factors: SecondFactors,
     owner_code: Option<OwnerCode>,
     reservation_key: [u8; 32],
     password_key: [u8; 32],
@@ -174,6 +178,7 @@ impl CommandApi {
             session_rules,
             password_cost,
             login_gate,
+            second_factors,
             owner_code,
         } = parts;
         let receipts = executor(&store, &snapshots, limits)?;
@@ -190,6 +195,7 @@ impl CommandApi {
             clock,
             session_rules,
             login_gate,
+            second_factors: SecondFactors::new(second_factors, &secret)?,
             owner_code,
             reservation_key: secret.derive("reservation"),
             password_key: secret.derive("password-in-command-hash"),
@@ -454,6 +460,10 @@ impl CommandApi {
 
     pub(crate) fn login_gate(&self) -> &LoginGate {
         &self.0.login_gate
+    }
+
+    pub(crate) fn second_factors(&self) -> &SecondFactors {
+        &self.0.second_factors
     }
 
     pub(crate) fn owner_code(&self) -> Option<&OwnerCode> {

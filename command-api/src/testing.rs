@@ -1,6 +1,8 @@
 //! A small world for the tests of the routes: the command side on a log in memory, users who are
 //! logged in, and requests that read like what they ask.
 
+pub(crate) mod authenticator;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use infra::auth::{Caller, Guard, Tokens};
 use infra::clock::Clock;
 use infra::codes::CodeOf;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
+use infra::factors::RelyingPartyConfig;
 use infra::http::IDEMPOTENCY_KEY;
 use infra::issuers::{IssuerConfig, Issuers};
 use infra::keys::Secret;
@@ -26,13 +29,25 @@ use tower::ServiceExt as _;
 use crate::api::CODES_UNDER_WAY_MAX;
 use crate::execute::Limits;
 use crate::owner::OwnerCode;
-use crate::{CommandApi, Parts, PasswordCost, SessionRules, routes};
+use crate::{CommandApi, Parts, PasswordCost, SecondFactorRules, SessionRules, routes};
 
 /// What makes the owner.
 pub(crate) const OWNER_CODE: &str = "an owner's code";
 
 /// Everybody's password.
 pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// Second factors on this machine, where wrong ones are limited by `failures`.
+pub(crate) fn second_factors(failures: Limit) -> SecondFactorRules {
+    SecondFactorRules {
+        relying_party: RelyingPartyConfig {
+            name: "Verbatim".to_owned(),
+            id: "localhost".to_owned(),
+            origins: vec![],
+        },
+        gate: LoginGate::new(failures, failures),
+    }
+}
 
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryEventStore>,
@@ -90,6 +105,7 @@ impl World {
             session_rules: SessionRules::default(),
             password_cost,
             login_gate: LoginGate::new(failures, failures),
+            second_factors: second_factors(failures),
             owner_code: Some(OwnerCode::new(OWNER_CODE.to_owned())),
         })
         .unwrap();

@@ -94,7 +94,21 @@ impl Batch {
             | UserEvent::CodeUsed(_)
             // By whose word one comes in, and whose sessions have ended, is asked of the log.
             | UserEvent::ExternalIdentityUnlinked(_)
-            | UserEvent::LoggedOutEverywhere(_) => {}
+            | UserEvent::LoggedOutEverywhere(_)
+            // And what their second factors are.
+            | UserEvent::TotpBegun(_)
+            | UserEvent::TotpEnrolled(_)
+            | UserEvent::TotpUsed(_)
+            | UserEvent::TotpRemoved(_)
+            | UserEvent::RecoveryCodesMade(_)
+            | UserEvent::RecoveryCodeUsed(_)
+            | UserEvent::PasskeyAdded(_)
+            | UserEvent::PasskeyRenamed(_)
+            | UserEvent::PasskeyUsed(_)
+            | UserEvent::PasskeySuspected(_)
+            | UserEvent::PasskeyRemoved(_)
+            | UserEvent::SecondFactorRefused(_)
+            | UserEvent::SecondFactorsRemoved(_) => {}
             UserEvent::ProfileChanged(changed) => {
                 change_profile(user, changed);
                 self.renamed.insert(id);

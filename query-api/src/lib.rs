@@ -6,6 +6,7 @@ mod answers;
 mod audit;
 mod conversations;
 mod export;
+mod factors;
 mod members;
 mod messages;
 mod min_position;
@@ -67,6 +68,7 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(users::list))
         .routes(routes!(self_service::preferences))
         .routes(routes!(self_service::blocks))
+        .routes(routes!(factors::factors))
         .routes(routes!(export::export))
         .routes(routes!(services::list))
         .routes(routes!(sessions::list))

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use domain::session::Factor;
 use domain::user::codes::{CodeCommand, CodePurpose};
 use domain::values::Email;
 use domain::{Actor, CommandId};
@@ -83,6 +84,7 @@ async fn try_code(
             envelope: Envelope::new(Actor::User(user), command, &body)?,
             device: request.device,
             address,
+            amr: [Factor::MailedCode].into(),
             reactivate: request.reactivate,
             vouched_by: None,
         })),
@@ -118,7 +120,8 @@ async fn log_in(
         (status = 201, body = LoggedIn, description = "The session is open"),
         OpenProblems,
         (status = 401, body = Problem, content_type = "application/problem+json",
-         description = "`wrong_code`; `session_ended` for a retry of a login that was revoked since"),
+         description = "`wrong_code`; `second_factor_required` with a ticket, where the code is right; \
+            `session_ended` for a retry of a login that was revoked since"),
     ),
 )]
 pub(crate) async fn post(

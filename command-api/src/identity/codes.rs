@@ -57,6 +57,22 @@ pub(crate) fn offer(hash: &CodeHash, now: DateTime<Utc>) -> Offer {
     }
 }
 
+/// The first event of the command that came to `done`, which says what came of it; also for a retry, long
+/// after. `what` is what fails where it cannot be read.
+pub(crate) async fn first_event(
+    api: &CommandApi,
+    stream: &StreamName,
+    done: Done,
+    what: &'static str,
+) -> Result<Option<Event>, Failure> {
+    let events = api
+        .store()
+        .read_stream(stream, done.seq, Direction::Forward, 1)
+        .await?;
+    let event = events.first().map(|recorded| recorded.event()).transpose();
+    event.map_err(|error| Failure::internal(what, error))
+}
+
 /// Carries out `command`, which offers a code. A wrong try is in the log when this returns.
 pub(crate) async fn offer_code(
     api: &CommandApi,
@@ -76,13 +92,7 @@ pub(crate) async fn offer_code(
     if !done.changed {
         return Ok(Verdict::Right(done));
     }
-    // The command's first event says which it was; also for a retry, long after.
-    let events = api
-        .store()
-        .read_stream(&stream, done.seq, Direction::Forward, 1)
-        .await?;
-    let event = events.first().map(|recorded| recorded.event()).transpose();
-    match event.map_err(|error| Failure::internal(READ, error))? {
+    match first_event(api, &stream, done, READ).await? {
         Some(Event::User(UserEvent::CodeUsed(_))) => Ok(Verdict::Right(done)),
         Some(Event::User(UserEvent::CodeRefused(_))) => Ok(Verdict::Wrong),
         Some(_) | None => Err(Failure::internal(READ, "the event is another").into()),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use domain::session::Factor;
 use domain::user::{Command, Sessions};
 use domain::{Actor, CommandId, StreamName, UserId};
 use infra::clock::fresh_id;
@@ -164,6 +165,7 @@ async fn login(
         envelope: Envelope::new(Actor::User(user), command, &body)?,
         device: request.device,
         address,
+        amr: [Factor::Password].into(),
         reactivate: request.reactivate,
         vouched_by: None,
     };
@@ -186,7 +188,8 @@ async fn login(
         (status = 201, body = LoggedIn, description = "The session is open"),
         OpenProblems,
         (status = 401, body = Problem, content_type = "application/problem+json",
-         description = "`wrong_login`; `session_ended` for a retry of a login that was revoked since"),
+         description = "`wrong_login`; `second_factor_required` with a ticket, where the password is right; \
+            `session_ended` for a retry of a login that was revoked since"),
         (status = 403, body = Problem, content_type = "application/problem+json",
          description = "`account_suspended`, `account_deactivated`: only where the password is right"),
     ),

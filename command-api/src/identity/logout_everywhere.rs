@@ -187,6 +187,7 @@ mod tests {
                 envelope,
                 device: None,
                 address: None,
+                amr: [domain::session::Factor::Password].into(),
                 reactivate: false,
                 vouched_by: None,
             }

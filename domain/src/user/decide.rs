@@ -17,6 +17,7 @@ use crate::user::codes::{self, CodeCommand, CodePurpose, Codes, NewCode};
 use crate::user::event::{
     LoggedOutEverywhere, PasswordSet, Registered, SystemRole, SystemRoleChanged, UserEvent,
 };
+use crate::user::factors::{self, FactorCommand, Factors};
 use crate::user::identity::{self, Identities, IdentityCommand, Vouched};
 use crate::user::preferences::Preferences;
 use crate::user::profile::{Profile, ProfileDraft};
@@ -139,6 +140,8 @@ pub enum Command {
     },
     /// Something about codes in mails.
     Code(CodeCommand),
+    /// Something about second factors.
+    Factor(FactorCommand),
     /// Let the user do more.
     GrantSystemRole(SystemRole),
     /// Let the user do less.
@@ -212,6 +215,8 @@ pub struct Account {
     pub verified_email: Option<Email>,
     /// Those in their mail.
     pub codes: Codes,
+    /// What they show besides the password.
+    pub factors: Factors,
     /// How often all sessions were ended. A session is of the epoch in which what opened it was checked.
     pub login_epoch: u32,
     /// The session of an earlier epoch that goes on all the same.
@@ -297,6 +302,7 @@ impl Decider for User {
                 .account()?
                 .replace_password(*user, from, to, *sessions),
             Command::Code(command) => codes::decide(state.account()?, command),
+            Command::Factor(command) => Ok(factors::decide(&state.account()?.factors, command)?),
             Command::ChangeProfile { user, profile } => {
                 Ok(state.account()?.change_profile(*user, profile))
             }
@@ -340,6 +346,7 @@ impl Decider for User {
                     service: None,
                     verified_email: None,
                     codes: Codes::default(),
+                    factors: Factors::default(),
                     login_epoch: 0,
                     kept_session: None,
                 });
@@ -396,6 +403,35 @@ impl Decider for User {
                 account.login_epoch = out.epoch;
                 account.kept_session = out.kept;
             }),
+            UserEvent::TotpBegun(begun) => state.change(|it| it.factors.totp_begun(begun)),
+            UserEvent::TotpEnrolled(enrolled) => {
+                state.change(|it| it.factors.totp_enrolled(enrolled));
+            }
+            UserEvent::TotpUsed(used) => state.change(|it| it.factors.totp_used(used)),
+            UserEvent::TotpRemoved(_) => state.change(|it| it.factors.totp_removed()),
+            UserEvent::RecoveryCodesMade(made) => {
+                state.change(|it| it.factors.recovery_codes_made(made));
+            }
+            UserEvent::RecoveryCodeUsed(used) => {
+                state.change(|it| it.factors.recovery_code_used(used));
+            }
+            UserEvent::PasskeyAdded(added) => state.change(|it| it.factors.passkey_added(added)),
+            UserEvent::PasskeyRenamed(renamed) => {
+                state.change(|it| it.factors.passkey_renamed(renamed));
+            }
+            UserEvent::PasskeyUsed(used) => state.change(|it| it.factors.passkey_used(used)),
+            UserEvent::PasskeySuspected(used) => {
+                state.change(|it| it.factors.passkey_suspected(used));
+            }
+            UserEvent::PasskeyRemoved(removed) => {
+                state.change(|it| it.factors.passkey_removed(removed));
+            }
+            UserEvent::SecondFactorRefused(refused) => {
+                state.change(|it| it.factors.refused(refused));
+            }
+            UserEvent::SecondFactorsRemoved(removed) => {
+                state.change(|it| it.factors.all_removed(removed));
+            }
         }
         state
     }

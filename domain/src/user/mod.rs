@@ -5,6 +5,7 @@ mod bot;
 pub mod codes;
 mod decide;
 mod event;
+pub mod factors;
 mod identity;
 mod preferences;
 mod profile;

@@ -2,6 +2,7 @@
 
 use crate::decider::{Refusal, RefusalKind};
 use crate::user::decide::User;
+use crate::user::factors;
 
 /// Why an account says no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +58,9 @@ pub enum Refused {
     /// It was ended together with all others.
     #[error("this session has ended; log in again")]
     SessionEnded,
+    /// Something about second factors.
+    #[error(transparent)]
+    Factor(#[from] factors::Refused),
 }
 
 impl Refusal for Refused {
@@ -79,6 +83,7 @@ impl Refusal for Refused {
             Self::WrongCode => "wrong_code",
             Self::PasswordChanged => "password_changed",
             Self::SessionEnded => "session_ended",
+            Self::Factor(refused) => refused.code(),
         }
     }
 
@@ -98,6 +103,7 @@ impl Refusal for Refused {
             | Self::PasswordChanged
             | Self::SessionEnded => RefusalKind::Conflict,
             Self::IdentityClosed | Self::WrongCode => RefusalKind::Forbidden,
+            Self::Factor(refused) => refused.kind(),
             Self::BlocksOneself | Self::SuspendsOneself => RefusalKind::Invalid,
         }
     }

@@ -176,6 +176,7 @@ impl Log {
             refresh_hash: Some("0".to_owned()),
             login_epoch: 0,
             vouched_by: None,
+            amr: [].into(),
         });
         self.append(StreamName::session(session), opened).await;
     }

@@ -10,6 +10,7 @@ mod rebuild;
 mod remote;
 mod replay;
 mod role;
+mod second_factors;
 mod service;
 mod status;
 
@@ -107,6 +108,9 @@ pub enum Command {
     /// Give or take what a user may do on the whole server
     #[command(subcommand)]
     Role(Role),
+    /// Help users who lost their second factors
+    #[command(subcommand)]
+    SecondFactors(second_factors::Arguments),
     /// Make, show and end services: programs with a token of their own
     #[command(subcommand)]
     Service(service::Arguments),
@@ -228,6 +232,10 @@ impl Cli {
             Command::Role(role) => match remote {
                 Some(server) => role::on_server(&server, role).await,
                 None => role::on_folder(settings, role).await,
+            },
+            Command::SecondFactors(arguments) => match remote {
+                Some(server) => second_factors::on_server(&server, arguments).await,
+                None => second_factors::on_folder(settings, arguments).await,
             },
             Command::Service(arguments) => match remote {
                 Some(server) => service::on_server(&server, arguments).await,

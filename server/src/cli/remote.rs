@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use domain::UserId;
 use infra::problem::Problem;
 use reqwest::{Certificate, Method, RequestBuilder, Response};
+use serde_json::Value;
 
 use crate::cli::{CliResult, Remote};
 
@@ -37,6 +39,19 @@ impl Client {
         self.http
             .request(method, format!("{}{path}", self.server))
             .bearer_auth(&self.token)
+    }
+
+    /// The id of the user with this handle or id.
+    pub(super) async fn user_id(&self, user: &str) -> CliResult<String> {
+        if user.parse::<UserId>().is_ok() {
+            return Ok(user.to_owned());
+        }
+        let lookup = self.request(Method::GET, "/v1/users");
+        let lookup = lookup.query(&[("handle", user)]);
+        let found: Value = self.send(lookup).await?.json().await?;
+        let id = found["users"][0]["id"].as_str();
+        let unknown = || format!("there is no user {user}");
+        Ok(id.ok_or_else(unknown)?.to_owned())
     }
 
     /// Sends it; a problem becomes the error's text.

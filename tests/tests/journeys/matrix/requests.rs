@@ -17,6 +17,9 @@ const NO_ADDRESS: &str = "nobody@example.org";
 /// Nobody's, too.
 const NO_PASSWORD: &str = "correct horse nobody has";
 
+/// Likewise.
+const NO_PASSKEY: &str = "0190d0f0-0000-7000-8000-000000000000";
+
 /// A request with `{…}` where a scene has names.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -58,6 +61,7 @@ impl Request {
                 | "/v1/users/me"
                 | "/v1/users/me/blocks"
                 | "/v1/users/me/export"
+                | "/v1/users/me/factors"
                 | "/v1/users/me/identities"
                 | "/v1/users/me/preferences"
                 | "/v1/users/{user}",
@@ -84,6 +88,7 @@ impl Request {
             | ("DELETE", ENDS_THE_SESSION) => nothing,
             // Done to somebody whom no scene needs.
             ("PUT" | "DELETE", "/v1/users/me/blocks/{user}")
+            | ("DELETE", "/v1/users/{user}/factors")
             | ("POST", "/v1/users/{user}/reinstate") => {
                 whom = "{unloved}";
                 nothing
@@ -129,10 +134,27 @@ impl Request {
                 json!({ "email": NO_ADDRESS, "code": "12345678", "password": NO_PASSWORD })
             }
             ("POST", "/v1/services") => json!({ "name": "Board", "scopes": ["analyst"] }),
-            ("POST", "/v1/services/{service}/rotate") => json!({}),
+            ("POST", "/v1/services/{service}/rotate" | "/v1/passkeys/challenge") => json!({}),
             ("POST", "/v1/sessions") => json!({ "login": "other", "password": NO_PASSWORD }),
             ("POST", "/v1/sessions/code") => json!({ "email": NO_ADDRESS, "code": "12345678" }),
             ("POST", "/v1/sessions/refresh") => json!({ "refresh_token": "vr_guess" }),
+            ("POST", "/v1/sessions/second-factor") => {
+                json!({ "ticket": "guess", "factor": { "totp": "123456" } })
+            }
+            ("POST", "/v1/sessions/passkey") => json!({ "challenge": "guess", "credential": {} }),
+            (
+                "POST",
+                "/v1/users/me/factors/totp"
+                | "/v1/users/me/factors/totp/remove"
+                | "/v1/users/me/factors/recovery-codes"
+                | "/v1/users/me/factors/passkeys/challenge"
+                | "/v1/users/me/factors/passkeys/{passkey}/remove",
+            ) => json!({ "proof": { "password": NO_PASSWORD } }),
+            ("POST", "/v1/users/me/factors/totp/confirm") => json!({ "code": "123456" }),
+            ("POST", "/v1/users/me/factors/passkeys") => {
+                json!({ "challenge": "guess", "credential": {}, "name": "Key ring" })
+            }
+            ("PATCH", "/v1/users/me/factors/passkeys/{passkey}") => json!({ "name": "Phone" }),
             ("POST", "/v1/users") => json!({
                 "handle": "{fresh}", "email": "{fresh}@example.org", "password": NO_PASSWORD,
                 "display_name": "Somebody new",
@@ -148,7 +170,11 @@ impl Request {
         };
         Some(Self {
             method: method.clone(),
-            path: format!("{}{query}", path.replace("{user}", whom)),
+            path: format!(
+                "{}{query}",
+                path.replace("{user}", whom)
+                    .replace("{passkey}", NO_PASSKEY)
+            ),
             body,
         })
     }

@@ -58,6 +58,7 @@ impl Server {
             session_rules: SessionRules::default(),
             password_cost: PasswordCost::default(),
             login_gate: LoginGate::new(Limit::Off, Limit::Off),
+            second_factors: crate::testing::second_factors(Limit::Off),
             owner_code: None,
         })
         .unwrap();
@@ -176,6 +177,7 @@ impl Server {
             refresh_hash: None,
             login_epoch: 0,
             vouched_by: None,
+            amr: [].into(),
         });
         let stream = StreamName::session(session);
         self.command(self.api.sessions(), stream, open).await;
