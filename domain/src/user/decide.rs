@@ -207,6 +207,9 @@ pub enum Refused {
     /// There is no such code, or not any more.
     #[error("this is not the code; ask for another if it was tried too often or is too old")]
     WrongCode,
+    /// It would not keep others out.
+    #[error("the password is easy to guess")]
+    WeakPassword,
     /// Somebody else was faster.
     #[error("the password was changed meanwhile")]
     PasswordChanged,
@@ -230,6 +233,7 @@ impl Refusal for Refused {
             Self::AlreadyVerified => "email_already_verified",
             Self::TooManyCodes => "too_many_codes",
             Self::WrongCode => "wrong_code",
+            Self::WeakPassword => "weak_password",
             Self::PasswordChanged => "password_changed",
         }
     }
@@ -249,7 +253,9 @@ impl Refusal for Refused {
             | Self::TooManyCodes
             | Self::PasswordChanged => RefusalKind::Conflict,
             Self::IdentityClosed | Self::WrongCode => RefusalKind::Forbidden,
-            Self::BlocksOneself | Self::SuspendsOneself => RefusalKind::Invalid,
+            Self::BlocksOneself | Self::SuspendsOneself | Self::WeakPassword => {
+                RefusalKind::Invalid
+            }
         }
     }
 }
@@ -296,6 +302,8 @@ pub struct Account {
     pub codes: Codes,
     /// How often all sessions were ended. A session is of the epoch in which what opened it was checked.
     pub login_epoch: u32,
+    /// At which version of the stream all sessions were ended last; zero where they never were.
+    pub login_epoch_began: Version,
     /// The session of an earlier epoch that goes on all the same.
     pub kept_session: Option<SessionId>,
 }
@@ -421,6 +429,7 @@ impl Decider for User {
                     verified_email: None,
                     codes: Codes::default(),
                     login_epoch: 0,
+                    login_epoch_began: Version::ZERO,
                     kept_session: None,
                 });
             }
@@ -431,10 +440,8 @@ impl Decider for User {
                 state.change(|account| account.password_hash = Some(set.hash.value.clone()));
             }
             UserEvent::CodeIssued(issued) => state.change(|account| account.codes.issued(issued)),
-            UserEvent::CodeRefused(done) => {
-                state.change(|account| account.codes.refused(done.purpose));
-            }
-            UserEvent::CodeUsed(done) => state.change(|account| account.codes.used(done.purpose)),
+            UserEvent::CodeRefused(done) => state.change(|account| account.codes.refused(done)),
+            UserEvent::CodeUsed(done) => state.change(|account| account.codes.used(done)),
             UserEvent::EmailVerified(verified) => {
                 state.change(|account| account.verified_email = Some(verified.email.value.clone()));
             }
@@ -474,6 +481,7 @@ impl Decider for User {
             }
             UserEvent::LoggedOutEverywhere(out) => state.change(|account| {
                 account.login_epoch = out.epoch;
+                account.login_epoch_began = version;
                 account.kept_session = out.kept;
             }),
         }
@@ -628,6 +636,7 @@ mod tests {
     fn code() -> NewCode {
         NewCode {
             hash: CodeHash::new("of a code".to_owned()),
+            asked_by: None,
             at: moment(0),
         }
     }
