@@ -219,6 +219,8 @@ pub struct Account {
     pub factors: Factors,
     /// How often all sessions were ended. A session is of the epoch in which what opened it was checked.
     pub login_epoch: u32,
+    /// At which version of the stream all sessions were ended last; zero where they never were.
+    pub login_epoch_began: Version,
     /// The session of an earlier epoch that goes on all the same.
     pub kept_session: Option<SessionId>,
 }
@@ -348,6 +350,7 @@ impl Decider for User {
                     codes: Codes::default(),
                     factors: Factors::default(),
                     login_epoch: 0,
+                    login_epoch_began: Version::ZERO,
                     kept_session: None,
                 });
             }
@@ -358,10 +361,8 @@ impl Decider for User {
                 state.change(|account| account.password_hash = Some(set.hash.value.clone()));
             }
             UserEvent::CodeIssued(issued) => state.change(|account| account.codes.issued(issued)),
-            UserEvent::CodeRefused(done) => {
-                state.change(|account| account.codes.refused(done.purpose));
-            }
-            UserEvent::CodeUsed(done) => state.change(|account| account.codes.used(done.purpose)),
+            UserEvent::CodeRefused(done) => state.change(|account| account.codes.refused(done)),
+            UserEvent::CodeUsed(done) => state.change(|account| account.codes.used(done)),
             UserEvent::EmailVerified(verified) => {
                 state.change(|account| account.verified_email = Some(verified.email.value.clone()));
             }
@@ -401,6 +402,7 @@ impl Decider for User {
             }
             UserEvent::LoggedOutEverywhere(out) => state.change(|account| {
                 account.login_epoch = out.epoch;
+                account.login_epoch_began = version;
                 account.kept_session = out.kept;
             }),
             UserEvent::TotpBegun(begun) => state.change(|it| it.factors.totp_begun(begun)),
@@ -585,6 +587,7 @@ mod tests {
     fn code() -> NewCode {
         NewCode {
             hash: CodeHash::new("of a code".to_owned()),
+            asked_by: None,
             at: moment(0),
         }
     }

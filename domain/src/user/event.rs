@@ -8,7 +8,8 @@ use crate::change::Change;
 use crate::event::{Actor, FromCategory as _, events};
 use crate::ids::{ServiceId, SessionId, UserId};
 use crate::personal::Personal;
-use crate::user::codes::{CodeHash, CodePurpose};
+use crate::user::code_budget::NetworkHash;
+use crate::user::codes::{ChallengeHash, CodeHash, CodePurpose};
 use crate::user::factors::{
     PasskeyAdded, PasskeyRemoved, PasskeyRenamed, PasskeyUsed, RecoveryCodeUsed, RecoveryCodesMade,
     SecondFactorRefused, SecondFactorsRemoved, TotpBegun, TotpEnrolled, TotpRemoved, TotpUsed,
@@ -86,6 +87,12 @@ pub struct CodeIssued {
     pub email: Personal<Email>,
     /// Of the code.
     pub hash: CodeHash,
+    /// Of what whoever asked for it has to send with it, where that was not the user, logged in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<ChallengeHash>,
+    /// Of where that one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_from: Option<NetworkHash>,
     /// When it was asked for.
     pub issued_at: DateTime<Utc>,
     /// From this moment on it is worth nothing.
@@ -97,6 +104,9 @@ pub struct CodeIssued {
 pub struct CodeDone {
     /// What the code is for.
     pub purpose: CodePurpose,
+    /// Of the code, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<ChallengeHash>,
 }
 
 /// `email-verified`

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod bot;
+pub mod code_budget;
 pub mod codes;
 mod decide;
 mod event;

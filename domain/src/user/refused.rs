@@ -52,6 +52,9 @@ pub enum Refused {
     /// There is no such code, or not any more.
     #[error("this is not the code; ask for another if it was tried too often or is too old")]
     WrongCode,
+    /// It would not keep others out.
+    #[error("the password is easy to guess")]
+    WeakPassword,
     /// Somebody else was faster.
     #[error("the password was changed meanwhile")]
     PasswordChanged,
@@ -81,6 +84,7 @@ impl Refusal for Refused {
             Self::AlreadyVerified => "email_already_verified",
             Self::TooManyCodes => "too_many_codes",
             Self::WrongCode => "wrong_code",
+            Self::WeakPassword => "weak_password",
             Self::PasswordChanged => "password_changed",
             Self::SessionEnded => "session_ended",
             Self::Factor(refused) => refused.code(),
@@ -104,7 +108,9 @@ impl Refusal for Refused {
             | Self::SessionEnded => RefusalKind::Conflict,
             Self::IdentityClosed | Self::WrongCode => RefusalKind::Forbidden,
             Self::Factor(refused) => refused.kind(),
-            Self::BlocksOneself | Self::SuspendsOneself => RefusalKind::Invalid,
+            Self::BlocksOneself | Self::SuspendsOneself | Self::WeakPassword => {
+                RefusalKind::Invalid
+            }
         }
     }
 }

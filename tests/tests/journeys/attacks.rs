@@ -238,18 +238,18 @@ async fn guesses_at_the_same_time_are_no_more_tries_than_one_after_the_other() {
     let address = "bob@example.org";
     let bob = Person::register(&server.url(), "bob").await;
     verifies_address(&bob, &inbox).await;
-    ask_for_code(&bob, "log_in", address).await;
+    let challenge = ask_for_code(&bob, "log_in", address).await;
     let code = inbox.wait_for(address, LOG_IN).await.code();
     let right: u32 = code.parse().expect("digits");
     let guesses: Vec<String> = (1..=40)
         .map(|guess| format!("{:08}", (right + guess) % 100_000_000))
         .collect();
     let guesses = guesses.iter();
-    let guesses = guesses.map(|guess| log_in_by_code(&bob, address, guess));
+    let guesses = guesses.map(|guess| log_in_by_code(&bob, address, &challenge, guess));
     for answer in join_all(guesses).await {
         answer.problem(401, "wrong_code");
     }
-    let too_late = log_in_by_code(&bob, address, &code).await;
+    let too_late = log_in_by_code(&bob, address, &challenge, &code).await;
     too_late.problem(401, "wrong_code");
     let refused = olga.replays("/v1/audit/events?type=code-refused").await;
     assert_eq!(refused.len(), 5, "{refused:?}");

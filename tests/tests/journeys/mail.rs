@@ -16,9 +16,11 @@ pub(crate) const VERIFY: &str = "Verify your address for Verbatim";
 pub(crate) const LOG_IN: &str = "Log in to Verbatim";
 const RESET: &str = "Choose another password for Verbatim";
 
-pub(crate) async fn ask_for_code(person: &Person, purpose: &str, email: &str) {
+/// Asks for a code; gives the challenge that it has to be sent with.
+pub(crate) async fn ask_for_code(person: &Person, purpose: &str, email: &str) -> String {
     let body = json!({ "purpose": purpose, "email": email });
-    person.post("/v1/codes", body).await.ok();
+    let asked = person.post("/v1/codes", body).await.ok();
+    asked["challenge"].as_str().expect("a challenge").to_owned()
 }
 
 /// Enters the code that was mailed after the registration.
@@ -29,9 +31,21 @@ pub(crate) async fn verifies_address(person: &Person, inbox: &Inbox) {
     person.post("/v1/users/me/verify-email", verify).await.ok();
 }
 
-pub(crate) async fn log_in_by_code(person: &Person, email: &str, code: &str) -> Answer {
-    let body = json!({ "email": email, "code": code });
+pub(crate) async fn log_in_by_code(
+    person: &Person,
+    email: &str,
+    challenge: &str,
+    code: &str,
+) -> Answer {
+    let body = json!({ "email": email, "challenge": challenge, "code": code });
     person.post("/v1/sessions/code", body).await
+}
+
+async fn reset_password(person: &Person, email: &str, challenge: &str, code: &str) -> Answer {
+    let body = json!({
+        "email": email, "challenge": challenge, "code": code, "password": "seven purple teapots",
+    });
+    person.post("/v1/passwords/reset", body).await
 }
 
 /// A code that is another.
@@ -78,17 +92,19 @@ async fn codes_verify_the_address_log_in_and_replace_the_password() {
     let path = format!("/v1/users/me?min_position={}", verified["position"]);
     assert_eq!(bob.get(&path).await.ok()["email_verified"], true);
 
-    ask_for_code(&bob, "log_in", address).await;
+    let challenge = ask_for_code(&bob, "log_in", address).await;
     let code = inbox.wait_for(address, LOG_IN).await.code();
-    let opened = log_in_by_code(&bob, address, &code).await.ok();
+    let opened = log_in_by_code(&bob, address, &challenge, &code).await.ok();
     assert_eq!(opened["user"], bob.id);
-    let again = log_in_by_code(&bob, address, &code).await;
+    let again = log_in_by_code(&bob, address, &challenge, &code).await;
     again.problem(401, "wrong_code");
 
-    ask_for_code(&bob, "reset_password", address).await;
+    let challenge = ask_for_code(&bob, "reset_password", address).await;
     let code = inbox.wait_for(address, RESET).await.code();
     let reset = |password: &str| {
-        let body = json!({ "email": address, "code": code, "password": password });
+        let body = json!({
+            "email": address, "challenge": challenge, "code": code, "password": password,
+        });
         bob.post("/v1/passwords/reset", body)
     };
     reset("password123").await.problem(422, "weak_password");
@@ -121,23 +137,33 @@ async fn codes_verify_the_address_log_in_and_replace_the_password() {
 }
 
 #[tokio::test]
-async fn five_wrong_tries_are_all_there_are() {
-    let (mut server, _olga) = owned_server().await;
+async fn five_wrong_tries_are_all_there_are_and_use_up_no_code_of_others() {
+    let (mut server, olga) = owned_server().await;
     let inbox = Inbox::at(&server.data_dir().join("mail"));
     let bob = Person::register(&server.url(), "bob").await;
     let address = "bob@example.org";
     verifies_address(&bob, &inbox).await;
-    ask_for_code(&bob, "log_in", address).await;
+    let challenge = ask_for_code(&bob, "log_in", address).await;
     let code = inbox.wait_for(address, LOG_IN).await.code();
+    let strangers = ask_for_code(&olga, "log_in", address).await;
+    for _ in 0..5 {
+        // Not even the code that somebody else asked for.
+        let wrong = log_in_by_code(&olga, address, &strangers, &code).await;
+        wrong.problem(401, "wrong_code");
+    }
+    log_in_by_code(&bob, address, &challenge, &code).await.ok();
+
+    let challenge = ask_for_code(&bob, "reset_password", address).await;
+    let code = inbox.wait_for(address, RESET).await.code();
     for attempt in 0..5 {
         if attempt == 3 {
             server.kill().await;
             server.start_again().await;
         }
-        let wrong = log_in_by_code(&bob, address, &other_than(&code)).await;
+        let wrong = reset_password(&bob, address, &challenge, &other_than(&code)).await;
         wrong.problem(401, "wrong_code");
     }
-    let too_late = log_in_by_code(&bob, address, &code).await;
+    let too_late = reset_password(&bob, address, &challenge, &code).await;
     too_late.problem(401, "wrong_code");
 }
 
@@ -162,13 +188,13 @@ async fn a_mail_comes_once_whoever_is_killed_while_it_is_sent() {
     verifies_address(&bob, &inbox).await;
 
     mail_server.hold_senders();
-    ask_for_code(&bob, "log_in", address).await;
+    let challenge = ask_for_code(&bob, "log_in", address).await;
     mail_server.holds_a_sender().await;
     mail_server.kill().await;
     mail_server.release_senders();
     mail_server.start_again().await;
     let code = inbox.wait_for(address, LOG_IN).await.code();
-    log_in_by_code(&bob, address, &code).await.ok();
+    log_in_by_code(&bob, address, &challenge, &code).await.ok();
 
     // Whoever comes next finds everything settled, also what no mail server will ever take.
     recorded(&olga, "mail-sent", 3).await;

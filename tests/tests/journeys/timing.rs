@@ -76,13 +76,16 @@ const QUESTIONS: [Question; 7] = [
         name: "login by code",
         path: "/v1/sessions/code",
         domain: DOMAIN,
-        body: |email| json!({ "email": email, "code": "12345678" }),
+        body: |email| json!({ "email": email, "challenge": "a guess", "code": "12345678" }),
     },
     Question {
         name: "reset",
         path: "/v1/passwords/reset",
         domain: DOMAIN,
-        body: |email| json!({ "email": email, "code": "12345678", "password": NEW_PASSWORD }),
+        body: |email| {
+            json!({ "email": email, "challenge": "a guess", "code": "12345678",
+                "password": NEW_PASSWORD })
+        },
     },
     // At the end, as it gives those an account who have none.
     Question {
@@ -116,7 +119,7 @@ fn cpu(server: &ServerProcess) -> Duration {
 }
 
 /// What is another in each answer, and says nothing of whom was asked about.
-const FRESH: [&str; 4] = ["trace_id", "id", "seq", "position"];
+const FRESH: [&str; 5] = ["trace_id", "id", "seq", "position", "challenge"];
 
 /// Asks once; gives what was answered, without what is fresh in it, and how long it took.
 async fn ask(asker: &Person, path: &str, body: Value) -> (Value, Duration) {

@@ -152,9 +152,10 @@ pub(super) async fn carry_out(
         return Ok(Some(done));
     }
     match first_event(api, &stream, done, READ).await? {
-        Some(Event::User(UserEvent::SecondFactorRefused(_) | UserEvent::PasskeySuspected(_))) => {
-            Ok(None)
-        }
+        Some((
+            Event::User(UserEvent::SecondFactorRefused(_) | UserEvent::PasskeySuspected(_)),
+            _,
+        )) => Ok(None),
         Some(_) => Ok(Some(done)),
         None => Err(Failure::internal(READ, "there is no event").into()),
     }

@@ -84,18 +84,7 @@ async fn nothing_secret_is_ever_written_down() {
     let service = alice.post("/v1/services", service).await.ok();
     let first_refresh = alice.refresh_token.clone();
     alice.refresh().await;
-    let in_cookies = json!({
-        "login": "alice", "password": "correct horse alice", "cookies": true,
-    });
-    let in_cookies = Client::new()
-        .post(format!("{url}/v1/sessions"))
-        .json(&in_cookies);
-    let in_cookies = in_cookies.send().await.expect("an answer");
-    let cookies = in_cookies.headers().get_all("set-cookie").iter();
-    let cookies: Vec<String> = cookies
-        .filter_map(|cookie| Some(cookie.to_str().ok()?.split_once('=')?.1))
-        .filter_map(|value| Some(value.split_once(';')?.0.to_owned()))
-        .collect();
+    let cookies = cookies_of_a_login(&url).await;
     assert_eq!(cookies.len(), 3, "access, refresh and CSRF");
     let inbox = Inbox::at(&data.join("mail"));
     let mailed = inbox
@@ -138,6 +127,22 @@ async fn nothing_secret_is_ever_written_down() {
         &secret,
     ]);
     are_not_written_down(&hidden, &code, &read(&out), &read(&err));
+}
+
+/// What a login of alice's puts into cookies.
+async fn cookies_of_a_login(url: &str) -> Vec<String> {
+    let login = json!({
+        "login": "alice", "password": "correct horse alice", "cookies": true,
+    });
+    let login = Client::new()
+        .post(format!("{url}/v1/sessions"))
+        .json(&login);
+    let answer = login.send().await.expect("an answer");
+    let cookies = answer.headers().get_all("set-cookie").iter();
+    cookies
+        .filter_map(|cookie| Some(cookie.to_str().ok()?.split_once('=')?.1))
+        .filter_map(|value| Some(value.split_once(';')?.0.to_owned()))
+        .collect()
 }
 
 fn in_hex(bytes: &[u8]) -> String {

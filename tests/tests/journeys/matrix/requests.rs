@@ -120,6 +120,8 @@ impl Request {
                 "POST",
                 "/v1/issuers/{issuer}/webhook"
                 | "/v1/logins/{issuer}"
+                | "/v1/passkeys/challenge"
+                | "/v1/services/{service}/rotate"
                 | "/v1/users/me/identities/{issuer}",
             ) => json!({}),
             (
@@ -131,12 +133,16 @@ impl Request {
             ("POST", "/v1/owner") => json!({ "code": "a guess" }),
             ("POST", "/v1/codes") => json!({ "purpose": "log_in", "email": NO_ADDRESS }),
             ("POST", "/v1/passwords/reset") => {
-                json!({ "email": NO_ADDRESS, "code": "12345678", "password": NO_PASSWORD })
+                json!({
+                    "email": NO_ADDRESS, "challenge": "a guess", "code": "12345678",
+                    "password": NO_PASSWORD,
+                })
             }
             ("POST", "/v1/services") => json!({ "name": "Board", "scopes": ["analyst"] }),
-            ("POST", "/v1/services/{service}/rotate" | "/v1/passkeys/challenge") => json!({}),
             ("POST", "/v1/sessions") => json!({ "login": "other", "password": NO_PASSWORD }),
-            ("POST", "/v1/sessions/code") => json!({ "email": NO_ADDRESS, "code": "12345678" }),
+            ("POST", "/v1/sessions/code") => {
+                json!({ "email": NO_ADDRESS, "challenge": "a guess", "code": "12345678" })
+            }
             ("POST", "/v1/sessions/refresh") => json!({ "refresh_token": "vr_guess" }),
             ("POST", "/v1/sessions/second-factor") => {
                 json!({ "ticket": "guess", "factor": { "totp": "123456" } })

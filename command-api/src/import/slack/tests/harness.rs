@@ -157,6 +157,7 @@ impl Server {
             password_hash: "$".to_owned(),
             code: NewCode {
                 hash: CodeHash::new("of a code".to_owned()),
+                asked_by: None,
                 at: self.clock.now(),
             },
         };
