@@ -53,7 +53,7 @@ mod tests {
     use crate::testing::World;
 
     /// Operations that anybody may ask.
-    const OPEN: [(&str, &str); 9] = [
+    const OPEN: [(&str, &str); 12] = [
         ("post", "/v1/users"),
         ("post", "/v1/sessions"),
         ("post", "/v1/sessions/code"),

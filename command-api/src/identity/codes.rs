@@ -112,10 +112,12 @@ pub(crate) async fn first_event(
         .store()
         .read_stream(stream, done.seq, Direction::Forward, 1)
         .await?;
-    let first = events.first();
-    let event = first.map(|recorded| Ok((recorded.event()?, recorded.recorded_at)));
-    let event = event.transpose();
-    event.map_err(|error| Failure::internal(what, error))
+    let Some(recorded) = events.first() else {
+        return Ok(None);
+    };
+    let event = recorded.event();
+    let event = event.map_err(|error| Failure::internal(what, error))?;
+    Ok(Some((event, recorded.recorded_at)))
 }
 
 /// Carries out `command`, which offers a code. A wrong try is in the log when this returns.

@@ -295,8 +295,10 @@ async fn nobody_completes_anothers_login_with_their_own_factors() {
 async fn neither_a_mailed_code_nor_another_password_gets_around_it() {
     let world = World::with(&["alice"]).await;
     let app = with_app(&world, "alice").await;
-    let code = world.mailed_code("alice", CodePurpose::LogIn).await;
-    let login = json!({ "email": "alice@example.org", "code": code });
+    let mailed = world.mailed_code("alice", CodePurpose::LogIn).await;
+    let login = json!({
+        "email": "alice@example.org", "challenge": mailed.challenge, "code": mailed.code,
+    });
     let (status, answer) = world
         .anonymous("/v1/sessions/code")
         .body(login)
@@ -309,9 +311,12 @@ async fn neither_a_mailed_code_nor_another_password_gets_around_it() {
     let by_code = text(&answer["second_factor"]["ticket"]).to_owned();
     let by_password = ticket(&world, "alice").await;
 
-    let code = world.mailed_code("alice", CodePurpose::ResetPassword).await;
+    let mailed = world.mailed_code("alice", CodePurpose::ResetPassword).await;
     let other = "seven purple teapots";
-    let reset = json!({ "email": "alice@example.org", "code": code, "password": other });
+    let reset = json!({
+        "email": "alice@example.org", "challenge": mailed.challenge, "code": mailed.code,
+        "password": other,
+    });
     let reset = world.anonymous("/v1/passwords/reset").body(reset).send();
     assert_eq!(reset.await.0, 200);
     let login = json!({ "login": "alice", "password": other });
