@@ -187,6 +187,7 @@ async fn finish(
         OpenProblems,
         (status = 401, body = Problem, content_type = "application/problem+json",
          description = "`login_refused`: the issuer does not take the code, or its word does not hold; \
+                        `second_factor_required` with a ticket; \
                         `session_ended` for a retry of a login that was revoked since"),
         (status = 403, body = Problem, content_type = "application/problem+json",
          description = "`not_registered`, `identity_closed`"),
