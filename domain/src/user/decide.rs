@@ -318,6 +318,7 @@ impl Decider for User {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each event")]
     fn evolve(mut state: State, version: Version, event: &UserEvent) -> State {
         match event {
             UserEvent::Registered(registered) => {
