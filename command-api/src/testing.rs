@@ -442,7 +442,10 @@ impl Asked<'_> {
 
     /// The answer's status, headers and JSON.
     pub(crate) async fn send_for_headers(self) -> (u16, HeaderMap, Value) {
-        let request = self.request.body(Body::from(self.body)).unwrap();
+        let request = self
+            .request
+            .header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(Body::from(self.body)).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let headers = response.headers().clone();
