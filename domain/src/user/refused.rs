@@ -14,7 +14,9 @@ pub enum Refused {
     #[error("this account is registered already")]
     AlreadyRegistered,
     /// Without it nobody could log in.
-    #[error("this is the last way into the account; set a password or link another identity first")]
+    #[error(
+        "this is the last way into the account; set a password, verify an address or link another identity first"
+    )]
     LastWayIn,
     /// The account has another identity of the same issuer.
     #[error("the account has another identity of this issuer; unlink that first")]
