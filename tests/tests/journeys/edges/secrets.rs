@@ -54,32 +54,7 @@ async fn nothing_secret_is_ever_written_down() {
             .is_success()
     );
     alice.post("/v1/owner", json!({ "code": code })).await.ok();
-    let wrong = json!({ "login": "alice", "password": "a password that is wrong" });
-    alice
-        .post("/v1/sessions", wrong)
-        .await
-        .problem(401, "wrong_login");
-    // Bodies and addresses that cannot be taken are not told either.
-    let broken = "{\"login\":\"alice\",\"password\":\"a password that is cut";
-    let request = Client::new()
-        .post(format!("{url}/v1/sessions"))
-        .header("content-type", "application/json")
-        .body(broken);
-    let answer: Value = request
-        .send()
-        .await
-        .expect("an answer")
-        .json()
-        .await
-        .expect("JSON");
-    assert_eq!(answer["code"], "malformed_body");
-    let misplaced = json!({ "login": ["a password that is misplaced"], "password": "x" });
-    alice
-        .post("/v1/sessions", misplaced)
-        .await
-        .problem(422, "invalid_body");
-    let path = format!("/v1/users/me?token={}", alice.token);
-    alice.get(&path).await.problem(400, "token_in_url");
+    secrets_are_refused(&alice, &url).await;
     let service = json!({ "name": "Board", "scopes": ["analyst"] });
     let service = alice.post("/v1/services", service).await.ok();
     let first_refresh = alice.refresh_token.clone();
@@ -127,6 +102,36 @@ async fn nothing_secret_is_ever_written_down() {
         &secret,
     ]);
     are_not_written_down(&hidden, &code, &read(&out), &read(&err));
+}
+
+/// Sends secrets that are refused, and where they do not belong.
+async fn secrets_are_refused(alice: &Person, url: &str) {
+    let wrong = json!({ "login": "alice", "password": "a password that is wrong" });
+    alice
+        .post("/v1/sessions", wrong)
+        .await
+        .problem(401, "wrong_login");
+    // Bodies and addresses that cannot be taken are not told either.
+    let broken = "{\"login\":\"alice\",\"password\":\"a password that is cut";
+    let request = Client::new()
+        .post(format!("{url}/v1/sessions"))
+        .header("content-type", "application/json")
+        .body(broken);
+    let answer: Value = request
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(answer["code"], "malformed_body");
+    let misplaced = json!({ "login": ["a password that is misplaced"], "password": "x" });
+    alice
+        .post("/v1/sessions", misplaced)
+        .await
+        .problem(422, "invalid_body");
+    let path = format!("/v1/users/me?token={}", alice.token);
+    alice.get(&path).await.problem(400, "token_in_url");
 }
 
 /// What a login of alice's puts into cookies.
