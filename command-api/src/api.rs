@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use domain::conversation::{Act, Command, Conversation, ConversationEvent, MessageFact, Refused};
+use domain::conversation::{
+    Act, Command, Conversation, ConversationEvent, MessageFact, Refused, Role, UserCommand,
+};
 use domain::owners::Owners;
 use domain::reservation::Reservation;
 use domain::service::{Service, State as ServiceState};
@@ -34,6 +36,7 @@ use crate::answer::Answer;
 use crate::asking::Asking;
 use crate::contacts::Directs;
 use crate::execute::{Executor, Limits};
+use crate::identity::factors::keys::{SecondFactorRules, SecondFactors};
 use crate::marks::Marks;
 use crate::owner::OwnerCode;
 use crate::passwords::{PasswordCost, Passwords};
@@ -60,6 +63,8 @@ pub struct Parts {
     pub password_cost: PasswordCost,
     /// Slows down who guesses passwords.
     pub login_gate: LoginGate,
+    /// How second factors are taken.
+    pub second_factors: SecondFactorRules,
     /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
     pub owner_code: Option<OwnerCode>,
 }
@@ -113,6 +118,7 @@ struct Inner {
     clock: Clock,
     session_rules: SessionRules,
     login_gate: LoginGate,
+    second_factors: SecondFactors,
     owner_code: Option<OwnerCode>,
     reservation_key: [u8; 32],
     password_key: [u8; 32],
@@ -172,6 +178,7 @@ impl CommandApi {
             session_rules,
             password_cost,
             login_gate,
+            second_factors,
             owner_code,
         } = parts;
         let receipts = executor(&store, &snapshots, limits)?;
@@ -188,6 +195,7 @@ impl CommandApi {
             clock,
             session_rules,
             login_gate,
+            second_factors: SecondFactors::new(second_factors, &secret)?,
             owner_code,
             reservation_key: secret.derive("reservation"),
             password_key: secret.derive("password-in-command-hash"),
@@ -319,6 +327,13 @@ impl CommandApi {
         Ok(state.account.as_ref().is_some_and(|it| it.blocks(user)))
     }
 
+    /// The role that `user` has at the least in groups that they are in, as of at most
+    /// [`States::AGE_MAX`] ago; after [`Self::forget_user`] as of now.
+    pub(crate) async fn inherited_role(&self, user: UserId) -> Result<Option<Role>, Failure> {
+        let state = self.0.seen.users.recent(&StreamName::user(user)).await?;
+        Ok(state.account.as_ref().and_then(Role::inherited_by))
+    }
+
     /// Makes what was changed about the account of `user` count at once on this node.
     pub(crate) async fn forget_user(&self, user: UserId) {
         self.0.seen.users.forget(&StreamName::user(user)).await;
@@ -362,7 +377,13 @@ impl CommandApi {
         let envelope = asking.envelope(&(name, conversation, fields))?;
         let stream = StreamName::conversation(conversation);
         let contact = self.contact(asking.user, conversation, &act).await?;
-        let command = Command::of(asking.user, act, contact);
+        let inherited = self.inherited(asking.user, &act).await?;
+        let command = Command::User(UserCommand {
+            by: asking.user,
+            act,
+            contact,
+            inherited,
+        });
         let done = self.0.conversations.execute(&stream, envelope, command);
         Ok(Answer::new(conversation.0, done.await?))
     }
@@ -441,6 +462,10 @@ impl CommandApi {
 
     pub(crate) fn login_gate(&self) -> &LoginGate {
         &self.0.login_gate
+    }
+
+    pub(crate) fn second_factors(&self) -> &SecondFactors {
+        &self.0.second_factors
     }
 
     pub(crate) fn owner_code(&self) -> Option<&OwnerCode> {

@@ -14,6 +14,7 @@ pub mod execute;
 mod frames;
 mod identity;
 pub mod import;
+mod inherited;
 mod marks;
 pub mod owner;
 mod password_strength;
@@ -27,6 +28,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use api::{CommandApi, Parts, SessionRules};
 pub use frames::ops;
+pub use identity::factors::keys::SecondFactorRules;
+pub use identity::factors::remove_all::remove_second_factors;
 pub use identity::login::KnownUser;
 pub use identity::system_roles::{RoleChange, change_role};
 pub use passwords::PasswordCost;
@@ -50,10 +53,13 @@ mod tests {
     use crate::testing::World;
 
     /// Operations that anybody may ask.
-    const OPEN: [(&str, &str); 9] = [
+    const OPEN: [(&str, &str); 12] = [
         ("post", "/v1/users"),
         ("post", "/v1/sessions"),
         ("post", "/v1/sessions/code"),
+        ("post", "/v1/sessions/second-factor"),
+        ("post", "/v1/sessions/passkey"),
+        ("post", "/v1/passkeys/challenge"),
         ("post", "/v1/passwords/reset"),
         ("post", REFRESH_PATH),
         ("get", "/.well-known/jwks.json"),
@@ -92,7 +98,7 @@ mod tests {
                 assert_eq!(key, "Idempotency-Key", "{method} {path}");
             }
         }
-        assert_eq!(operations, 44);
+        assert_eq!(operations, 56);
         let description = |path: &str, status: &str| -> &Value {
             &openapi["paths"][path]["post"]["responses"][status]["description"]
         };

@@ -113,14 +113,23 @@ impl Passwords {
         hashed.await?
     }
 
-    /// What makes `password` easy to guess for somebody who knows the words `known`.
-    pub(crate) async fn weakness(
+    /// The same for a password that somebody chooses who only knows the words `known`, and what makes it
+    /// easy to guess for who knows the words `theirs` as well. It is as much work whatever those are.
+    pub(crate) async fn hash_for(
         &self,
         password: String,
         known: Vec<String>,
-    ) -> Result<Option<Weakness>, Problem> {
-        self.run(move || password_strength::weakness(&password, &known))
-            .await
+        theirs: Vec<String>,
+    ) -> Result<(String, Option<Weakness>), Problem> {
+        let argon2 = self.argon2();
+        let hashed = self.run(move || {
+            if let Some(weakness) = password_strength::weakness(&password, &known) {
+                return Err(Problem::from(weakness));
+            }
+            let weakness = password_strength::weakness(&password, &theirs);
+            Ok((hash(&argon2, &password)?, weakness))
+        });
+        hashed.await?
     }
 
     /// Whether `password` is the one that was hashed. Takes its time also where there is no hash,

@@ -1,6 +1,8 @@
 //! A small world for the tests of the routes: the command side on a log in memory, users who are
 //! logged in, and requests that read like what they ask.
 
+pub(crate) mod authenticator;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,12 +12,13 @@ use axum::http::{HeaderMap, Method, Request, header};
 use chrono::TimeDelta;
 use domain::user::codes::CodePurpose;
 use domain::user::{Account, UserEvent};
-use domain::{Event, StreamName, UserId, Version};
+use domain::{Event, Position, StreamName, UserId, Version};
 use infra::auth::{Caller, Guard, Tokens};
 use infra::clock::Clock;
 use infra::codes::CodeOf;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
-use infra::http::IDEMPOTENCY_KEY;
+use infra::factors::RelyingPartyConfig;
+use infra::http::{ClientAddress, IDEMPOTENCY_KEY};
 use infra::issuers::{IssuerConfig, Issuers};
 use infra::keys::Secret;
 use infra::limits::{Limit, LoginGate};
@@ -26,13 +29,25 @@ use tower::ServiceExt as _;
 use crate::api::CODES_UNDER_WAY_MAX;
 use crate::execute::Limits;
 use crate::owner::OwnerCode;
-use crate::{CommandApi, Parts, PasswordCost, SessionRules, routes};
+use crate::{CommandApi, Parts, PasswordCost, SecondFactorRules, SessionRules, routes};
 
 /// What makes the owner.
 pub(crate) const OWNER_CODE: &str = "an owner's code";
 
 /// Everybody's password.
 pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// Second factors on this machine, where wrong ones are limited by `failures`.
+pub(crate) fn second_factors(failures: Limit) -> SecondFactorRules {
+    SecondFactorRules {
+        relying_party: RelyingPartyConfig {
+            name: "Verbatim".to_owned(),
+            id: "localhost".to_owned(),
+            origins: vec![],
+        },
+        gate: LoginGate::new(failures, failures),
+    }
+}
 
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryEventStore>,
@@ -90,6 +105,7 @@ impl World {
             session_rules: SessionRules::default(),
             password_cost,
             login_gate: LoginGate::new(failures, failures),
+            second_factors: second_factors(failures),
             owner_code: Some(OwnerCode::new(OWNER_CODE.to_owned())),
         })
         .unwrap();
@@ -216,15 +232,19 @@ impl World {
         assert_eq!(status, 200, "{answer}");
     }
 
-    /// Has a code mailed to `name`, whose address is verified first; the code.
-    pub(crate) async fn mailed_code(&self, name: &str, purpose: CodePurpose) -> String {
+    /// Has a code mailed to `name`, whose address is verified first.
+    pub(crate) async fn mailed_code(&self, name: &str, purpose: CodePurpose) -> Mailed {
         self.verify(name).await;
         let named = serde_json::to_value(purpose).unwrap();
         let email = format!("{name}@example.org");
         let asked = self.ask_code(named.as_str().unwrap(), &email);
-        assert_eq!(asked.send().await.0, 202);
+        let (status, answer) = asked.send().await;
+        assert_eq!(status, 202, "{answer}");
         self.settle().await;
-        self.last_code(name, purpose).await
+        Mailed {
+            challenge: answer["challenge"].as_str().unwrap().to_owned(),
+            code: self.last_code(name, purpose).await,
+        }
     }
 
     /// The code that was mailed to `name` last, made as the mail's is.
@@ -250,6 +270,13 @@ impl World {
     pub(crate) async fn count(&self, name: &str, event_type: &str) -> usize {
         let types = self.types(&StreamName::user(self.id(name))).await;
         types.iter().filter(|it| *it == event_type).count()
+    }
+
+    /// Types of all events in the log.
+    pub(crate) async fn all_types(&self) -> Vec<String> {
+        let events = self.store.read_all(Position::ZERO, 10_000).await.unwrap();
+        let types = events.iter().map(|event| event.event_type.to_string());
+        types.collect()
     }
 
     pub(crate) async fn account(&self, name: &str) -> Account {
@@ -340,6 +367,23 @@ impl World {
     }
 }
 
+/// A code from the mail, and the challenge that it was asked for with.
+#[derive(Clone)]
+pub(crate) struct Mailed {
+    pub(crate) challenge: String,
+    pub(crate) code: String,
+}
+
+/// A code that is another.
+pub(crate) fn other_code(code: &str) -> String {
+    let other = if code == "00000000" {
+        "00000001"
+    } else {
+        "00000000"
+    };
+    other.to_owned()
+}
+
 /// Somebody with a token who is none of the world's users.
 pub(crate) struct Holder<'a> {
     world: &'a World,
@@ -374,6 +418,13 @@ impl Asked<'_> {
         self
     }
 
+    /// From somebody at an IPv4 address.
+    pub(crate) fn from(mut self, address: [u8; 4]) -> Self {
+        let address = ClientAddress(Some(address.into()));
+        self.request = self.request.extension(address);
+        self
+    }
+
     pub(crate) fn body(self, body: impl Into<Value>) -> Self {
         self.text(&body.into().to_string())
     }
@@ -391,7 +442,10 @@ impl Asked<'_> {
 
     /// The answer's status, headers and JSON.
     pub(crate) async fn send_for_headers(self) -> (u16, HeaderMap, Value) {
-        let request = self.request.body(Body::from(self.body)).unwrap();
+        let request = self
+            .request
+            .header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(Body::from(self.body)).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let headers = response.headers().clone();

@@ -1,6 +1,7 @@
 //! Every event that was ever stored, as it was stored: `fixtures/{type}.{schema}.json` holds the
-//! `data` of one event, and `fixtures/{type}.{schema}.{what}.json` of one with what was added since. A fixture is never changed and never removed; a new event or schema gets a
-//! new one. `VERBATIM_WRITE_FIXTURES=1 cargo test -p domain fixtures` writes those that are missing
+//! `data` of one event. A fixture is never changed and never removed; a new event or schema gets a
+//! new one, and optional fields that came later are in one beside it, `{type}.{schema}.{what}.json`.
+//! `VERBATIM_WRITE_FIXTURES=1 cargo test -p domain fixtures` writes those that are missing
 //! from [`samples`] and [`later_samples`] and leaves the others alone.
 
 use std::collections::BTreeMap;
@@ -15,17 +16,23 @@ use crate::conversation::{
     SettingsChanged, Started, TextFormat, WhoMayPost,
 };
 use crate::event::{Actor, Event};
-use crate::ids::{ConversationId, Position, ServiceId, SessionId, Version};
+use crate::ids::{CommandId, ConversationId, PasskeyId, Position, ServiceId, SessionId, Version};
 use crate::mail::{GivenUp, GivenUpBecause, MailEvent, Sent};
 use crate::owners::{OwnerChanged, OwnersEvent};
 use crate::personal::Personal;
 use crate::receipts::{MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 use crate::reservation::{Held, ReservationEvent};
 use crate::service::{self, Scope, ServiceEvent, TokenIssued};
-use crate::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
+use crate::session::{Factor, Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
 use crate::testing::conversation::{body, emoji, members, title};
 use crate::testing::{ALICE, BOB, moment};
-use crate::user::codes::{CodeHash, CodePurpose};
+use crate::user::code_budget::NetworkHash;
+use crate::user::codes::{ChallengeHash, CodeHash, CodePurpose};
+use crate::user::factors::{
+    PasskeyAdded, PasskeyRemoved, PasskeyRenamed, PasskeyUsed, RecoveryCodeUsed, RecoveryCodesMade,
+    SecondFactorRefused, SecondFactorsRemoved, Ticket, TotpBegun, TotpEnrolled, TotpRemoved,
+    TotpUsed,
+};
 use crate::user::{
     BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified, ExternalIdentityLinked,
     ExternalIdentityUnlinked, ExternalIdentityUpdated, LoggedOutEverywhere, PasswordSet,
@@ -40,6 +47,7 @@ fn samples() -> Vec<Event> {
     samples.extend(conversation_samples().into_iter().map(Event::from));
     samples.extend(user_samples().into_iter().map(Event::from));
     samples.extend(standing_samples().into_iter().map(Event::from));
+    samples.extend(factor_samples().into_iter().map(Event::from));
     samples.extend(service_samples().into_iter().map(Event::from));
     let owner = OwnerChanged { user: ALICE };
     samples.push(OwnersEvent::Added(owner.clone()).into());
@@ -64,6 +72,7 @@ fn samples() -> Vec<Event> {
         refresh_hash: Some("00ff".to_owned()),
         login_epoch: 1,
         vouched_by: None,
+        amr: [Factor::Password, Factor::Totp].into(),
     };
     samples.push(SessionEvent::Opened(opened).into());
     samples.extend(identity_samples().into_iter().map(Event::from));
@@ -246,6 +255,10 @@ fn user_samples() -> Vec<UserEvent> {
     let name = DisplayName::parse("Alice").expect("a good name");
     let role = SystemRole::Auditor;
     let purpose = CodePurpose::ResetPassword;
+    let done = CodeDone {
+        purpose,
+        challenge: Some(ChallengeHash::new("11ff".to_owned())),
+    };
     let email = Personal::new(
         ALICE,
         Email::parse("alice@example.org").expect("a good address"),
@@ -268,11 +281,13 @@ fn user_samples() -> Vec<UserEvent> {
             purpose,
             email: email.clone(),
             hash: CodeHash::new("00ff".to_owned()),
+            challenge: done.challenge.clone(),
+            asked_from: Some(NetworkHash::new("22ff".to_owned())),
             issued_at: moment(0),
             expires_at: moment(600),
         }),
-        UserEvent::CodeRefused(CodeDone { purpose }),
-        UserEvent::CodeUsed(CodeDone { purpose }),
+        UserEvent::CodeRefused(done.clone()),
+        UserEvent::CodeUsed(done),
         UserEvent::EmailVerified(EmailVerified { email }),
         UserEvent::SystemRoleGranted(SystemRoleChanged { role }),
         UserEvent::SystemRoleRevoked(SystemRoleChanged { role }),
@@ -306,6 +321,69 @@ fn standing_samples() -> Vec<UserEvent> {
         UserEvent::Reactivated(Reactivated {}),
         UserEvent::ServiceAttached(ServiceAttached {
             service: ServiceId(BOB.0),
+        }),
+    ]
+}
+
+fn factor_samples() -> Vec<UserEvent> {
+    let (enrolment, set, passkey) = (CommandId(ALICE.0), CommandId(BOB.0), PasskeyId(BOB.0));
+    let (at, challenged_at) = (moment(60), moment(30));
+    let ticket = Some(Ticket {
+        login: CommandId(BOB.0),
+        expires_at: moment(300),
+    });
+    let personal = |text: &str| Personal::new(ALICE, text.to_owned());
+    let name = Personal::new(ALICE, DisplayName::parse("Key ring").expect("a good name"));
+    let used = PasskeyUsed {
+        passkey,
+        sign_count: 7,
+        challenged_at,
+        at,
+        ticket: ticket.clone(),
+    };
+    vec![
+        UserEvent::TotpBegun(TotpBegun {
+            enrolment,
+            expires_at: moment(900),
+        }),
+        UserEvent::TotpEnrolled(TotpEnrolled {
+            enrolment,
+            step: 56_666_667,
+        }),
+        UserEvent::TotpUsed(TotpUsed {
+            step: 56_666_668,
+            at,
+            ticket: ticket.clone(),
+        }),
+        UserEvent::TotpRemoved(TotpRemoved {}),
+        UserEvent::RecoveryCodesMade(RecoveryCodesMade { set }),
+        UserEvent::RecoveryCodeUsed(RecoveryCodeUsed {
+            set,
+            number: 9,
+            at,
+            ticket: ticket.clone(),
+        }),
+        UserEvent::PasskeyAdded(PasskeyAdded {
+            passkey,
+            name: name.clone(),
+            credential_id: personal("AQID"),
+            credential: personal("{}"),
+            sign_count: 1,
+            challenged_at,
+            at,
+        }),
+        UserEvent::PasskeyRenamed(PasskeyRenamed { passkey, name }),
+        UserEvent::PasskeyUsed(used.clone()),
+        UserEvent::PasskeySuspected(used),
+        UserEvent::PasskeyRemoved(PasskeyRemoved { passkey, at }),
+        UserEvent::SecondFactorRefused(SecondFactorRefused {
+            factor: Factor::RecoveryCode,
+            at,
+            ticket,
+        }),
+        UserEvent::SecondFactorsRemoved(SecondFactorsRemoved {
+            by: Actor::Operator,
+            at,
         }),
     ]
 }

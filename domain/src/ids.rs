@@ -57,6 +57,10 @@ uuid_id!(
     ServiceId
 );
 uuid_id!(
+    /// A passkey of a user.
+    PasskeyId
+);
+uuid_id!(
     /// An accepted or refused request to change something; its retries carry the same id.
     CommandId
 );
@@ -86,6 +90,13 @@ impl CommandId {
     #[must_use]
     pub fn derive(self, part: &str) -> Self {
         Self(Uuid::new_v5(&self.0, part.as_bytes()))
+    }
+}
+
+impl PasskeyId {
+    /// The passkey that the command `command` adds: a retry adds the same one.
+    pub fn added_by(command: CommandId) -> Self {
+        Self(Uuid::new_v5(&command.0, b"passkey"))
     }
 }
 

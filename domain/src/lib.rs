@@ -27,7 +27,8 @@ pub use change::Change;
 pub use decider::{Decider, Refusal, RefusalKind};
 pub use event::{Actor, DecodeError, Event, Metadata};
 pub use ids::{
-    CommandId, ConversationId, EventId, Position, Seq, ServiceId, SessionId, UserId, Version,
+    CommandId, ConversationId, EventId, PasskeyId, Position, Seq, ServiceId, SessionId, UserId,
+    Version,
 };
 pub use personal::Personal;
 pub use stream::{StreamName, StreamNameInvalid};

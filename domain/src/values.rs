@@ -95,7 +95,7 @@ text_value!(
     IssuerName
 );
 text_value!(
-    /// Whom an issuer means, in its own terms (`sub` of OpenID Connect): 1 to 255 bytes without control
+    /// Whom an issuer means, in its own terms (`sub` of `OpenID` Connect): 1 to 255 bytes without control
     /// characters, compared byte by byte.
     Subject
 );

@@ -2,7 +2,7 @@
 //! service token may read and append, and delete where that is allowed at all.
 //!
 //! Both come in the call's `authorization`: a person with `Bearer` and an access token, or with `Basic`
-//! and handle or address and password; a service with `Bearer` and its token, or with `Basic`, the user
+//! and handle or address and password, where the account has no second factor; a service with `Bearer` and its token, or with `Basic`, the user
 //! `service` and its token. A service account with the scope `auditor` may read as a person may, with
 //! `Bearer` and its own token.
 
@@ -165,6 +165,11 @@ impl Doorkeeper {
             Visitor::Auditor(known) => match self.auditor(known.user).await? {
                 Some(account) if account.login_epoch > known.login_epoch => {
                     return Err(unauthenticated("all logins were ended; log in again"));
+                }
+                Some(account) if account.factors.are_on() => {
+                    return Err(access_denied(
+                        "this account has a second factor; log in and come with a token",
+                    ));
                 }
                 account => account.is_some(),
             },

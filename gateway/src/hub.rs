@@ -796,6 +796,7 @@ mod tests {
             refresh_hash: None,
             login_epoch: 0,
             vouched_by: None,
+            amr: [].into(),
         });
         // The hub follows `store`; what comes later is handed to it from `later`, step by step.
         let store = Arc::new(MemoryEventStore::new(clock.clone()));

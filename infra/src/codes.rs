@@ -4,10 +4,13 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use domain::user::codes::{CODE_DIGITS, CodeHash, CodePurpose};
+use domain::user::code_budget::NetworkHash;
+use domain::user::codes::{CODE_DIGITS, ChallengeHash, CodeHash, CodePurpose};
+use domain::values::Email;
 use domain::{CommandId, UserId};
 
-use crate::keys::{Secret, keyed_hash};
+use crate::keys::{Secret, hex, keyed_hash};
+use crate::limits::Network;
 
 /// Codes are below this: 10 to the power of [`CODE_DIGITS`].
 const CODES: u64 = 10_u64.pow(CODE_DIGITS);
@@ -45,6 +48,42 @@ impl fmt::Debug for Code {
     }
 }
 
+/// What a stranger who asks for a code is given to name it by: 64 hex digits. Without it nobody tries that
+/// code, so it is for nobody else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Challenge(String);
+
+impl Challenge {
+    /// What somebody sends as one.
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Challenge {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Challenge(…)")
+    }
+}
+
+/// What one challenge is made of. Whoever asks the same again gets the same.
+#[derive(Clone, Copy, Debug)]
+pub struct ChallengeOf<'a> {
+    /// What the code is for.
+    pub purpose: CodePurpose,
+    /// Where it is to be mailed to.
+    pub email: &'a Email,
+    /// Where the one is who asks: the same request from elsewhere is another one.
+    pub network: Network,
+    /// What names the request.
+    pub request: &'a str,
+}
+
 /// What one code is made of. No two have the same: the command and the time are in it.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeOf {
@@ -63,6 +102,7 @@ pub struct CodeOf {
 pub struct CodeKeys {
     making: [u8; 32],
     hashing: [u8; 32],
+    challenging: [u8; 32],
 }
 
 impl fmt::Debug for CodeKeys {
@@ -77,6 +117,7 @@ impl CodeKeys {
         Self {
             making: secret.derive("code"),
             hashing: secret.derive("code-hash"),
+            challenging: secret.derive("code-challenge"),
         }
     }
 
@@ -100,9 +141,36 @@ impl CodeKeys {
 
     /// What the log keeps of `code`.
     pub fn hash(&self, user: UserId, purpose: CodePurpose, code: &Code) -> CodeHash {
-        let data = format!("{user}\n{}\n{}", name(purpose), code.as_str());
-        let digest = keyed_hash(&self.hashing, data.as_bytes());
-        CodeHash::new(crate::keys::hex(&digest))
+        CodeHash::new(self.hash_of(user, name(purpose), code.as_str()))
+    }
+
+    /// The challenge: HMAC-SHA-256. It is made whether or not there is an account.
+    pub fn challenge(&self, of: &ChallengeOf<'_>) -> Challenge {
+        let ChallengeOf {
+            purpose,
+            email,
+            network,
+            request,
+        } = of;
+        let purpose = name(*purpose);
+        let data = format!("{purpose}\n{}\n{network}\n{request}", email.as_str());
+        Challenge(hex(&keyed_hash(&self.challenging, data.as_bytes())))
+    }
+
+    /// What the log keeps of `challenge`.
+    pub fn challenge_hash(&self, user: UserId, challenge: &Challenge) -> ChallengeHash {
+        ChallengeHash::new(self.hash_of(user, "challenge", challenge.as_str()))
+    }
+
+    /// What the log keeps of the `network` of somebody who asks for a code.
+    pub fn network_hash(&self, user: UserId, network: Network) -> NetworkHash {
+        NetworkHash::new(self.hash_of(user, "network", &network.to_string()))
+    }
+
+    /// The hash of `text`, which is `what` at the account of `user`.
+    fn hash_of(&self, user: UserId, what: &str, text: &str) -> String {
+        let data = format!("{user}\n{what}\n{text}");
+        hex(&keyed_hash(&self.hashing, data.as_bytes()))
     }
 }
 
@@ -190,5 +258,55 @@ mod tests {
         assert!(!hash.as_str().contains(code.as_str()));
         assert_ne!(hash, keys.hash(other, CodePurpose::LogIn, &code));
         assert_ne!(hash, keys.hash(one, CodePurpose::VerifyEmail, &code));
+    }
+
+    #[test]
+    fn a_challenge_is_the_same_for_who_asks_the_same_again_and_for_nobody_else() {
+        let keys = CodeKeys::new(&Secret::new([1; 32]));
+        let email = Email::parse("alice@example.org").unwrap();
+        let other_email = Email::parse("bob@example.org").unwrap();
+        let asked = ChallengeOf {
+            purpose: CodePurpose::LogIn,
+            email: &email,
+            network: Network::NONE,
+            request: "one",
+        };
+        let challenge = keys.challenge(&asked);
+        assert_eq!(challenge, keys.challenge(&asked));
+        assert_eq!(challenge.as_str().len(), 64);
+        assert_eq!(format!("{challenge:?}"), "Challenge(…)");
+        let others = [
+            keys.challenge(&ChallengeOf {
+                purpose: CodePurpose::ResetPassword,
+                ..asked
+            }),
+            keys.challenge(&ChallengeOf {
+                email: &other_email,
+                ..asked
+            }),
+            keys.challenge(&ChallengeOf {
+                network: Network::of([192, 0, 2, 1].into()),
+                ..asked
+            }),
+            keys.challenge(&ChallengeOf {
+                request: "another",
+                ..asked
+            }),
+            CodeKeys::new(&Secret::new([2; 32])).challenge(&asked),
+        ];
+        for other in others {
+            assert_ne!(other, challenge);
+        }
+    }
+
+    #[test]
+    fn a_network_is_another_one_at_another_account() {
+        let keys = CodeKeys::new(&Secret::new([1; 32]));
+        let (one, other) = (of(1).user, UserId(Uuid::from_u128(2)));
+        let hash = keys.network_hash(one, Network::NONE);
+        assert_eq!(hash, keys.network_hash(one, Network::NONE));
+        assert_ne!(hash, keys.network_hash(other, Network::NONE));
+        let elsewhere = Network::of([192, 0, 2, 1].into());
+        assert_ne!(hash, keys.network_hash(one, elsewhere));
     }
 }

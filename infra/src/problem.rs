@@ -1,11 +1,14 @@
 //! The one place where errors become HTTP answers: problems as in RFC 9457, with a stable `code`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use domain::session::Factor;
 use domain::{Refusal, RefusalKind};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,6 +38,27 @@ pub struct Problem {
     /// Seconds after which trying again makes sense; also the `Retry-After` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
+    /// With `second_factor_required`: how the login goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<Box<SecondFactorAsked>>,
+}
+
+/// What a login still needs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SecondFactorAsked {
+    /// To be sent with a second factor to `POST /v1/sessions/second-factor`.
+    pub ticket: String,
+    /// What would do.
+    pub ways: BTreeSet<Factor>,
+    /// From this moment on the ticket is worth nothing.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl fmt::Debug for SecondFactorAsked {
+    /// Without the ticket.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "SecondFactorAsked({:?})", self.ways)
+    }
 }
 
 /// A field that was wrong.
@@ -59,6 +83,7 @@ impl Problem {
             errors: Vec::new(),
             trace_id: None,
             retry_after_s: None,
+            second_factor: None,
         }
     }
 

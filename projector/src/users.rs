@@ -92,11 +92,23 @@ impl Batch {
             | UserEvent::CodeIssued(_)
             | UserEvent::CodeRefused(_)
             | UserEvent::CodeUsed(_)
-            | UserEvent::EmailVerified(_)
             // By whose word one comes in, and whose sessions have ended, is asked of the log.
-            | UserEvent::ExternalIdentityLinked(_)
             | UserEvent::ExternalIdentityUnlinked(_)
-            | UserEvent::LoggedOutEverywhere(_) => {}
+            | UserEvent::LoggedOutEverywhere(_)
+            // And what their second factors are.
+            | UserEvent::TotpBegun(_)
+            | UserEvent::TotpEnrolled(_)
+            | UserEvent::TotpUsed(_)
+            | UserEvent::TotpRemoved(_)
+            | UserEvent::RecoveryCodesMade(_)
+            | UserEvent::RecoveryCodeUsed(_)
+            | UserEvent::PasskeyAdded(_)
+            | UserEvent::PasskeyRenamed(_)
+            | UserEvent::PasskeyUsed(_)
+            | UserEvent::PasskeySuspected(_)
+            | UserEvent::PasskeyRemoved(_)
+            | UserEvent::SecondFactorRefused(_)
+            | UserEvent::SecondFactorsRemoved(_) => {}
             UserEvent::ProfileChanged(changed) => {
                 change_profile(user, changed);
                 self.renamed.insert(id);
@@ -108,7 +120,17 @@ impl Batch {
                 }
                 if let Some(email) = &updated.email {
                     user.email = Some(email.value.as_str().to_owned());
+                    user.verified_email.clone_from(&user.email);
                 }
+            }
+            UserEvent::ExternalIdentityLinked(linked) => {
+                let vouched = linked.email.as_ref().map(|email| email.value.as_str());
+                if vouched.is_some() && vouched == user.email.as_deref() {
+                    user.verified_email.clone_from(&user.email);
+                }
+            }
+            UserEvent::EmailVerified(verified) => {
+                user.verified_email = Some(verified.email.value.as_str().to_owned());
             }
             UserEvent::SystemRoleGranted(changed) => {
                 user.system_roles.insert(changed.role);
@@ -157,6 +179,7 @@ fn begun(id: UserId, registered: &Registered, fact: &Fact) -> User {
             .email
             .as_ref()
             .map(|email| email.value.as_str().to_owned()),
+        verified_email: None,
         system_roles: BTreeSet::new(),
         imported_from: registered.imported_from.clone(),
         registered_at: fact.at,

@@ -143,6 +143,7 @@ impl Cursor {
                     "expires_at": opened.expires_at,
                     "device": opened.device,
                     "address": opened.address,
+                    "amr": opened.amr,
                 });
                 return Ok((opened.user == self.of).then_some(shown));
             }

@@ -7,6 +7,7 @@ mod audit;
 mod conversations;
 mod edits;
 mod export;
+mod factors;
 mod forwarded;
 mod members;
 mod messages;
@@ -75,6 +76,7 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(users::list))
         .routes(routes!(self_service::preferences))
         .routes(routes!(self_service::blocks))
+        .routes(routes!(factors::factors))
         .routes(routes!(export::export))
         .routes(routes!(services::list))
         .routes(routes!(sessions::list))

@@ -103,6 +103,9 @@ pub(crate) struct MeAnswer {
     /// Absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
+    /// Whether the address is known to be theirs: a code that was mailed there came back, or an issuer
+    /// says so.
+    email_verified: bool,
     system_roles: BTreeSet<SystemRole>,
     /// Their language, as they set it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,6 +187,7 @@ pub(crate) async fn me(
         .await?
         .ok_or_else(user_not_found)?;
     Ok(Json(MeAnswer {
+        email_verified: user.is_email_verified(),
         email: user.email.clone(),
         system_roles: user.system_roles.clone(),
         locale: user.locale.clone(),

@@ -7,7 +7,9 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use command_api::execute::Limits as ExecuteLimits;
 use command_api::owner::OwnerCode;
-use command_api::{CommandApi, Parts as CommandParts, PasswordCost, SessionRules};
+use command_api::{
+    CommandApi, Parts as CommandParts, PasswordCost, SecondFactorRules, SessionRules,
+};
 use domain::{Position, UserId};
 use infra::auth::cookies::CookieSecurity;
 use infra::auth::{FirstSight, Guard, Tokens};
@@ -16,7 +18,7 @@ use infra::codes::CodeKeys;
 use infra::event_store::EventStore;
 use infra::failure::Failure;
 use infra::issuers::Issuers;
-use infra::limits::LoginGate;
+use infra::limits::{Limit, LoginGate};
 use infra::mail::Mailer;
 use infra::read_models::Snapshot;
 use projector::{Mailing, Projector, Relay, RelayWindow};
@@ -29,6 +31,10 @@ use crate::leading::Work;
 use crate::owner_code;
 use crate::role::Role;
 use crate::settings::Settings;
+
+/// Wrong second factors of one user from all addresses together that never showed a right one. Three codes
+/// of an app are right at a time: whoever has the password and tries all day has one chance in 1,400.
+const SECOND_FACTOR_STRANGERS: Limit = Limit::at(10, 3_600, 10);
 
 /// Everything below the doors: opened from a data folder, used by the server and by the commands
 /// that work on a folder.
@@ -130,6 +136,10 @@ impl Node {
                 settings.edge.limit_login_name,
                 settings.edge.limit_login_strangers,
             ),
+            second_factors: SecondFactorRules {
+                relying_party: settings.relying_party(),
+                gate: second_factor_gate(settings),
+            },
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
         check_secret(&command_api, settings).await?;
@@ -270,6 +280,15 @@ impl Node {
         self.command_api.close().await;
         self.engines.close().await;
     }
+}
+
+/// Where wrong passwords are not limited, nor are wrong second factors.
+fn second_factor_gate(settings: &Settings) -> LoginGate {
+    let strangers = match settings.edge.limit_login_strangers {
+        Limit::Off => Limit::Off,
+        Limit::At(_) => SECOND_FACTOR_STRANGERS,
+    };
+    LoginGate::new(settings.edge.limit_login_name, strangers)
 }
 
 fn session_rules(settings: &Settings) -> SessionRules {

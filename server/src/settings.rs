@@ -3,28 +3,30 @@
 //! over the default. Unknown keys and unknown `VERBATIM_…` variables are refused.
 
 mod edge;
+mod error;
+mod passkeys;
 mod shown;
+mod sources;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, ValueEnum};
 use command_api::PasswordCost;
 use domain::values::{DisplayName, Email};
 use door::SERVICE_TOKEN_BYTES_MIN;
 use infra::limits::{Limit, Proxy};
-use infra::mail::{SmtpUrlInvalid, check_smtp_url};
+use infra::mail::check_smtp_url;
 use serde::{Deserialize, Serialize};
 
-use crate::issuer_settings::{self, IssuerTable, IssuerTableError};
+use crate::issuer_settings::{self, IssuerTable};
 use crate::role::Role;
 
 pub use edge::Edge;
+pub use error::SettingsError;
 use shown::{hidden, without_credentials, without_password};
-
-/// Variables that the tests use; a server started by a test inherits them.
-const TEST_VARIABLES: &str = "VERBATIM_TEST_";
+use sources::{read_file, refuse_unknown_variables};
 
 /// Settings as one source gives them: what is absent is left to the next source. The field's docs
 /// are the flag's help.
@@ -230,6 +232,26 @@ pub struct Given {
         global = true
     )]
     pub insecure_cookies: Option<bool>,
+
+    /// Domain that passkeys are for; with another one those there are are worth nothing [default: localhost]
+    #[arg(
+        long,
+        env = "VERBATIM_PASSKEY_DOMAIN",
+        value_name = "DOMAIN",
+        global = true
+    )]
+    pub passkey_domain: Option<String>,
+
+    /// Origins of the pages that may use passkeys, with commas: of the domain or below it [default:
+    /// https:// and the domain; for localhost, http:// and any port]
+    #[arg(
+        long,
+        env = "VERBATIM_PASSKEY_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub passkey_origins: Option<Vec<String>>,
 
     /// Largest archive that may be imported over HTTP, in MiB [default: 1024]
     #[arg(
@@ -521,6 +543,10 @@ pub struct Settings {
     pub token_key_generation: u32,
     /// Whether browsers may send cookies without TLS.
     pub insecure_cookies: bool,
+    /// The domain that passkeys are for.
+    pub passkey_domain: String,
+    /// Where they may be used; empty is at the domain itself.
+    pub passkey_origins: Vec<String>,
     /// Largest archive over HTTP, in MiB.
     pub import_mib_max: u32,
     /// Connections of one user at a time.
@@ -541,94 +567,6 @@ pub struct Settings {
     /// Whose word lets people in.
     #[serde(rename = "issuer", skip_serializing_if = "Vec::is_empty")]
     pub issuers: Vec<IssuerTable>,
-}
-
-/// A setting that cannot be used. The text names it and says what would do.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration file {path}: {source}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is not TOML, or has a key or value that is not known.
-    #[error("the configuration file {path} is not valid:\n{source}")]
-    Syntax {
-        /// Which file.
-        path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
-    },
-    /// A variable that looks like ours but is not.
-    #[error("unknown environment variable {0}; `verbatim --help` lists the known ones")]
-    UnknownVariable(String),
-    /// A value out of range.
-    #[error("{name} = {value} is out of range: it takes {range}")]
-    Range {
-        /// The key.
-        name: &'static str,
-        /// What was given.
-        value: u64,
-        /// What is taken.
-        range: &'static str,
-    },
-    /// An event store that is none we know.
-    #[error(
-        "event_store takes postgres://…, esdb://… or kurrentdb://…; leave it away for SQLite in the \
-         data folder"
-    )]
-    EventStore,
-    /// One role alone, on engines that only one process can use.
-    #[error(
-        "the role {} works beside other processes, which all need the same engines and secret; \
-         set {}",
-        .role.as_str(),
-        .missing.join(", ")
-    )]
-    RoleNeeds {
-        /// Which role.
-        role: Role,
-        /// What is not set, and what it takes.
-        missing: Vec<&'static str>,
-    },
-    /// A read database that is no PostgreSQL.
-    #[error("database_url takes postgres://…; leave it away for SQLite in the data folder")]
-    DatabaseUrl,
-    /// A mail server that cannot be used.
-    #[error(transparent)]
-    SmtpUrl(#[from] SmtpUrlInvalid),
-    /// No address that mails could be from.
-    #[error(
-        "mail_from takes an address such as noreply@example.org; with smtp_url it has to be one that \
-         the mail server lets this server send from"
-    )]
-    MailFrom,
-    /// A name that cannot stand in a mail.
-    #[error("public_name has 1 to 80 characters and no control characters")]
-    PublicName,
-    /// A secret that can be guessed.
-    #[error(
-        "eventstore_token is too short: it takes at least {SERVICE_TOKEN_BYTES_MIN} characters"
-    )]
-    EventstoreToken,
-    /// Half of what TLS to clients needs.
-    #[error("tls_cert and tls_key go together")]
-    Tls,
-    /// A web page's origin that is none.
-    #[error(
-        "cors_origins: {0} is no origin; one is written https://app.example.org, without a path, and * \
-         stands alone"
-    )]
-    CorsOrigin(String),
-    /// An issuer that cannot be used.
-    #[error(transparent)]
-    Issuer(#[from] IssuerTableError),
-    /// Half of what TLS needs.
-    #[error("eventstore_tls_cert and eventstore_tls_key go together")]
-    EventstoreTls,
 }
 
 impl fmt::Debug for Settings {
@@ -684,6 +622,8 @@ impl Settings {
             access_token_minutes: take!(access_token_minutes, 15),
             token_key_generation: take!(token_key_generation, 0),
             insecure_cookies: take!(insecure_cookies, false),
+            passkey_domain: take!(passkey_domain, "localhost".to_owned()),
+            passkey_origins: take!(passkey_origins, Vec::new()),
             import_mib_max: take!(import_mib_max, 1024),
             connections_per_user_max: take!(connections_per_user_max, 32),
             commands_per_second_max: take!(commands_per_second_max, 50),
@@ -798,6 +738,7 @@ impl Settings {
         if Email::parse(&self.mail_from).is_err() {
             return Err(SettingsError::MailFrom);
         }
+        self.relying_party().check()?;
         if DisplayName::parse(&self.public_name).is_err() {
             return Err(SettingsError::PublicName);
         }
@@ -862,41 +803,6 @@ fn within(
 /// Whether an address is of PostgreSQL.
 pub(crate) fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
-}
-
-fn read_file(path: &Path) -> Result<Given, SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::File {
-        path: path.to_owned(),
-        source,
-    })?;
-    toml::from_str(&text).map_err(|source| SettingsError::Syntax {
-        path: path.to_owned(),
-        source: Box::new(source),
-    })
-}
-
-fn refuse_unknown_variables(
-    names: impl Iterator<Item = std::ffi::OsString>,
-) -> Result<(), SettingsError> {
-    let command = crate::cli::Cli::command();
-    let mut known: Vec<_> = variables(&command);
-    known.extend(command.get_subcommands().flat_map(variables));
-    for name in names {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("VERBATIM_")) else {
-            continue;
-        };
-        if !name.starts_with(TEST_VARIABLES) && !known.iter().any(|known| known == name) {
-            return Err(SettingsError::UnknownVariable(name.to_owned()));
-        }
-    }
-    Ok(())
-}
-
-fn variables(command: &clap::Command) -> Vec<String> {
-    let names = command.get_arguments().filter_map(clap::Arg::get_env);
-    names
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
     reason = "what fails here fails the journey, with words of its own"
 )]
 
+mod browser;
 mod cluster;
 mod issuer;
 mod link;
@@ -19,6 +20,7 @@ mod process;
 mod raw;
 mod storm;
 
+pub use browser::Browser;
 pub use cluster::{Cluster, ClusterNode, Plan, ROLES};
 pub use issuer::IssuerProcess;
 pub use link::Link;

@@ -30,7 +30,12 @@ impl Listener {
 
     /// Connects as a page of the server itself does in a browser that has `cookies`.
     pub async fn connect_from_page(server: &str, cookies: &str) -> Self {
-        let headers = [("origin", server), ("cookie", cookies)];
+        Self::connect_from_page_of(server, server, cookies).await
+    }
+
+    /// Connects as a page of `origin` does in such a browser.
+    pub async fn connect_from_page_of(server: &str, origin: &str, cookies: &str) -> Self {
+        let headers = [("origin", origin), ("cookie", cookies)];
         let connected = Self::try_connect_with(server, &headers).await;
         connected.expect("a WebSocket")
     }

@@ -20,8 +20,8 @@ cargo xtask TASK
 
   test [ARGS…]   everything that must pass: tidy, then all tests of the workspace; ARGS go to
                  `cargo test` (`cargo xtask test -p domain`). Starts a private PostgreSQL, and installs
-                 what the tests start themselves: nats-server and nginx, and under target/ the Python
-                 and Node clients of the journeys
+                 what the tests start themselves: nats-server, nginx, Chromium and oathtool, and under
+                 target/ the Python and Node clients of the journeys
   lint           formatting, clippy without a warning, licences and banned crates
   tidy           the repository's own rules (dependency edges, module docs, paths in documents)
   generate       writes what is generated and committed: docs/openapi.json from the routes,
@@ -77,6 +77,8 @@ fn test(arguments: &[String]) -> Outcome {
     // Only the journeys need them.
     if arguments.is_empty() || arguments.iter().any(|argument| argument == "tests") {
         let clients = step("clients of the door", clients::Clients::install)?;
+        step("Chromium", packages::chromium)?;
+        step("oathtool", packages::oathtool)?;
         command
             .env(clients::PYTHON_VARIABLE, clients.python)
             .env(clients::NODE_VARIABLE, clients.node);

@@ -16,6 +16,36 @@ const NGINX_MISSING: &str = "the tests need nginx: install it with\n  \
      sudo apt-get install nginx-light     (Debian, Ubuntu)\n  \
      brew install nginx                   (macOS)";
 
+/// As above.
+const CHROMIUM_MISSING: &str = "the tests need Chromium with its driver: install them with\n  \
+     sudo apt-get install chromium chromium-driver    (Debian, Ubuntu)\n  \
+     brew install --cask chromium chromedriver        (macOS)";
+
+/// As above.
+const OATHTOOL_MISSING: &str = "the tests need oathtool: install it with\n  \
+     sudo apt-get install oathtool        (Debian, Ubuntu)\n  \
+     brew install oath-toolkit            (macOS)";
+
+/// Sees that Chromium and its driver are there, for the journeys with passkeys.
+pub(crate) fn chromium() -> Outcome {
+    let there = || succeeds(Command::new("chromedriver").arg("--version"));
+    if there() || (debian("chromium")? && debian("chromium-driver")? && there()) {
+        Ok(())
+    } else {
+        Err(CHROMIUM_MISSING.to_owned())
+    }
+}
+
+/// Sees that `oathtool` is there, which makes the codes of authenticator apps.
+pub(crate) fn oathtool() -> Outcome {
+    let there = || succeeds(Command::new("oathtool").arg("--version"));
+    if there() || (debian("oathtool")? && there()) {
+        Ok(())
+    } else {
+        Err(OATHTOOL_MISSING.to_owned())
+    }
+}
+
 /// Sees that `nats-server` is there.
 pub(crate) fn nats_server() -> Outcome {
     let there = || succeeds(Command::new("nats-server").arg("--version"));

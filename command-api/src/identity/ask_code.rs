@@ -8,11 +8,15 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode};
-use domain::user::codes::{CODE_LIFETIME, CodeCommand, CodePurpose, ISSUED_WITHIN};
+use domain::user::code_budget::ISSUED_WITHIN;
+use domain::user::codes::{CODE_LIFETIME, CodeCommand, CodePurpose, Stranger};
 use domain::user::{Command, Refused};
 use domain::values::Email;
 use domain::{Actor, CommandId, StreamName, UserId};
-use infra::http::{Body, service_not_allowed};
+use infra::clock::fresh_id;
+use infra::codes::{Challenge, ChallengeOf};
+use infra::http::{Body, ClientAddress, service_not_allowed};
+use infra::limits::Network;
 use infra::problem::Problem;
 use infra::trace::TraceParent;
 use serde::{Deserialize, Serialize};
@@ -37,15 +41,49 @@ pub(crate) struct AskCode {
 }
 
 /// What is said of a code that was asked for, whether or not there is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct CodeAsked {
     /// Seconds for which a code is good.
     expires_in_s: i64,
+    /// To be sent with the code: it is good with this one alone. Absent for `verify_email`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge: Option<String>,
 }
 
-const ASKED: CodeAsked = CodeAsked {
-    expires_in_s: CODE_LIFETIME.num_seconds(),
-};
+/// What a stranger asks for, and by what they name it.
+struct AskedFor {
+    purpose: CodePurpose,
+    email: Email,
+    challenge: Challenge,
+    network: Network,
+}
+
+impl AskedFor {
+    fn new(
+        api: &CommandApi,
+        purpose: CodePurpose,
+        email: Email,
+        network: Network,
+        key: &Key,
+    ) -> Self {
+        let request = match &key.0 {
+            Some(key) => format!("key {key}"),
+            None => fresh_id().to_string(),
+        };
+        let challenge = api.code_keys().challenge(&ChallengeOf {
+            purpose,
+            email: &email,
+            network,
+            request: &request,
+        });
+        Self {
+            purpose,
+            email,
+            challenge,
+            network,
+        }
+    }
+}
 
 /// Has a code mailed to `user`. `command` names the act, whoever asks for it.
 async fn issue(
@@ -53,11 +91,12 @@ async fn issue(
     user: UserId,
     purpose: CodePurpose,
     envelope: Envelope,
+    asked_by: Option<Stranger>,
 ) -> Result<(), ExecuteError<Refused>> {
     let command = CodeCommand::Issue {
         user,
         purpose,
-        code: new_code(api, user, purpose, envelope.id()),
+        code: new_code(api, user, purpose, envelope.id(), asked_by),
     };
     let stream = StreamName::user(user);
     let issued = api
@@ -86,7 +125,7 @@ async fn verify_own(
     let command = key.command(|key| CommandId::of(user, key));
     let purpose = CodePurpose::VerifyEmail;
     let envelope = Envelope::new(Actor::User(user), command, &("ask_code", purpose))?;
-    let issued = issue(api, user, purpose, envelope).await;
+    let issued = issue(api, user, purpose, envelope, None).await;
     issued.map_err(|error| error.into_problem(|refused| too_many_or_refused(*refused)))
 }
 
@@ -99,11 +138,11 @@ fn too_many_or_refused(refused: Refused) -> Problem {
     problem
 }
 
-/// Begins to have a code mailed to whoever has `email`, and does not wait for it.
+/// Begins to have a code mailed to whoever has the address, and does not wait for it.
 ///
 /// # Errors
 /// 503 `busy` where too many are under way, whosever they are.
-fn begin(api: &CommandApi, email: Email, purpose: CodePurpose, key: Key) -> Result<(), Problem> {
+fn begin(api: &CommandApi, asked: AskedFor) -> Result<(), Problem> {
     let Ok(place) = Arc::clone(api.codes_under_way()).try_acquire_owned() else {
         let title = "Too many codes are asked for";
         let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", title);
@@ -113,14 +152,14 @@ fn begin(api: &CommandApi, email: Email, purpose: CodePurpose, key: Key) -> Resu
     let trace = TraceParent::current();
     let again = api.clone();
     let work = async move {
-        let found = find_and_issue(&again, &email, purpose, &key);
+        let found = find_and_issue(&again, &asked);
         let issued = match trace {
             Some(trace) => trace.scope(found).await,
             None => found.await,
         };
         if let Err(problem) = issued {
             // Whoever asked was answered; a failure of ours was logged where it became a problem.
-            tracing::debug!(%problem, ?purpose, "no code is mailed");
+            tracing::debug!(%problem, purpose = ?asked.purpose, "no code is mailed");
         }
         drop(place);
     };
@@ -128,27 +167,32 @@ fn begin(api: &CommandApi, email: Email, purpose: CodePurpose, key: Key) -> Resu
     Ok(())
 }
 
-async fn find_and_issue(
-    api: &CommandApi,
-    email: &Email,
-    purpose: CodePurpose,
-    key: &Key,
-) -> Result<(), Problem> {
-    let Some((user, _)) = api.find_user(email.as_str()).await? else {
+async fn find_and_issue(api: &CommandApi, asked: &AskedFor) -> Result<(), Problem> {
+    let Some((user, _)) = api.find_user(asked.email.as_str()).await? else {
         return Ok(());
     };
-    // Under a name of its own, so that no key that a stranger chose stands in the way of the user's.
-    let command = key.command(|key| CommandId::of(user, &format!("ask_code\n{purpose:?}\n{key}")));
-    let envelope = Envelope::new(Actor::System, command, &("ask_code", purpose))?;
-    let issued = issue(api, user, purpose, envelope).await;
+    // The challenge names the command, so that no key that a stranger chose stands in the way of the
+    // user's, or of another stranger's.
+    let command = format!("ask_code\n{}", asked.challenge.as_str());
+    let command = CommandId::of(user, &command);
+    let envelope = Envelope::new(Actor::System, command, &("ask_code", asked.purpose))?;
+    let by = Stranger {
+        challenge: api.code_keys().challenge_hash(user, &asked.challenge),
+        network: api.code_keys().network_hash(user, asked.network),
+    };
+    let issued = issue(api, user, asked.purpose, envelope, Some(by)).await;
     issued.map_err(|error| error.into_problem(|refused| too_many_or_refused(*refused)))
 }
 
 /// Have a code mailed
 ///
-/// The code is good once and for ten minutes; another for the same purpose takes its place. The answer
-/// is the same whether or not there is such an account; an account gets at most three codes in ten
-/// minutes.
+/// The code is good once and for ten minutes. One to log in or to choose a password is good only together
+/// with the `challenge` of the answer, so that strangers use up only what they asked for; a retry from the
+/// same network gets the same challenge. Of those to verify an address only the last is good.
+///
+/// The answer is the same whether or not there is such an account. For each purpose an account is mailed at
+/// most three codes in ten minutes and five an hour for each network that asks, and ten an hour for all of them
+/// together. The three networks that its codes came back to last have ten each for themselves.
 #[utoipa::path(
     post,
     path = "/v1/codes",
@@ -169,21 +213,34 @@ pub(crate) async fn post(
     State(api): State<CommandApi>,
     headers: HeaderMap,
     key: Key,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<AskCode>,
 ) -> Result<(StatusCode, Json<CodeAsked>), Problem> {
     let email = Email::parse(&request.email).map_err(|invalid| broken("/email", invalid))?;
-    match request.purpose {
-        CodePurpose::VerifyEmail => verify_own(&api, &headers, &email, &key).await?,
-        purpose @ (CodePurpose::LogIn | CodePurpose::ResetPassword) => {
-            begin(&api, email, purpose, key)?;
+    let challenge = match request.purpose {
+        CodePurpose::VerifyEmail => {
+            verify_own(&api, &headers, &email, &key).await?;
+            None
         }
-    }
-    Ok((StatusCode::ACCEPTED, Json(ASKED)))
+        purpose @ (CodePurpose::LogIn | CodePurpose::ResetPassword) => {
+            let asked = AskedFor::new(&api, purpose, email, Network::from(address), &key);
+            let challenge = asked.challenge.as_str().to_owned();
+            begin(&api, asked)?;
+            Some(challenge)
+        }
+    };
+    let expires_in_s = CODE_LIFETIME.num_seconds();
+    let asked = CodeAsked {
+        expires_in_s,
+        challenge,
+    };
+    Ok((StatusCode::ACCEPTED, Json(asked)))
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use crate::testing::{World, problem};
@@ -192,20 +249,46 @@ mod tests {
     async fn the_answer_is_the_same_whoever_is_asked_for_and_however_often() {
         let world = World::with(&["alice"]).await;
         world.verify("alice").await;
-        world.later(TimeDelta::minutes(10));
-        let mut answers = Vec::new();
+        let mut challenges = BTreeSet::new();
         for email in ["alice@example.org", "nobody@example.org"] {
             for _ in 0..5 {
-                answers.push(world.ask_code("log_in", email).send().await);
+                let (status, mut answer) = world.ask_code("log_in", email).send().await;
+                let challenge = answer["challenge"].take();
+                let expected = json!({"expires_in_s": 600, "challenge": null});
+                assert_eq!((status, answer), (202, expected));
+                let challenge = challenge.as_str().unwrap();
+                assert_eq!(challenge.len(), 64, "{challenge}");
+                challenges.insert(challenge.to_owned());
             }
         }
-        let expected = (202, json!({"expires_in_s": 600}));
-        assert!(
-            answers.iter().all(|answer| *answer == expected),
-            "{answers:?}"
-        );
+        assert_eq!(challenges.len(), 10, "each of its own");
         world.settle().await;
         assert_eq!(world.count("alice", "code-issued").await, 1 + 3);
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_others_codes_keeps_nobody_from_asking_for_theirs() {
+        let world = World::with(&["alice"]).await;
+        world.verify("alice").await;
+        let ask = async |purpose: &str, address: [u8; 4]| {
+            let asked = world.ask_code(purpose, "alice@example.org");
+            let asked = asked.from(address).key("the same key");
+            let (_, answer) = asked.send().await;
+            world.settle().await;
+            (answer, world.count("alice", "code-issued").await)
+        };
+        for _ in 0..5 {
+            let asked = world.ask_code("log_in", "alice@example.org");
+            asked.from([192, 0, 2, 1]).send().await;
+        }
+        world.settle().await;
+        let (mine, issued) = ask("log_in", [192, 0, 2, 2]).await;
+        assert_eq!(issued, 1 + 3 + 1);
+        let (theirs, issued) = ask("log_in", [192, 0, 2, 3]).await;
+        assert_eq!(issued, 1 + 3 + 2);
+        assert_ne!(mine, theirs, "whatever their keys are");
+        let (_, issued) = ask("reset_password", [192, 0, 2, 1]).await;
+        assert_eq!(issued, 1 + 3 + 3);
     }
 
     #[tokio::test]
@@ -224,11 +307,14 @@ mod tests {
     async fn a_retry_mails_no_second_code() {
         let world = World::with(&["alice"]).await;
         world.verify("alice").await;
+        let mut answers = Vec::new();
         for _ in 0..2 {
             let asked = world.ask_code("log_in", "Alice@example.org").key("k");
-            assert_eq!(asked.send().await.0, 202);
+            answers.push(asked.send().await);
             world.settle().await;
         }
+        assert_eq!(answers[0].0, 202);
+        assert_eq!(answers[0], answers[1]);
         assert_eq!(world.count("alice", "code-issued").await, 1 + 1);
     }
 
@@ -249,7 +335,8 @@ mod tests {
         let nonsense = ask("nonsense").problem().await;
         assert_eq!(nonsense, problem(422, "invalid_body", "/email"));
         for _ in 0..2 {
-            assert_eq!(ask("alice@example.org").send().await.0, 202);
+            let asked = ask("alice@example.org").send().await;
+            assert_eq!(asked, (202, json!({"expires_in_s": 600})));
         }
         let (status, answer) = ask("alice@example.org").send().await;
         assert_eq!((status, &answer["code"]), (429, &json!("too_many_codes")));

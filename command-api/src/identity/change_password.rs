@@ -82,7 +82,7 @@ async fn change_password(
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await;
-    let done = done.map_err(|error| error.into_problem(ended_or_refused))?;
+    let done = done.map_err(|error| error.into_problem(|refused| ended_or_refused(*refused)))?;
     api.forget_user(user).await;
     Ok(Answer::new(user.0, done))
 }

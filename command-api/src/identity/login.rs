@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use domain::session::Factor;
 use domain::user::{Command, Sessions};
 use domain::{Actor, CommandId, StreamName, UserId};
 use infra::clock::fresh_id;
@@ -164,6 +165,7 @@ async fn login(
         envelope: Envelope::new(Actor::User(user), command, &body)?,
         device: request.device,
         address,
+        amr: [Factor::Password].into(),
         reactivate: request.reactivate,
         vouched_by: None,
     };
@@ -186,7 +188,8 @@ async fn login(
         (status = 201, body = LoggedIn, description = "The session is open"),
         OpenProblems,
         (status = 401, body = Problem, content_type = "application/problem+json",
-         description = "`wrong_login`; `session_ended` for a retry of a login that was revoked since"),
+         description = "`wrong_login`; `second_factor_required` with a ticket, where the password is right; \
+            `session_ended` for a retry of a login that was revoked since"),
         (status = 403, body = Problem, content_type = "application/problem+json",
          description = "`account_suspended`, `account_deactivated`: only where the password is right"),
     ),
@@ -208,7 +211,7 @@ mod tests {
 
     use crate::PasswordCost;
     use crate::even::STEP;
-    use crate::testing::{Asked, PASSWORD, World, problem};
+    use crate::testing::{Asked, Mailed, PASSWORD, World, other_code, problem};
     use chrono::TimeDelta;
     use domain::user::codes::CodePurpose;
     use infra::limits::Limit;
@@ -346,7 +349,35 @@ mod tests {
         assert_eq!(changed.0, 200, "the old session goes on");
     }
 
-    type Question = for<'a> fn(&'a World, &str) -> Asked<'a>;
+    type Question = for<'a> fn(&'a World, &str, &Mailed) -> Asked<'a>;
+
+    fn password_of<'a>(world: &'a World, name: &str, _: &Mailed) -> Asked<'a> {
+        let body = json!({"login": name, "password": "not the password"});
+        world.anonymous("/v1/sessions").body(body)
+    }
+
+    fn code_of<'a>(world: &'a World, name: &str, mailed: &Mailed) -> Asked<'a> {
+        let body = json!({
+            "email": format!("{name}@example.org"),
+            "challenge": mailed.challenge,
+            "code": other_code(&mailed.code),
+        });
+        world.anonymous("/v1/sessions/code").body(body)
+    }
+
+    fn reset_of<'a>(world: &'a World, name: &str, mailed: &Mailed) -> Asked<'a> {
+        let body = json!({
+            "email": format!("{name}@example.org"),
+            "challenge": mailed.challenge,
+            "code": other_code(&mailed.code),
+            "password": "seven purple teapots",
+        });
+        world.anonymous("/v1/passwords/reset").body(body)
+    }
+
+    fn ask_for<'a>(world: &'a World, name: &str, _: &Mailed) -> Asked<'a> {
+        world.ask_code("log_in", &format!("{name}@example.org"))
+    }
 
     /// What a stranger may compare: the times of the same question about somebody and about nobody.
     /// `--nocapture` shows them. The quickest answers are compared, as those that a busy machine has
@@ -356,29 +387,29 @@ mod tests {
         const ROUNDS: usize = 10;
         const NOISE: Duration = Duration::from_millis(20);
         let world = World::with(&["alice"]).await;
-        world.mailed_code("alice", CodePurpose::LogIn).await;
+        let to_log_in = world.mailed_code("alice", CodePurpose::LogIn).await;
+        let to_reset = world.mailed_code("alice", CodePurpose::ResetPassword).await;
         // What is asked, what is answered, and not before when.
-        let questions: [(&str, u16, Duration, Question); 3] = [
-            ("password", 401, STEP, |world, name| {
-                let body = json!({"login": name, "password": "not the password"});
-                world.anonymous("/v1/sessions").body(body)
-            }),
-            ("code", 401, STEP, |world, name| {
-                let email = format!("{name}@example.org");
-                let body = json!({"email": email, "code": "00000000"});
-                world.anonymous("/v1/sessions/code").body(body)
-            }),
+        let questions: [(&str, u16, Duration, Question, &Mailed); 4] = [
+            ("password", 401, STEP, password_of, &to_log_in),
+            ("code", 401, STEP, code_of, &to_log_in),
+            // Who it is and what comes of the code are looked up one after the other.
+            ("reset", 401, 2 * STEP, reset_of, &to_reset),
             // This one is answered before it is looked who is there.
-            ("asking for a code", 202, Duration::ZERO, |world, name| {
-                world.ask_code("log_in", &format!("{name}@example.org"))
-            }),
+            (
+                "asking for a code",
+                202,
+                Duration::ZERO,
+                ask_for,
+                &to_log_in,
+            ),
         ];
-        for (what, expected, earliest, question) in questions {
+        for (what, expected, earliest, question, mailed) in questions {
             let mut quickest = Vec::new();
             for name in ["alice", "nobody"] {
                 let mut times = Vec::new();
                 for _ in 0..ROUNDS {
-                    let question = question(&world, name);
+                    let question = question(&world, name, mailed);
                     let begun = Instant::now();
                     assert_eq!(question.send().await.0, expected, "{what} of {name}");
                     times.push(begun.elapsed());

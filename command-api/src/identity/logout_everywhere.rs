@@ -53,14 +53,14 @@ async fn log_out_everywhere(
     let command = Command::LogOutEverywhere { through, keeps };
     let done = api.users().execute(&stream, envelope, command).await;
     api.forget_user(user).await;
-    done.map_err(|error| error.into_problem(ended_or_refused))
+    done.map_err(|error| error.into_problem(|refused| ended_or_refused(*refused)))
 }
 
 /// The problem that somebody's account said no; 401 `session_ended` where it is of the session that asks.
-pub(crate) fn ended_or_refused(refused: &Refused) -> Problem {
+pub(crate) fn ended_or_refused(refused: Refused) -> Problem {
     match refused {
         Refused::SessionEnded => session_ended(),
-        other => Problem::refused(other),
+        other => Problem::refused(&other),
     }
 }
 
@@ -187,6 +187,7 @@ mod tests {
                 envelope,
                 device: None,
                 address: None,
+                amr: [domain::session::Factor::Password].into(),
                 reactivate: false,
                 vouched_by: None,
             }

@@ -7,6 +7,7 @@ pub(crate) mod claim;
 pub(crate) mod claims;
 pub(crate) mod code_login;
 pub(crate) mod codes;
+pub(crate) mod factors;
 pub(crate) mod issuers;
 pub(crate) mod login;
 pub(crate) mod logout;
@@ -54,6 +55,7 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
         .routes(routes!(system_roles::put, system_roles::delete))
         .routes(routes!(jwks))
         .merge(issuers::routes())
+        .merge(factors::routes())
 }
 
 /// A claim or release in the course of `command`. It has an id of its own each time: whoever

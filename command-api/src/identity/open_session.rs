@@ -1,12 +1,14 @@
 //! Opening a session, whichever way somebody came in: what they know or hold is checked before.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use domain::session::{Command, Login, Opened, State as SessionState, VouchedBy};
+use domain::session::{Command, Factor, Login, Opened, State as SessionState, VouchedBy};
+use domain::user::Refused;
 use domain::{CommandId, Personal, Position, SessionId, StreamName, UserId};
 use infra::auth::cookies::Baked;
 use infra::auth::{NotLetIn, TokenRefused};
@@ -17,7 +19,8 @@ use utoipa::ToSchema;
 
 use crate::CommandApi;
 use crate::execute::Envelope;
-use crate::identity::standing::{self, check_active, let_in};
+use crate::identity::factors::ticket::check_second_factor;
+use crate::identity::standing::{check_active, let_in, reactivate};
 
 /// Longest name of a device, in characters.
 const DEVICE_CHARACTERS_MAX: usize = 100;
@@ -37,6 +40,8 @@ pub(crate) struct WayIn {
     pub(crate) device: Option<String>,
     /// Where the client is.
     pub(crate) address: Option<IpAddr>,
+    /// What they showed.
+    pub(crate) amr: BTreeSet<Factor>,
     /// Whether to open the account again, where its user has deactivated it.
     pub(crate) reactivate: bool,
     /// On whose word, where that is not our own.
@@ -160,9 +165,17 @@ pub(crate) fn check_device(device: &str) -> Result<(), Problem> {
 /// one that was checked after goes on.
 ///
 /// # Errors
-/// 401 `session_ended` for a retry whose session was revoked since, 403 for an account that is not
+/// 401 `second_factor_required` where what they showed is not enough, `session_ended` for a retry whose
+/// session was revoked since, 403 for an account that is not
 /// active, and what every command may answer.
 pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<LoggedIn, Problem> {
+    let account = api.account(way_in.user).await?;
+    let account = account.ok_or_else(|| Problem::refused(&Refused::NotFound))?;
+    check_second_factor(api, &account, &way_in)?;
+    if way_in.reactivate {
+        reactivate(api, way_in.user, way_in.command).await?;
+    }
+    check_active(api, way_in.user).await?;
     let WayIn {
         user,
         login_epoch,
@@ -170,13 +183,10 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
         envelope,
         device,
         address,
-        reactivate,
+        amr,
+        reactivate: _,
         vouched_by,
     } = way_in;
-    if reactivate {
-        standing::reactivate(api, user, command).await?;
-    }
-    check_active(api, user).await?;
     let session = SessionId(command.derive("session").0);
     let refresh = api.guard().tokens().refresh().make(session, 0);
     let opened = Opened {
@@ -187,6 +197,7 @@ pub(crate) async fn open_session(api: &CommandApi, way_in: WayIn) -> Result<Logg
         refresh_hash: Some(hex(&refresh.digest())),
         login_epoch,
         vouched_by,
+        amr,
     };
     let stream = StreamName::session(session);
     let done = api

@@ -124,7 +124,13 @@ async fn register(api: &CommandApi, request: Register, key: &Key) -> Result<Answ
         handle: registration.handle,
         display_name: registration.display_name,
         password_hash,
-        code: new_code(api, user, CodePurpose::VerifyEmail, registration.command),
+        code: new_code(
+            api,
+            user,
+            CodePurpose::VerifyEmail,
+            registration.command,
+            None,
+        ),
     };
     let stream = StreamName::user(user);
     let done = api.users().execute(&stream, envelope, command).await?;
@@ -180,7 +186,7 @@ pub(crate) async fn post(
 mod tests {
     use super::*;
     use crate::identity::claims::CLAIM_AGE_MAX;
-    use crate::testing::{PASSWORD, World, problem};
+    use crate::testing::{PASSWORD, World, other_code, problem};
     use chrono::TimeDelta;
     use serde_json::json;
 
@@ -242,12 +248,7 @@ mod tests {
             let request = world.post("bob", "/v1/users/me/verify-email");
             request.body(json!({ "code": code }))
         };
-        let wrong = if code == "00000000" {
-            "00000001"
-        } else {
-            "00000000"
-        };
-        let wrong = verify(wrong).problem().await;
+        let wrong = verify(&other_code(&code)).problem().await;
         assert_eq!(wrong, problem(403, "wrong_code", ""));
         let taken = verify(&code).problem().await;
         assert_eq!(taken, problem(409, "email_taken", ""));

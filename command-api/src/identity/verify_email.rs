@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use domain::user::codes::{CodeCommand, CodePurpose};
+use domain::user::codes::{CodeCommand, CodePurpose, Offer};
 use domain::user::{Account, Refused};
 use infra::codes::Code;
 use infra::commands::Accepted;
@@ -15,7 +15,7 @@ use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
 use crate::identity::claims::Claimant;
-use crate::identity::codes::{Verdict, hash, offer, offer_code};
+use crate::identity::codes::{Verdict, offer_code};
 use crate::problems::CommandProblems;
 
 /// The code from the mail.
@@ -35,9 +35,13 @@ async fn verify_email(
     let user = asking.user;
     let wrong = || Problem::refused(&Refused::WrongCode);
     let code = Code::parse(&request.code).ok_or_else(wrong)?;
-    let hash = hash(api, user, CodePurpose::VerifyEmail, &code);
+    let hash = api.code_keys().hash(user, CodePurpose::VerifyEmail, &code);
     let envelope = asking.envelope(&("verify_email", &hash))?;
-    let offer = offer(&hash, api.clock().now());
+    let offer = Offer {
+        challenge: None,
+        hash,
+        at: api.clock().now(),
+    };
     let account = api.account(user).await?;
     let account = account.ok_or_else(|| Problem::refused(&Refused::NotFound))?;
     // Who has another account with the address learns of it only with the code from its mail.
@@ -46,7 +50,7 @@ async fn verify_email(
     }
     let command = CodeCommand::VerifyEmail { user, offer };
     match offer_code(api, user, envelope, command).await? {
-        Verdict::Right(done) => Ok(Answer::new(user.0, done)),
+        Verdict::Right { done, .. } => Ok(Answer::new(user.0, done)),
         Verdict::Wrong => Err(wrong()),
     }
 }
@@ -98,7 +102,7 @@ mod tests {
     use domain::user::codes::CodePurpose;
     use serde_json::json;
 
-    use crate::testing::{World, problem};
+    use crate::testing::{World, other_code, problem};
 
     #[tokio::test]
     async fn the_code_of_the_registration_verifies_the_address() {
@@ -108,12 +112,8 @@ mod tests {
             let request = world.post("alice", "/v1/users/me/verify-email");
             request.body(json!({ "code": code }))
         };
-        let other = if code == "00000000" {
-            "00000001"
-        } else {
-            "00000000"
-        };
-        for wrong in [other, "nonsense"] {
+        let other = other_code(&code);
+        for wrong in [other.as_str(), "nonsense"] {
             let refused = verify(wrong).problem().await;
             assert_eq!(refused, problem(403, "wrong_code", ""));
         }
@@ -123,7 +123,7 @@ mod tests {
         assert!(world.account("alice").await.is_email_verified());
         let (status, again) = verify(&code).key("k").send().await;
         assert_eq!((status, again), (200, first));
-        let reused = verify(other).key("k").problem().await;
+        let reused = verify(&other).key("k").problem().await;
         assert_eq!(reused, problem(422, "idempotency_key_reused", ""));
         let body = json!({"purpose": "verify_email", "email": "alice@example.org"});
         let needless = world.post("alice", "/v1/codes").body(body).problem().await;

@@ -187,6 +187,8 @@ pub struct UserCommand {
     pub act: Act,
     /// Whether they may have to do with those whom it is about.
     pub contact: Contact,
+    /// The role that they have at the least in a group that they are in; see [`Role::inherited_by`].
+    pub inherited: Option<Role>,
 }
 
 /// A fact from another system's history. Who may import is decided where the import comes in; the
@@ -239,13 +241,13 @@ pub enum Command {
 }
 
 impl Command {
-    /// Something asked by `by`, whom nobody blocks.
+    /// Something asked by `by`, whom nobody blocks and who inherits no role.
     pub const fn by(by: UserId, act: Act) -> Self {
-        Self::of(by, act, Contact::Free)
-    }
-
-    /// Something asked by `by`.
-    pub const fn of(by: UserId, act: Act, contact: Contact) -> Self {
-        Self::User(UserCommand { by, act, contact })
+        Self::User(UserCommand {
+            by,
+            act,
+            contact: Contact::Free,
+            inherited: None,
+        })
     }
 }

@@ -16,7 +16,7 @@ pub enum TextFormat {
     /// As it stands.
     #[default]
     Plain,
-    /// CommonMark. Raw HTML in it is text.
+    /// `CommonMark`. Raw HTML in it is text.
     Markdown,
 }
 

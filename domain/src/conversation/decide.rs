@@ -48,9 +48,15 @@ impl Decider for Conversation {
     }
 }
 
-fn decide_for_user(state: &State, UserCommand { by, act, contact }: &UserCommand) -> Decision {
-    let asker = || Asker::of(*by, *contact, state);
-    match act {
+fn decide_for_user(state: &State, command: &UserCommand) -> Decision {
+    let UserCommand {
+        by,
+        contact,
+        inherited,
+        ..
+    } = command;
+    let asker = || Asker::of(*by, *contact, *inherited, state);
+    match &command.act {
         Act::StartDirect { with } => start::direct(state, *by, *with, *contact),
         Act::StartGroup {
             title,
@@ -80,6 +86,7 @@ fn decide_for_user(state: &State, UserCommand { by, act, contact }: &UserCommand
 /// A member who asks something of a conversation that exists.
 pub(super) struct Asker<'a> {
     pub(super) by: UserId,
+    /// The higher of their own and the inherited one.
     pub(super) role: Role,
     pub(super) contact: Contact,
     visible_from: Seq,
@@ -89,12 +96,20 @@ pub(super) struct Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    /// `by` as a member. Refused alike where there is no conversation and where they are not in it.
-    pub(super) fn of(by: UserId, contact: Contact, state: &'a State) -> Result<Self, Refused> {
+    /// Who asks, as a member. Refused alike where there is no conversation and where they are not in it.
+    pub(super) fn of(
+        by: UserId,
+        contact: Contact,
+        inherited: Option<Role>,
+        state: &'a State,
+    ) -> Result<Self, Refused> {
         match (&state.settings, state.members.get(&by)) {
             (Some(settings), Some(member)) => Ok(Self {
                 by,
-                role: member.role,
+                role: match settings.kind {
+                    Kind::Group => inherited.map_or(member.role, |least| least.max(member.role)),
+                    Kind::Direct => member.role,
+                },
                 contact,
                 visible_from: member.visible_from,
                 last_sent_at: member.last_sent_at,

@@ -1,5 +1,5 @@
 //! What Markdown may come in: a bound on its nesting, which readers of it follow with their stacks, and
-//! on where its links go. Nothing is taken out: what is stored is what was typed. It is CommonMark, and
+//! on where its links go. Nothing is taken out: what is stored is what was typed. It is `CommonMark`, and
 //! clients show raw HTML in it as text.
 
 use pulldown_cmark::{Event, Parser, Tag};

@@ -46,11 +46,12 @@ impl Asker<'_> {
         }
     }
 
-    /// The owner leaves last. What nobody is in any more stays as it is, for ever: nobody can come
-    /// back to it.
+    /// The owner leaves last; who is one by inheritance only may go. What nobody is in any more stays as
+    /// it is, for ever: nobody can come back to it.
     pub(super) fn leave(&self) -> Decision {
         self.in_group()?;
-        if self.role == Role::Owner && self.state.members.len() > 1 {
+        let own = self.state.role(self.by);
+        if own == Some(Role::Owner) && self.state.members.len() > 1 {
             return Err(Refused::OwnerMustStay);
         }
         Ok(vec![ConversationEvent::MemberLeft(MemberLeft {
@@ -72,7 +73,10 @@ impl Asker<'_> {
             |user, role| ConversationEvent::MemberRoleChanged(MemberRoleChanged { user, role });
         match (before.ok_or(Refused::NoSuchMember)?, role) {
             (Role::Owner, _) => Err(Refused::OwnerStays),
-            (_, Role::Owner) => Ok(vec![change(user, role), change(self.by, Role::Admin)]),
+            (_, Role::Owner) => {
+                let former = self.state.owner().map(|owner| change(owner, Role::Admin));
+                Ok(std::iter::once(change(user, role)).chain(former).collect())
+            }
             (_, Role::Admin | Role::Member) => Ok(vec![change(user, role)]),
         }
     }
@@ -81,11 +85,11 @@ impl Asker<'_> {
 #[cfg(test)]
 mod tests {
     use crate::conversation::{
-        Act, Command, Contact, Conversation, ConversationEvent, MemberAdded, MemberLeft,
-        MemberRemoved, MemberRoleChanged, Refused, Role,
+        Act, Command, Conversation, ConversationEvent, MemberAdded, MemberLeft, MemberRemoved,
+        MemberRoleChanged, Refused, Role,
     };
     use crate::ids::UserId;
-    use crate::testing::conversation::{archived, direct_of, given, group_of};
+    use crate::testing::conversation::{archived, blocked, direct_of, given, group_of};
     use crate::testing::{ALICE, BOB, CAROL, user};
 
     fn add(by: UserId, user: UserId, role: Role) -> Command {
@@ -160,14 +164,11 @@ mod tests {
 
     #[test]
     fn nobody_takes_in_who_blocks_them() {
-        let blocked = |user| {
-            let role = Role::Member;
-            Command::of(ALICE, Act::AddMember { user, role }, Contact::Blocked)
-        };
+        let add = |user| blocked(add(ALICE, user, Role::Member));
         given([group_of(ALICE, &[BOB])])
-            .when(blocked(CAROL))
+            .when(add(CAROL))
             .then_refused(Refused::Blocked);
-        given([group_of(ALICE, &[BOB])]).when(blocked(BOB)).then([]);
+        given([group_of(ALICE, &[BOB])]).when(add(BOB)).then([]);
     }
 
     #[test]

@@ -93,13 +93,15 @@ impl Asker<'_> {
 mod tests {
     use crate::conversation::state::DELETED_REMEMBERED_MAX;
     use crate::conversation::{
-        Act, Command, Contact, Content, ContentKind, ConversationEvent, Draft, Encrypted,
-        HistoryVisibility, MemberAdded, MessageDeleted, MessageEdited, MessageFact, MessageSent,
-        Origin, Reaction, Refused, Role, Said, SettingsChanged, TextFormat,
+        Act, Command, Content, ContentKind, ConversationEvent, Draft, Encrypted, HistoryVisibility,
+        MemberAdded, MessageDeleted, MessageEdited, MessageFact, MessageSent, Origin, Reaction,
+        Refused, Role, Said, SettingsChanged, TextFormat,
     };
     use crate::ids::{ConversationId, UserId, Version};
     use crate::personal::Personal;
-    use crate::testing::conversation::{archived, body, direct_of, emoji, given, group_of, sent};
+    use crate::testing::conversation::{
+        archived, blocked, body, direct_of, emoji, given, group_of, sent,
+    };
     use crate::testing::{ALICE, BOB, CAROL, moment};
     use crate::values::Reason;
 
@@ -268,13 +270,6 @@ mod tests {
         given([])
             .when(send(CAROL, "hi"))
             .then_refused(Refused::NotFound);
-    }
-
-    fn blocked(command: Command) -> Command {
-        match command {
-            Command::User(asked) => Command::of(asked.by, asked.act, Contact::Blocked),
-            Command::Import(_) => panic!("a user asks"),
-        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod content;
 mod decide;
 mod event;
 mod imported;
+mod inherited;
 mod markdown;
 mod members;
 mod mentions;

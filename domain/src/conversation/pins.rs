@@ -50,11 +50,11 @@ impl Asker<'_> {
 #[cfg(test)]
 mod tests {
     use crate::conversation::{
-        Act, Command, Contact, ContentKind, Conversation, ConversationEvent, MessageDeleted,
-        MessageFact, PinChanged, Refused,
+        Act, Command, ContentKind, Conversation, ConversationEvent, MessageDeleted, MessageFact,
+        PinChanged, Refused,
     };
     use crate::ids::{UserId, Version};
-    use crate::testing::conversation::{archived, direct_of, given, group_of, sent};
+    use crate::testing::conversation::{archived, blocked, direct_of, given, group_of, sent};
     use crate::testing::{ALICE, BOB, CAROL};
 
     fn message(seq: u64) -> MessageFact {
@@ -118,14 +118,14 @@ mod tests {
             message: message(2),
         };
         given(history.clone())
-            .when(Command::of(ALICE, act, Contact::Blocked))
+            .when(blocked(Command::by(ALICE, act)))
             .then_refused(Refused::Blocked);
         let [started, said] = history;
         let act = Act::Unpin {
             message: message(2),
         };
         given([started, said, pinned(ALICE, 2)])
-            .when(Command::of(BOB, act, Contact::Blocked))
+            .when(blocked(Command::by(BOB, act)))
             .then([unpinned(BOB, 2)]);
     }
 

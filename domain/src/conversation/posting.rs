@@ -46,7 +46,7 @@ impl State {
     /// # Errors
     /// They are not in it, do not see the message, or it was deleted.
     pub fn may_forward(&self, by: UserId, message: Seq) -> Result<(), Refused> {
-        let asker = Asker::of(by, Contact::Free, self)?;
+        let asker = Asker::of(by, Contact::Free, None, self)?;
         asker.visible(message)?;
         asker.not_deleted(message)
     }

@@ -8,8 +8,9 @@ use crate::conversation::{
     ImportedFact, Kind, Mention, MentionedRole, MessageFact, Role, SettingsChange, State,
     WhoMayPost,
 };
+use crate::decider::Decider as _;
 use crate::ids::{UserId, Version};
-use crate::testing::conversation::{body, emoji, given, title};
+use crate::testing::conversation::{body, emoji, given, inheriting, title};
 use crate::testing::{Given, moment, user};
 use crate::values::Emoji;
 
@@ -136,7 +137,8 @@ fn imported() -> impl Strategy<Value = ImportedFact> {
 
 fn commands() -> impl Strategy<Value = Vec<Command>> {
     let command = prop_oneof![
-        9 => (who(), act()).prop_map(|(by, act)| Command::by(by, act)),
+        7 => (who(), act()).prop_map(|(by, act)| Command::by(by, act)),
+        2 => (who(), act(), role()).prop_map(|(by, act, role)| inheriting(by, act, role)),
         1 => imported().prop_map(Command::Import),
     ];
     prop::collection::vec(command, 0..80)
@@ -232,6 +234,25 @@ proptest! {
         prop_assert_eq!(given.state.version, Version::ZERO.plus(given.events.len()));
         let starts = given.events.iter().filter(|e| matches!(e, ConversationEvent::Started(_)));
         prop_assert!(starts.count() <= 1);
+    }
+
+    /// What one may by one's own role one may with every inherited one, and the same comes of it; who is
+    /// in no group gains nothing.
+    #[test]
+    fn an_inherited_role_takes_nothing_away_and_lets_nobody_in(
+        commands in commands(),
+        by in who(),
+        act in act(),
+        role in role(),
+    ) {
+        let state = run(&commands)?.state;
+        let alone = Conversation::decide(&state, &Command::by(by, act.clone()));
+        let inherited = Conversation::decide(&state, &inheriting(by, act, role));
+        let is_in_group = state.role(by).is_some()
+            && state.settings.as_ref().is_some_and(|set| set.kind == Kind::Group);
+        if alone.is_ok() || !is_in_group || state.role(by) >= Some(role) {
+            prop_assert_eq!(alone, inherited);
+        }
     }
 
     /// The same events folded from a state that was stored half way, as snapshots do.

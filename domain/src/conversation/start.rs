@@ -107,12 +107,12 @@ const fn member(user: UserId, role: Role) -> MemberRole {
 #[cfg(test)]
 mod tests {
     use crate::conversation::{
-        Act, Command, Contact, Conversation, ConversationEvent, HistoryVisibility, ImportedFact,
-        Kind, Refused, Role, Started,
+        Act, Command, Conversation, ConversationEvent, HistoryVisibility, ImportedFact, Kind,
+        Refused, Role, Started,
     };
     use crate::ids::UserId;
     use crate::personal::Personal;
-    use crate::testing::conversation::{given, group_of, members, title};
+    use crate::testing::conversation::{blocked, given, group_of, members, title};
     use crate::testing::{ALICE, BOB, CAROL, user};
 
     fn start_group(by: UserId, members: &[UserId]) -> Command {
@@ -186,15 +186,12 @@ mod tests {
 
     #[test]
     fn who_is_blocked_starts_nothing_but_finds_what_there_was() {
-        let direct = Command::of(ALICE, Act::StartDirect { with: BOB }, Contact::Blocked);
+        let direct = blocked(start_direct(ALICE, BOB));
         given([])
             .when(direct.clone())
             .then_refused(Refused::Blocked);
         given([direct_started(BOB)]).when(direct).then([]);
-        let Command::User(group) = start_group(ALICE, &[BOB]) else {
-            panic!("a user starts it")
-        };
-        let group = Command::of(ALICE, group.act, Contact::Blocked);
+        let group = blocked(start_group(ALICE, &[BOB]));
         given([]).when(group.clone()).then_refused(Refused::Blocked);
         given([group_started(&[BOB])]).when(group).then([]);
     }

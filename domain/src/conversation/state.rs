@@ -77,6 +77,12 @@ impl State {
         self.members.get(&user).map(|member| member.role)
     }
 
+    /// The owner of a group in which somebody is.
+    pub(super) fn owner(&self) -> Option<UserId> {
+        let mut members = self.members.iter();
+        members.find_map(|(user, member)| (member.role == Role::Owner).then_some(*user))
+    }
+
     /// Folds `event`. One that is redundant changes nothing but the version: a second start, the
     /// addition of a member, a role of somebody who is not in.
     pub(super) fn evolve(mut self, version: Version, event: &ConversationEvent) -> Self {

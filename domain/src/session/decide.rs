@@ -184,6 +184,7 @@ mod tests {
             refresh_hash: None,
             login_epoch: 0,
             vouched_by: None,
+            amr: [].into(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What can have happened to a login.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,6 +9,7 @@ use utoipa::ToSchema;
 use crate::event::{FromCategory as _, events};
 use crate::ids::{UserId, Version};
 use crate::personal::Personal;
+use crate::session::factor::Factor;
 use crate::values::IssuerName;
 
 /// `session-opened`
@@ -29,6 +32,9 @@ pub struct Opened {
     /// The account's login epoch when what opened it was checked; 0 where none is stored.
     #[serde(default, skip_serializing_if = "is_first_epoch")]
     pub login_epoch: u32,
+    /// What its user showed to open it (RFC 8176 calls it so). Empty for sessions from before that was kept.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub amr: BTreeSet<Factor>,
     /// On whose word it was opened; `None` for one by means of our own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vouched_by: Option<VouchedBy>,

@@ -2,10 +2,12 @@
 
 mod decide;
 mod event;
+mod factor;
 mod refresh;
 
 pub use decide::{Command, Login, Refused, Session, State};
 pub use event::*;
+pub use factor::Factor;
 pub use refresh::{
     REFRESHES_STORED_MAX, REFRESHES_STORED_WITHIN, RETRIED_WITHIN, Refresh, RefreshState,
 };

@@ -169,6 +169,7 @@ mod tests {
             refresh_hash: Some(hash(0)),
             login_epoch: 0,
             vouched_by: None,
+            amr: [].into(),
         })
     }
 

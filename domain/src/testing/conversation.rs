@@ -2,8 +2,8 @@
 
 use super::Given;
 use crate::conversation::{
-    ArchiveChanged, Conversation, ConversationEvent, HistoryVisibility, Kind, MemberRole,
-    MessageSent, Role, Started,
+    Act, ArchiveChanged, Command, Contact, Conversation, ConversationEvent, HistoryVisibility,
+    Kind, MemberRole, MessageSent, Role, Started, UserCommand,
 };
 use crate::ids::UserId;
 use crate::personal::Personal;
@@ -11,6 +11,27 @@ use crate::values::{Emoji, MessageBody, Title};
 
 pub(crate) fn given(history: impl IntoIterator<Item = ConversationEvent>) -> Given<Conversation> {
     Given::history(history)
+}
+
+/// The same, asked of somebody who blocks the asker.
+pub(crate) fn blocked(command: Command) -> Command {
+    match command {
+        Command::User(asked) => Command::User(UserCommand {
+            contact: Contact::Blocked,
+            ..asked
+        }),
+        Command::Import(_) => panic!("a user asks"),
+    }
+}
+
+/// Something asked by `by`, who has at least `role` in groups that they are in.
+pub(crate) fn inheriting(by: UserId, act: Act, role: Role) -> Command {
+    Command::User(UserCommand {
+        by,
+        act,
+        contact: Contact::Free,
+        inherited: Some(role),
+    })
 }
 
 pub(crate) fn title(text: &str) -> Title {

@@ -1,8 +1,9 @@
 //! Whom a user wants nothing to do with. What follows from it is decided where the two would meet.
 
 use crate::ids::UserId;
-use crate::user::decide::{Account, Decision, Refused, User};
+use crate::user::decide::{Account, Decision, User};
 use crate::user::event::{BlockChanged, UserEvent};
+use crate::user::refused::Refused;
 
 impl Account {
     /// Whether its user blocks `user`.

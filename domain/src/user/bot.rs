@@ -2,8 +2,9 @@
 
 use crate::ids::{ServiceId, UserId};
 use crate::personal::Personal;
-use crate::user::decide::{Account, Decision, Refused};
+use crate::user::decide::{Account, Decision};
 use crate::user::event::{Registered, ServiceAttached, UserEvent};
+use crate::user::refused::Refused;
 use crate::values::{DisplayName, Handle};
 
 /// A bot to be made. That the handle is the bot's is known.

@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::decider::{Decider, Refusal, RefusalKind};
+use crate::decider::Decider;
 use uuid::Uuid;
 
 use crate::event::Actor;
 use crate::ids::{ServiceId, SessionId, UserId, Version};
 use crate::personal::Personal;
-use crate::session::{Login, VouchedBy};
 use crate::user::bot::{self, NewBot};
 use crate::user::codes::{self, CodeCommand, CodePurpose, Codes, NewCode};
-use crate::user::event::{
-    LoggedOutEverywhere, PasswordSet, Registered, SystemRole, SystemRoleChanged, UserEvent,
-};
+use crate::user::event::{PasswordSet, Registered, SystemRole, SystemRoleChanged, UserEvent};
+use crate::user::factors::{self, FactorCommand, Factors};
 use crate::user::identity::{self, Identities, IdentityCommand, Vouched};
+use crate::user::login_epochs::Through;
 use crate::user::preferences::Preferences;
 use crate::user::profile::{Profile, ProfileDraft};
+use crate::user::refused::Refused;
 use crate::user::standing::{Suspend, Suspension};
 use crate::values::{DisplayName, Email, Handle};
 
@@ -138,6 +138,8 @@ pub enum Command {
     },
     /// Something about codes in mails.
     Code(CodeCommand),
+    /// Something about second factors.
+    Factor(FactorCommand),
     /// Let the user do more.
     GrantSystemRole(SystemRole),
     /// Let the user do less.
@@ -159,116 +161,6 @@ pub enum Sessions {
     GoOn,
     /// All end but the one that asks: it is another password.
     EndBut(Through),
-}
-
-/// The session through which a user asks for something that ends sessions. One that has ended since it was
-/// let in ends nothing, and above all does not outlive what ended it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Through {
-    /// Which.
-    pub session: SessionId,
-    /// The login epoch it is of.
-    pub login_epoch: u32,
-}
-
-/// Why an account says no.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// There is no such account.
-    #[error("there is no such user")]
-    NotFound,
-    /// There is one already.
-    #[error("this account is registered already")]
-    AlreadyRegistered,
-    /// Without it nobody could log in.
-    #[error("this is the last way into the account; set a password or link another identity first")]
-    LastWayIn,
-    /// The account has another identity of the same issuer.
-    #[error("the account has another identity of this issuer; unlink that first")]
-    IssuerAlreadyLinked,
-    /// The issuer deleted it.
-    #[error("the issuer has deleted this identity")]
-    IdentityClosed,
-    /// One cannot block oneself.
-    #[error("nobody blocks themselves")]
-    BlocksOneself,
-    /// As many are blocked as may be.
-    #[error("a user blocks at most {} others", User::BLOCKS_MAX)]
-    TooManyBlocks,
-    /// Nobody suspends themselves.
-    #[error("nobody suspends themselves")]
-    SuspendsOneself,
-    /// An owner is always there.
-    #[error("an owner cannot be suspended or deactivated; take the role away first")]
-    IsOwner,
-    /// Who cannot come in owns nothing.
-    #[error("the account is suspended or deactivated")]
-    NotActive,
-    /// A bot has no system roles: what services may do is in their scopes.
-    #[error("this is the account of a service, which has no system roles")]
-    IsService,
-    /// There is nowhere to mail to.
-    #[error("this account has no e-mail address")]
-    NoAddress,
-    /// There is nothing to verify.
-    #[error("the e-mail address is verified already")]
-    AlreadyVerified,
-    /// They have to wait before another is mailed.
-    #[error("too many codes were asked for; use the last one, or wait some minutes")]
-    TooManyCodes,
-    /// There is no such code, or not any more.
-    #[error("this is not the code; ask for another if it was tried too often or is too old")]
-    WrongCode,
-    /// Somebody else was faster.
-    #[error("the password was changed meanwhile")]
-    PasswordChanged,
-    /// It was ended together with all others.
-    #[error("this session has ended; log in again")]
-    SessionEnded,
-}
-
-impl Refusal for Refused {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound => "user_not_found",
-            Self::AlreadyRegistered => "already_registered",
-            Self::LastWayIn => "last_way_in",
-            Self::IssuerAlreadyLinked => "issuer_already_linked",
-            Self::IdentityClosed => "identity_closed",
-            Self::BlocksOneself => "blocks_oneself",
-            Self::TooManyBlocks => "too_many_blocks",
-            Self::SuspendsOneself => "suspends_oneself",
-            Self::IsOwner => "is_owner",
-            Self::NotActive => "account_not_active",
-            Self::IsService => "is_service",
-            Self::NoAddress => "no_email",
-            Self::AlreadyVerified => "email_already_verified",
-            Self::TooManyCodes => "too_many_codes",
-            Self::WrongCode => "wrong_code",
-            Self::PasswordChanged => "password_changed",
-            Self::SessionEnded => "session_ended",
-        }
-    }
-
-    fn kind(&self) -> RefusalKind {
-        match self {
-            Self::NotFound => RefusalKind::NotFound,
-            Self::AlreadyRegistered
-            | Self::LastWayIn
-            | Self::IssuerAlreadyLinked
-            | Self::TooManyBlocks
-            | Self::IsOwner
-            | Self::NotActive
-            | Self::IsService
-            | Self::NoAddress
-            | Self::AlreadyVerified
-            | Self::TooManyCodes
-            | Self::PasswordChanged
-            | Self::SessionEnded => RefusalKind::Conflict,
-            Self::IdentityClosed | Self::WrongCode => RefusalKind::Forbidden,
-            Self::BlocksOneself | Self::SuspendsOneself => RefusalKind::Invalid,
-        }
-    }
 }
 
 /// The state of an account.
@@ -311,8 +203,12 @@ pub struct Account {
     pub verified_email: Option<Email>,
     /// Those in their mail.
     pub codes: Codes,
+    /// What they show besides the password.
+    pub factors: Factors,
     /// How often all sessions were ended. A session is of the epoch in which what opened it was checked.
     pub login_epoch: u32,
+    /// At which version of the stream all sessions were ended last; zero where they never were.
+    pub login_epoch_began: Version,
     /// The session of an earlier epoch that goes on all the same.
     pub kept_session: Option<SessionId>,
 }
@@ -335,8 +231,8 @@ impl Decider for User {
                 password_hash,
                 code,
             } => {
-                if state.account.is_some() {
-                    return Err(Refused::AlreadyRegistered);
+                if let Some(account) = &state.account {
+                    return account.registered_again(handle, email);
                 }
                 Ok(vec![
                     UserEvent::Registered(Registered {
@@ -396,6 +292,7 @@ impl Decider for User {
                 .account()?
                 .replace_password(*user, from, to, *sessions),
             Command::Code(command) => codes::decide(state.account()?, command),
+            Command::Factor(command) => Ok(factors::decide(&state.account()?.factors, command)?),
             Command::ChangeProfile { user, profile } => {
                 Ok(state.account()?.change_profile(*user, profile))
             }
@@ -421,6 +318,7 @@ impl Decider for User {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each event")]
     fn evolve(mut state: State, version: Version, event: &UserEvent) -> State {
         match event {
             UserEvent::Registered(registered) => {
@@ -439,7 +337,9 @@ impl Decider for User {
                     service: None,
                     verified_email: None,
                     codes: Codes::default(),
+                    factors: Factors::default(),
                     login_epoch: 0,
+                    login_epoch_began: Version::ZERO,
                     kept_session: None,
                 });
             }
@@ -450,10 +350,8 @@ impl Decider for User {
                 state.change(|account| account.password_hash = Some(set.hash.value.clone()));
             }
             UserEvent::CodeIssued(issued) => state.change(|account| account.codes.issued(issued)),
-            UserEvent::CodeRefused(done) => {
-                state.change(|account| account.codes.refused(done.purpose));
-            }
-            UserEvent::CodeUsed(done) => state.change(|account| account.codes.used(done.purpose)),
+            UserEvent::CodeRefused(done) => state.change(|account| account.codes.refused(done)),
+            UserEvent::CodeUsed(done) => state.change(|account| account.codes.used(done)),
             UserEvent::EmailVerified(verified) => {
                 state.change(|account| account.verified_email = Some(verified.email.value.clone()));
             }
@@ -464,7 +362,7 @@ impl Decider for User {
                 account.system_roles.remove(&changed.role);
             }),
             UserEvent::ExternalIdentityLinked(event) => {
-                state.change(|account| account.link(version, event))
+                state.change(|account| account.link(version, event));
             }
             UserEvent::ExternalIdentityUpdated(event) => {
                 state.change(|account| account.update(event));
@@ -493,8 +391,38 @@ impl Decider for User {
             }
             UserEvent::LoggedOutEverywhere(out) => state.change(|account| {
                 account.login_epoch = out.epoch;
+                account.login_epoch_began = version;
                 account.kept_session = out.kept;
             }),
+            UserEvent::TotpBegun(begun) => state.change(|it| it.factors.totp_begun(begun)),
+            UserEvent::TotpEnrolled(enrolled) => {
+                state.change(|it| it.factors.totp_enrolled(enrolled));
+            }
+            UserEvent::TotpUsed(used) => state.change(|it| it.factors.totp_used(used)),
+            UserEvent::TotpRemoved(_) => state.change(|it| it.factors.totp_removed()),
+            UserEvent::RecoveryCodesMade(made) => {
+                state.change(|it| it.factors.recovery_codes_made(made));
+            }
+            UserEvent::RecoveryCodeUsed(used) => {
+                state.change(|it| it.factors.recovery_code_used(used));
+            }
+            UserEvent::PasskeyAdded(added) => state.change(|it| it.factors.passkey_added(added)),
+            UserEvent::PasskeyRenamed(renamed) => {
+                state.change(|it| it.factors.passkey_renamed(renamed));
+            }
+            UserEvent::PasskeyUsed(used) => state.change(|it| it.factors.passkey_used(used)),
+            UserEvent::PasskeySuspected(used) => {
+                state.change(|it| it.factors.passkey_suspected(used));
+            }
+            UserEvent::PasskeyRemoved(removed) => {
+                state.change(|it| it.factors.passkey_removed(removed));
+            }
+            UserEvent::SecondFactorRefused(refused) => {
+                state.change(|it| it.factors.refused(refused));
+            }
+            UserEvent::SecondFactorsRemoved(removed) => {
+                state.change(|it| it.factors.all_removed(removed));
+            }
         }
         state
     }
@@ -552,35 +480,14 @@ impl Account {
         })
     }
 
-    /// All sessions end but `kept`.
-    pub(super) fn log_out_everywhere(&self, kept: Option<SessionId>) -> UserEvent {
-        UserEvent::LoggedOutEverywhere(LoggedOutEverywhere {
-            epoch: self.login_epoch.saturating_add(1),
-            kept,
-        })
-    }
-
-    /// Whether `session`, which is `login`, was not ended together with all others, and the identity on
-    /// whose word it was opened is still a way in.
-    pub fn lets_in(&self, session: SessionId, login: &Login) -> bool {
-        let through = Through {
-            session,
-            login_epoch: login.login_epoch,
-        };
-        let still_vouches = |word: &VouchedBy| self.linked_since(&word.issuer) == Some(word.since);
-        self.goes_on(&through).is_ok() && login.vouched_by.as_ref().is_none_or(still_vouches)
-    }
-
-    /// The session, where it was not ended together with all others.
-    fn goes_on(&self, through: &Through) -> Result<SessionId, Refused> {
-        let Through {
-            session,
-            login_epoch,
-        } = *through;
-        if login_epoch >= self.login_epoch || self.kept_session == Some(session) {
-            Ok(session)
+    /// What a registration is told that finds the account there: the same that it is done, any other that
+    /// it is too late. Hashes of one password differ, so that it is not compared.
+    fn registered_again(&self, handle: &Handle, email: &Email) -> Decision {
+        let same = self.handle == *handle && self.email.as_ref() == Some(email);
+        if same && self.password_hash.is_some() {
+            Ok(vec![])
         } else {
-            Err(Refused::SessionEnded)
+            Err(Refused::AlreadyRegistered)
         }
     }
 }
@@ -616,7 +523,7 @@ mod tests {
     use super::*;
     use crate::testing::{ALICE, Given, moment, user};
     use crate::user::codes::CodeHash;
-    use crate::user::event::{Deactivated, ProfileChanged, Suspended};
+    use crate::user::event::{Deactivated, LoggedOutEverywhere, ProfileChanged, Suspended};
 
     fn given(history: impl IntoIterator<Item = UserEvent>) -> Given<User> {
         Given::history(history)
@@ -648,6 +555,7 @@ mod tests {
     fn code() -> NewCode {
         NewCode {
             hash: CodeHash::new("of a code".to_owned()),
+            asked_by: None,
             at: moment(0),
         }
     }
@@ -747,11 +655,12 @@ mod tests {
 
     #[test]
     fn an_account_is_registered_once() {
-        for other in ["alice", "alicia"] {
-            given([registered(), password("$1")])
-                .when(register(other, "$1"))
-                .then_refused(Refused::AlreadyRegistered);
-        }
+        given([registered(), password("$1"), renamed("Ally")])
+            .when(register("alice", "$2"))
+            .then([]);
+        given([registered(), password("$1")])
+            .when(register("alicia", "$1"))
+            .then_refused(Refused::AlreadyRegistered);
         given([imported(Some("alice@example.org"))])
             .when(register("alice", "$1"))
             .then_refused(Refused::AlreadyRegistered);
@@ -804,59 +713,6 @@ mod tests {
 
     fn out(epoch: u32, kept: Option<SessionId>) -> UserEvent {
         UserEvent::LoggedOutEverywhere(LoggedOutEverywhere { epoch, kept })
-    }
-
-    fn of_epoch(login_epoch: u32) -> Login {
-        Login {
-            user: ALICE,
-            expires_at: moment(60),
-            vouched_by: None,
-            login_epoch,
-            refresh: None,
-        }
-    }
-
-    #[test]
-    fn logging_out_everywhere_ends_what_was_opened_until_then_and_keeps_one_at_most() {
-        let [phone, laptop] = [1, 2].map(|id| SessionId(uuid::Uuid::from_u128(id)));
-        let kept = Some(phone);
-        let out_from = |session, login_epoch, keeps| Command::LogOutEverywhere {
-            through: Through {
-                session,
-                login_epoch,
-            },
-            keeps,
-        };
-        let account = given([registered()])
-            .when(out_from(phone, 0, true))
-            .then([out(1, kept)])
-            .account
-            .expect("there is an account");
-        assert!(
-            account.lets_in(phone, &of_epoch(0)),
-            "it is the one that is kept"
-        );
-        assert!(!account.lets_in(laptop, &of_epoch(0)));
-        assert!(account.lets_in(laptop, &of_epoch(1)), "it was opened after");
-
-        let account = given([registered(), out(1, kept)])
-            .when(out_from(phone, 0, false))
-            .then([out(2, None)])
-            .account
-            .expect("there is an account");
-        for epoch in [0, 1] {
-            for session in [phone, laptop] {
-                assert!(!account.lets_in(session, &of_epoch(epoch)));
-            }
-        }
-        assert!(account.lets_in(laptop, &of_epoch(2)));
-
-        // Who has ended does not come back by ending the others.
-        for keeps in [false, true] {
-            given([registered(), out(1, kept)])
-                .when(out_from(laptop, 0, keeps))
-                .then_refused(Refused::SessionEnded);
-        }
     }
 
     #[test]

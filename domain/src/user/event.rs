@@ -8,7 +8,12 @@ use crate::change::Change;
 use crate::event::{Actor, FromCategory as _, events};
 use crate::ids::{ServiceId, SessionId, UserId};
 use crate::personal::Personal;
-use crate::user::codes::{CodeHash, CodePurpose};
+use crate::user::code_budget::NetworkHash;
+use crate::user::codes::{ChallengeHash, CodeHash, CodePurpose};
+use crate::user::factors::{
+    PasskeyAdded, PasskeyRemoved, PasskeyRenamed, PasskeyUsed, RecoveryCodeUsed, RecoveryCodesMade,
+    SecondFactorRefused, SecondFactorsRemoved, TotpBegun, TotpEnrolled, TotpRemoved, TotpUsed,
+};
 use crate::user::preferences::Preferences;
 use crate::values::{
     DisplayName, Email, Handle, IssuerName, Locale, Pronouns, Reason, StatusText, Subject, TimeZone,
@@ -82,6 +87,12 @@ pub struct CodeIssued {
     pub email: Personal<Email>,
     /// Of the code.
     pub hash: CodeHash,
+    /// Of what whoever asked for it has to send with it, where that was not the user, logged in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<ChallengeHash>,
+    /// Of where that one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_from: Option<NetworkHash>,
     /// When it was asked for.
     pub issued_at: DateTime<Utc>,
     /// From this moment on it is worth nothing.
@@ -93,6 +104,9 @@ pub struct CodeIssued {
 pub struct CodeDone {
     /// What the code is for.
     pub purpose: CodePurpose,
+    /// Of the code, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<ChallengeHash>,
 }
 
 /// `email-verified`
@@ -269,5 +283,31 @@ events! {
         "external-identity-updated" => ExternalIdentityUpdated(ExternalIdentityUpdated),
         /// The issuer's word is a way in no longer.
         "external-identity-unlinked" => ExternalIdentityUnlinked(ExternalIdentityUnlinked),
+        /// An authenticator app was given a secret.
+        "totp-begun" => TotpBegun(TotpBegun),
+        /// The app's codes count from now on.
+        "totp-enrolled" => TotpEnrolled(TotpEnrolled),
+        /// Somebody sent a right one.
+        "totp-used" => TotpUsed(TotpUsed),
+        /// They count no more.
+        "totp-removed" => TotpRemoved(TotpRemoved),
+        /// There are other recovery codes.
+        "recovery-codes-made" => RecoveryCodesMade(RecoveryCodesMade),
+        /// One of them is worth nothing from now on.
+        "recovery-code-used" => RecoveryCodeUsed(RecoveryCodeUsed),
+        /// A passkey counts from now on.
+        "passkey-added" => PasskeyAdded(PasskeyAdded),
+        /// Its user calls it something else.
+        "passkey-renamed" => PasskeyRenamed(PasskeyRenamed),
+        /// It answered a challenge.
+        "passkey-used" => PasskeyUsed(PasskeyUsed),
+        /// Its count did not grow: somebody may have a copy.
+        "passkey-suspected" => PasskeySuspected(PasskeyUsed),
+        /// It counts no more.
+        "passkey-removed" => PasskeyRemoved(PasskeyRemoved),
+        /// Somebody sent a wrong second factor.
+        "second-factor-refused" => SecondFactorRefused(SecondFactorRefused),
+        /// Its user had lost all of them.
+        "second-factors-removed" => SecondFactorsRemoved(SecondFactorsRemoved),
     }
 }

@@ -9,11 +9,12 @@ use utoipa::ToSchema;
 
 use crate::ids::{UserId, Version};
 use crate::personal::Personal;
-use crate::user::decide::{Account, Refused};
+use crate::user::decide::Account;
 use crate::user::event::{
     ExternalIdentityLinked, ExternalIdentityUnlinked, ExternalIdentityUpdated, UnlinkedBecause,
     UserEvent,
 };
+use crate::user::refused::Refused;
 use crate::values::{DisplayName, Email, IssuerName, Subject};
 
 /// Somebody for whom an issuer vouches.

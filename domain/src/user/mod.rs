@@ -2,20 +2,26 @@
 
 mod blocks;
 mod bot;
+pub mod code_budget;
 pub mod codes;
 mod decide;
 mod event;
+pub mod factors;
 mod identity;
+mod login_epochs;
 mod preferences;
 mod profile;
+mod refused;
 mod standing;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use bot::NewBot;
-pub use decide::{Account, Command, Refused, Sessions, State, Through, User};
+pub use decide::{Account, Command, Sessions, State, User};
 pub use event::*;
 pub use identity::{Identities, Identity, IdentityCommand, Vouched};
+pub use login_epochs::Through;
 pub use preferences::Preferences;
 pub use profile::{Profile, ProfileDraft};
+pub use refused::Refused;
 pub use standing::{Standing, Suspend, Suspension};

@@ -8,8 +8,9 @@ use utoipa::ToSchema;
 use crate::event::Actor;
 use crate::ids::UserId;
 use crate::personal::Personal;
-use crate::user::decide::{Account, Decision, Refused};
+use crate::user::decide::{Account, Decision};
 use crate::user::event::{Deactivated, Reactivated, Reinstated, Suspended, SystemRole, UserEvent};
+use crate::user::refused::Refused;
 use crate::values::Reason;
 
 /// A suspension to be made.

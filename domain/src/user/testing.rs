@@ -6,7 +6,7 @@ use crate::user::event::{Registered, UserEvent};
 use crate::values::{DisplayName, Handle};
 
 /// `user` has an account.
-pub(super) fn registered(user: UserId) -> UserEvent {
+pub(crate) fn registered(user: UserId) -> UserEvent {
     UserEvent::Registered(Registered {
         email: None,
         display_name: Personal::new(user, DisplayName::parse("Alice").expect("a good name")),

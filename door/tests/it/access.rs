@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::audit::{AuditEvent, Selection};
 use domain::session::{Opened as SessionOpened, SessionEvent};
+use domain::user::factors::TotpEnrolled;
 use domain::user::{LoggedOutEverywhere, Registered, SystemRole, SystemRoleChanged, UserEvent};
 use domain::values::{DisplayName, Handle};
 use domain::{Actor, CommandId, Event, Metadata, Personal, SessionId, StreamName, UserId};
@@ -70,6 +71,7 @@ impl World {
             refresh_hash: None,
             login_epoch: 0,
             vouched_by: None,
+            amr: [].into(),
         };
         self.append(StreamName::session(session), SessionEvent::Opened(opened))
             .await;
@@ -130,6 +132,25 @@ async fn try_read(client: &Client, options: &ReadAllOptions) -> Result<usize, Er
         count += 1;
     }
     Ok(count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_alone_lets_nobody_in_who_has_a_second_factor() {
+    let world = World::new(Deletes::Refused).await;
+    let (ann, token) = world.person("ann", &[SystemRole::Auditor]).await;
+    let with_password = world.client(&ann.to_string(), PASSWORD);
+    let options = ReadAllOptions::default();
+    assert!(try_read(&with_password, &options).await.is_ok());
+    let enrolled = TotpEnrolled {
+        enrolment: CommandId(ann.0),
+        step: 1,
+    };
+    let enrolled = UserEvent::TotpEnrolled(enrolled);
+    world.append(StreamName::user(ann), enrolled).await;
+    let refused = try_read(&with_password, &options).await;
+    assert!(matches!(refused, Err(Error::AccessDenied)), "{refused:?}");
+    let bearing = options.authenticated(Authentication::bearer(token));
+    assert!(try_read(&world.anonymous(), &bearing).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

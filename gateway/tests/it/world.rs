@@ -199,6 +199,7 @@ impl World {
             refresh_hash: None,
             login_epoch: 0,
             vouched_by: None,
+            amr: [].into(),
         });
         self.append(&StreamName::session(login), Actor::User(id), opened.into())
             .await;

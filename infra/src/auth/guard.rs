@@ -526,6 +526,7 @@ mod tests {
             refresh_hash: None,
             login_epoch: 0,
             vouched_by: None,
+            amr: [].into(),
         };
         let opened = SessionEvent::Opened(opened).into();
         append(&store, &StreamName::session(session), opened).await;
@@ -577,6 +578,7 @@ mod tests {
             refresh_hash: None,
             login_epoch,
             vouched_by: None,
+            amr: [].into(),
         });
         append(store, &StreamName::session(session), opened.into()).await;
     }

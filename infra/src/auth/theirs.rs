@@ -298,6 +298,7 @@ mod tests {
                 address: None,
                 refresh_hash: None,
                 login_epoch: 0,
+                amr: [].into(),
                 vouched_by: Some(VouchedBy {
                     issuer: token.issuer.clone(),
                     since: Version(2),

@@ -177,6 +177,7 @@ mod tests {
         }
 
         async fn down(&self) -> Result<u32, IssuerError> {
+            tokio::task::yield_now().await;
             self.fetched.fetch_add(1, Ordering::SeqCst);
             Err(IssuerError::Away("down".into()))
         }

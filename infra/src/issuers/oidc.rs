@@ -120,13 +120,11 @@ impl Oidc {
     }
 
     pub(super) async fn answers_as(&self, iss: Option<&str>) -> Result<bool, IssuerError> {
-        match iss {
-            Some(iss) => Ok(iss == self.url),
-            None => {
-                let discovered = self.discovered().await?;
-                Ok(!discovered.authorization_response_iss_parameter_supported)
-            }
+        if let Some(iss) = iss {
+            return Ok(iss == self.url);
         }
+        let discovered = self.discovered().await?;
+        Ok(!discovered.authorization_response_iss_parameter_supported)
     }
 
     /// What an access token says, once it is known to be the issuer's, for `audience`, now.

@@ -18,7 +18,7 @@ use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "users",
-    version: 2,
+    version: 3,
     category: "user",
     tables: &[&USERS, &WORDS, &BLOCKS],
 };
@@ -30,6 +30,7 @@ const USERS: Table = Table {
         text("handle"),
         text("display_name"),
         text("email").nullable(),
+        text("verified_email").nullable(),
         text("system_roles"),
         text("imported_from").nullable(),
         time("registered_at"),
@@ -87,6 +88,8 @@ pub struct User {
     pub display_name: String,
     /// Their address, for themselves only.
     pub email: Option<String>,
+    /// The last address that was shown to be theirs.
+    pub verified_email: Option<String>,
     /// What they may do on the whole server; stored as names between spaces.
     #[serde(serialize_with = "joined")]
     pub system_roles: BTreeSet<SystemRole>,
@@ -156,6 +159,11 @@ impl User {
         !self.deactivated && (!self.suspended || ended)
     }
 
+    /// Whether the address that they have now was shown to be theirs.
+    pub fn is_email_verified(&self) -> bool {
+        self.email.is_some() && self.email == self.verified_email
+    }
+
     fn from_row(row: &Row) -> Result<Self, DatabaseError> {
         let roles: String = row.get("system_roles")?;
         Ok(Self {
@@ -163,6 +171,7 @@ impl User {
             handle: row.get("handle")?,
             display_name: row.get("display_name")?,
             email: row.get("email")?,
+            verified_email: row.get("verified_email")?,
             system_roles: roles
                 .split_whitespace()
                 .map(parse_stored)

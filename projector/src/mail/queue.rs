@@ -45,8 +45,10 @@ impl Waiting {
 
     /// Whether its code is worth nothing any more, because of a later one.
     fn is_replaced_by(&self, later: &CodeIssued) -> bool {
-        let whose = |issued: &CodeIssued| (issued.email.of, issued.purpose);
-        whose(&self.issued) == whose(later) && self.issued.issued_at <= later.issued_at
+        let is_same = self.issued.email.of == later.email.of
+            && self.issued.purpose == later.purpose
+            && self.issued.challenge == later.challenge;
+        is_same && self.issued.issued_at <= later.issued_at
     }
 
     fn replace(&mut self) {

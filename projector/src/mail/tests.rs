@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::mail::MailEvent;
-use domain::user::codes::CodeHash;
+use domain::user::codes::{ChallengeHash, CodeHash};
 use domain::user::{CodeIssued, UserEvent};
 use domain::values::Email;
 use domain::{Actor, CommandId, Event, EventId, Metadata, Personal, Position, UserId};
@@ -148,12 +148,24 @@ impl World {
 
     /// Has a code issued to `user`; gives the event and the code.
     async fn issue(&self, user: UserId, purpose: CodePurpose) -> (EventId, String) {
+        self.issue_with(user, purpose, None).await
+    }
+
+    /// The same, to somebody who asked with a challenge.
+    async fn issue_with(
+        &self,
+        user: UserId,
+        purpose: CodePurpose,
+        challenge: Option<ChallengeHash>,
+    ) -> (EventId, String) {
         let command = CommandId(fresh_id());
         let expires_at = self.now() + CODE_LIFETIME;
         let issued = CodeIssued {
             purpose,
             email: Personal::new(user, Email::parse("alice@example.org").unwrap()),
             hash: CodeHash::new("00".to_owned()),
+            challenge,
+            asked_from: None,
             issued_at: self.now(),
             expires_at,
         };
@@ -305,6 +317,25 @@ async fn what_is_of_no_use_any_more_is_given_up() {
     world.outcome(good).await;
     running.stop().await;
     assert_eq!(world.taken().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_a_stranger_asked_for_takes_no_place_of_another() {
+    let world = World::new([]);
+    let user = UserId(fresh_id());
+    let mut issued = Vec::new();
+    for name in ["one", "other"] {
+        let challenge = Some(ChallengeHash::new(name.to_owned()));
+        let asked = world.issue_with(user, CodePurpose::LogIn, challenge).await;
+        issued.push(asked.0);
+    }
+    let running = world.start();
+    for asked_by in issued {
+        let (event, _) = world.outcome(asked_by).await;
+        assert!(matches!(event, MailEvent::Sent(_)), "{event:?}");
+    }
+    running.stop().await;
+    assert_eq!(world.taken().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

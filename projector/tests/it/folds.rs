@@ -215,12 +215,24 @@ async fn users_are_found_by_id_and_handle() {
     let log = Log::new();
     log.register(user(1), "alice").await;
     log.grant(user(1), domain::user::SystemRole::Auditor).await;
+    log.verify(user(1), "alice@example.org").await;
+    for (number, handle) in [(2, "bob"), (3, "carol"), (4, "dave")] {
+        log.register(user(number), handle).await;
+    }
+    log.verify(user(2), "bob@before.example").await;
+    log.link(user(3), "carol@example.org").await;
+    log.link(user(4), "dave@before.example").await;
     projected!(log, |snapshot| {
         let alice = users::by_handle(&mut snapshot, "alice").await.unwrap();
         let alice = alice.unwrap();
         assert_eq!(alice.id, user(1));
         assert_eq!(alice.email.as_deref(), Some("alice@example.org"));
         assert_eq!(alice.system_roles.len(), 1);
+        assert!(alice.is_email_verified());
+        for (number, is_verified) in [(2, false), (3, true), (4, false)] {
+            let other = users::one(&mut snapshot, user(number)).await.unwrap();
+            assert_eq!(other.unwrap().is_email_verified(), is_verified, "{number}");
+        }
         assert_eq!(
             users::one(&mut snapshot, user(1)).await.unwrap(),
             Some(alice)

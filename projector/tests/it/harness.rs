@@ -13,10 +13,12 @@ use domain::receipts::{MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 use domain::service::{self, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
 use domain::user::{
-    BlockChanged, LoggedOutEverywhere, PreferencesChanged, ProfileChanged, Registered, Suspended,
-    SystemRole, SystemRoleChanged, UserEvent,
+    BlockChanged, EmailVerified, ExternalIdentityLinked, LoggedOutEverywhere, PreferencesChanged,
+    ProfileChanged, Registered, Suspended, SystemRole, SystemRoleChanged, UserEvent,
 };
-use domain::values::{DisplayName, Email, Emoji, Handle, MessageBody, Reason, StatusText, Title};
+use domain::values::{
+    DisplayName, Email, Emoji, Handle, IssuerName, MessageBody, Reason, StatusText, Subject, Title,
+};
 use domain::{
     Actor, Change, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, ServiceId,
     SessionId, StreamName, UserId, Version,
@@ -174,6 +176,7 @@ impl Log {
             refresh_hash: Some("0".to_owned()),
             login_epoch: 0,
             vouched_by: None,
+            amr: [].into(),
         });
         self.append(StreamName::session(session), opened).await;
     }
@@ -209,6 +212,24 @@ impl Log {
     pub(crate) async fn grant(&self, user: UserId, role: SystemRole) {
         let granted = UserEvent::SystemRoleGranted(SystemRoleChanged { role });
         self.append(StreamName::user(user), granted).await;
+    }
+
+    pub(crate) async fn verify(&self, user: UserId, email: &str) {
+        let verified = UserEvent::EmailVerified(EmailVerified {
+            email: Personal::new(user, Email::parse(email).unwrap()),
+        });
+        self.append(StreamName::user(user), verified).await;
+    }
+
+    /// An issuer says that `email` is theirs.
+    pub(crate) async fn link(&self, user: UserId, email: &str) {
+        let linked = UserEvent::ExternalIdentityLinked(ExternalIdentityLinked {
+            issuer: IssuerName::parse("tea").unwrap(),
+            subject: Personal::new(user, Subject::parse("1").unwrap()),
+            email: Some(Personal::new(user, Email::parse(email).unwrap())),
+            as_of: None,
+        });
+        self.append(StreamName::user(user), linked).await;
     }
 
     pub(crate) async fn call(&self, user: UserId, name: &str) {

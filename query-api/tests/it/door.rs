@@ -63,6 +63,7 @@ impl Door {
                 refresh_hash: None,
                 login_epoch: 0,
                 vouched_by: None,
+                amr: [].into(),
             });
             log.append(StreamName::session(session), opened).await;
             let token = signer.sign(user, session, log.clock.now(), expires_at);

@@ -10,6 +10,7 @@ mod rebuild;
 mod remote;
 mod replay;
 mod role;
+mod second_factors;
 mod service;
 mod status;
 
@@ -66,13 +67,18 @@ pub struct Remote {
         hide_env_values = true
     )]
     pub token: Option<String>,
+
+    /// For https: trust the certificates in this file (PEM) instead of those that this machine trusts
+    #[arg(long, env = "VERBATIM_CA", value_name = "FILE", global = true)]
+    pub ca: Option<PathBuf>,
 }
 
 impl fmt::Debug for Remote {
     /// Without the token.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = out.debug_struct("Remote");
-        shown.field("server", &self.server).finish_non_exhaustive()
+        shown.field("server", &self.server).field("ca", &self.ca);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -102,6 +108,9 @@ pub enum Command {
     /// Give or take what a user may do on the whole server
     #[command(subcommand)]
     Role(Role),
+    /// Help users who lost their second factors
+    #[command(subcommand)]
+    SecondFactors(second_factors::Arguments),
     /// Make, show and end services: programs with a token of their own
     #[command(subcommand)]
     Service(service::Arguments),
@@ -223,6 +232,10 @@ impl Cli {
             Command::Role(role) => match remote {
                 Some(server) => role::on_server(&server, role).await,
                 None => role::on_folder(settings, role).await,
+            },
+            Command::SecondFactors(arguments) => match remote {
+                Some(server) => second_factors::on_server(&server, arguments).await,
+                None => second_factors::on_folder(settings, arguments).await,
             },
             Command::Service(arguments) => match remote {
                 Some(server) => service::on_server(&server, arguments).await,

@@ -1,7 +1,11 @@
 //! Talking to a running server: one request, and its problem as a sentence.
 
+use std::path::Path;
+
+use domain::UserId;
 use infra::problem::Problem;
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Certificate, Method, RequestBuilder, Response};
+use serde_json::Value;
 
 use crate::cli::{CliResult, Remote};
 
@@ -23,13 +27,8 @@ impl Client {
                         POST /v1/sessions to get one"
                 .into());
         };
-        let mut http = reqwest::Client::builder();
-        if !server.starts_with("https://") {
-            // So that a machine without certificates reaches what needs none.
-            http = http.tls_certs_only([]);
-        }
         Ok(Some(Self {
-            http: http.build()?,
+            http: http(server, remote.ca.as_deref())?,
             server: server.trim_end_matches('/').to_owned(),
             token: token.clone(),
         }))
@@ -40,6 +39,19 @@ impl Client {
         self.http
             .request(method, format!("{}{path}", self.server))
             .bearer_auth(&self.token)
+    }
+
+    /// The id of the user with this handle or id.
+    pub(super) async fn user_id(&self, user: &str) -> CliResult<String> {
+        if user.parse::<UserId>().is_ok() {
+            return Ok(user.to_owned());
+        }
+        let lookup = self.request(Method::GET, "/v1/users");
+        let lookup = lookup.query(&[("handle", user)]);
+        let found: Value = self.send(lookup).await?.json().await?;
+        let id = found["users"][0]["id"].as_str();
+        let unknown = || format!("there is no user {user}");
+        Ok(id.ok_or_else(unknown)?.to_owned())
     }
 
     /// Sends it; a problem becomes the error's text.
@@ -58,6 +70,30 @@ impl Client {
             Err(_) => format!("{} answered {status}: {text}", self.server).into(),
         })
     }
+}
+
+/// What speaks to `server`, over TLS with those certificates that are trusted.
+fn http(server: &str, ca: Option<&Path>) -> CliResult<reqwest::Client> {
+    let http = reqwest::Client::builder();
+    let http = match (server.starts_with("https://"), ca) {
+        (true, Some(ca)) => http.tls_certs_only(certificates(ca)?),
+        (true, None) => http,
+        (false, Some(_)) => return Err("--ca is of use with https only".into()),
+        // So that a machine without certificates reaches what needs none.
+        (false, None) => http.tls_certs_only([]),
+    };
+    Ok(http.build()?)
+}
+
+fn certificates(ca: &Path) -> CliResult<Vec<Certificate>> {
+    let path = ca.display();
+    let pem = std::fs::read(ca).map_err(|error| format!("cannot read {path}: {error}"))?;
+    let certificates = Certificate::from_pem_bundle(&pem);
+    let certificates = certificates.map_err(|error| format!("{path}: {}", with_sources(&error)))?;
+    if certificates.is_empty() {
+        return Err(format!("{path} has no certificate in PEM").into());
+    }
+    Ok(certificates)
 }
 
 fn with_sources(error: &dyn std::error::Error) -> String {

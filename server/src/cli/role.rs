@@ -3,7 +3,6 @@
 use command_api::{RoleChange, change_role};
 use domain::user::SystemRole;
 use reqwest::Method;
-use serde_json::Value;
 
 use crate::cli::remote::Client;
 use crate::cli::{CliResult, Role, RoleName};
@@ -34,19 +33,7 @@ async fn change(node: &Node, role: Role) -> CliResult {
 /// Changes a role on a running server.
 pub(super) async fn on_server(server: &Client, role: Role) -> CliResult {
     let (of, granted) = parts(role);
-    let id = if of.user.parse::<domain::UserId>().is_ok() {
-        of.user.clone()
-    } else {
-        let lookup = server
-            .request(Method::GET, "/v1/users")
-            .query(&[("handle", &of.user)]);
-        let user: Value = server.send(lookup).await?.json().await?;
-        let unknown = || format!("there is no user {}", of.user);
-        user["users"][0]["id"]
-            .as_str()
-            .ok_or_else(unknown)?
-            .to_owned()
-    };
+    let id = server.user_id(&of.user).await?;
     let path = format!("/v1/users/{id}/system-roles/{}", name(of.role)?);
     let method = if granted { Method::PUT } else { Method::DELETE };
     server.send(server.request(method, &path)).await?;

@@ -10,7 +10,7 @@ pub(super) enum Class {
     Commands,
     /// They do not.
     Reads,
-    /// A password is tried.
+    /// A password or a second factor is tried.
     Login,
     /// A code is asked for or tried.
     Code,
@@ -21,6 +21,23 @@ pub(super) enum Class {
 /// Routes that count as something else than their method says.
 const ROUTES: &[(&str, &str, Class)] = &[
     ("POST", "/v1/sessions", Class::Login),
+    ("POST", "/v1/sessions/second-factor", Class::Login),
+    ("POST", "/v1/sessions/passkey", Class::Login),
+    ("POST", "/v1/passkeys/challenge", Class::Login),
+    ("POST", "/v1/users/me/factors/totp", Class::Login),
+    ("POST", "/v1/users/me/factors/totp/confirm", Class::Code),
+    ("POST", "/v1/users/me/factors/totp/remove", Class::Login),
+    ("POST", "/v1/users/me/factors/recovery-codes", Class::Login),
+    (
+        "POST",
+        "/v1/users/me/factors/passkeys/challenge",
+        Class::Login,
+    ),
+    (
+        "POST",
+        "/v1/users/me/factors/passkeys/{passkey}/remove",
+        Class::Login,
+    ),
     ("PUT", "/v1/users/me/password", Class::Login),
     ("POST", "/v1/users/me/deactivate", Class::Login),
     ("POST", "/v1/logins/{issuer}", Class::Login),

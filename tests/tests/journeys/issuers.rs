@@ -228,9 +228,8 @@ async fn github_lets_in_and_can_be_linked() {
     bob.post(&finish, brought).await.ok();
     let through = site.log_in("octo", "bob").await;
     assert_eq!(through.id, bob.id);
-    octo.ask(Method::DELETE, path, None, &[])
-        .await
-        .problem(409, "last_way_in");
+    // To the address that the issuer verified codes are mailed, which is another way in.
+    octo.ask(Method::DELETE, path, None, &[]).await.ok();
     bob.ask(Method::DELETE, path, None, &[]).await.ok();
     let own = through.get("/v1/users/me/identities").await;
     own.problem(401, "session_ended");

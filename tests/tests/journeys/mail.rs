@@ -12,18 +12,40 @@ use crate::{owned_server, owned_server_with};
 /// How long what is known to have happened may take to be on the record.
 const RECORDED_WITHIN: Duration = Duration::from_mins(1);
 
-const VERIFY: &str = "Verify your address for Verbatim";
-const LOG_IN: &str = "Log in to Verbatim";
+pub(crate) const VERIFY: &str = "Verify your address for Verbatim";
+pub(crate) const LOG_IN: &str = "Log in to Verbatim";
 const RESET: &str = "Choose another password for Verbatim";
 
-async fn ask_for_code(person: &Person, purpose: &str, email: &str) {
+/// Asks for a code; gives the challenge that it has to be sent with.
+pub(crate) async fn ask_for_code(person: &Person, purpose: &str, email: &str) -> String {
     let body = json!({ "purpose": purpose, "email": email });
-    person.post("/v1/codes", body).await.ok();
+    let asked = person.post("/v1/codes", body).await.ok();
+    asked["challenge"].as_str().expect("a challenge").to_owned()
 }
 
-async fn log_in_by_code(person: &Person, email: &str, code: &str) -> Answer {
-    let body = json!({ "email": email, "code": code });
+/// Enters the code that was mailed after the registration.
+pub(crate) async fn verifies_address(person: &Person, inbox: &Inbox) {
+    let address = format!("{}@example.org", person.handle);
+    let code = inbox.wait_for(&address, VERIFY).await.code();
+    let verify = json!({ "code": code });
+    person.post("/v1/users/me/verify-email", verify).await.ok();
+}
+
+pub(crate) async fn log_in_by_code(
+    person: &Person,
+    email: &str,
+    challenge: &str,
+    code: &str,
+) -> Answer {
+    let body = json!({ "email": email, "challenge": challenge, "code": code });
     person.post("/v1/sessions/code", body).await
+}
+
+async fn reset_password(person: &Person, email: &str, challenge: &str, code: &str) -> Answer {
+    let body = json!({
+        "email": email, "challenge": challenge, "code": code, "password": "seven purple teapots",
+    });
+    person.post("/v1/passwords/reset", body).await
 }
 
 /// A code that is another.
@@ -37,7 +59,7 @@ fn other_than(code: &str) -> String {
 }
 
 /// The events of a type in the log, as soon as there are `count` of them.
-async fn recorded(auditor: &Person, event_type: &str, count: usize) -> Vec<Value> {
+pub(crate) async fn recorded(auditor: &Person, event_type: &str, count: usize) -> Vec<Value> {
     let there = async {
         loop {
             let path = format!("/v1/audit/events?type={event_type}");
@@ -64,19 +86,25 @@ async fn codes_verify_the_address_log_in_and_replace_the_password() {
     let verify = "/v1/users/me/verify-email";
     let wrong = bob.post(verify, json!({ "code": other_than(&code) })).await;
     wrong.problem(403, "wrong_code");
-    bob.post(verify, json!({ "code": code })).await.ok();
+    let me = bob.get("/v1/users/me").await.ok();
+    assert_eq!(me["email_verified"], false);
+    let verified = bob.post(verify, json!({ "code": code })).await.ok();
+    let path = format!("/v1/users/me?min_position={}", verified["position"]);
+    assert_eq!(bob.get(&path).await.ok()["email_verified"], true);
 
-    ask_for_code(&bob, "log_in", address).await;
+    let challenge = ask_for_code(&bob, "log_in", address).await;
     let code = inbox.wait_for(address, LOG_IN).await.code();
-    let opened = log_in_by_code(&bob, address, &code).await.ok();
+    let opened = log_in_by_code(&bob, address, &challenge, &code).await.ok();
     assert_eq!(opened["user"], bob.id);
-    let again = log_in_by_code(&bob, address, &code).await;
+    let again = log_in_by_code(&bob, address, &challenge, &code).await;
     again.problem(401, "wrong_code");
 
-    ask_for_code(&bob, "reset_password", address).await;
+    let challenge = ask_for_code(&bob, "reset_password", address).await;
     let code = inbox.wait_for(address, RESET).await.code();
     let reset = |password: &str| {
-        let body = json!({ "email": address, "code": code, "password": password });
+        let body = json!({
+            "email": address, "challenge": challenge, "code": code, "password": password,
+        });
         bob.post("/v1/passwords/reset", body)
     };
     reset("password123").await.problem(422, "weak_password");
@@ -109,22 +137,33 @@ async fn codes_verify_the_address_log_in_and_replace_the_password() {
 }
 
 #[tokio::test]
-async fn five_wrong_tries_are_all_there_are() {
-    let (mut server, _olga) = owned_server().await;
+async fn five_wrong_tries_are_all_there_are_and_use_up_no_code_of_others() {
+    let (mut server, olga) = owned_server().await;
     let inbox = Inbox::at(&server.data_dir().join("mail"));
     let bob = Person::register(&server.url(), "bob").await;
     let address = "bob@example.org";
-    ask_for_code(&bob, "log_in", address).await;
+    verifies_address(&bob, &inbox).await;
+    let challenge = ask_for_code(&bob, "log_in", address).await;
     let code = inbox.wait_for(address, LOG_IN).await.code();
+    let strangers = ask_for_code(&olga, "log_in", address).await;
+    for _ in 0..5 {
+        // Not even the code that somebody else asked for.
+        let wrong = log_in_by_code(&olga, address, &strangers, &code).await;
+        wrong.problem(401, "wrong_code");
+    }
+    log_in_by_code(&bob, address, &challenge, &code).await.ok();
+
+    let challenge = ask_for_code(&bob, "reset_password", address).await;
+    let code = inbox.wait_for(address, RESET).await.code();
     for attempt in 0..5 {
         if attempt == 3 {
             server.kill().await;
             server.start_again().await;
         }
-        let wrong = log_in_by_code(&bob, address, &other_than(&code)).await;
+        let wrong = reset_password(&bob, address, &challenge, &other_than(&code)).await;
         wrong.problem(401, "wrong_code");
     }
-    let too_late = log_in_by_code(&bob, address, &code).await;
+    let too_late = reset_password(&bob, address, &challenge, &code).await;
     too_late.problem(401, "wrong_code");
 }
 
@@ -146,18 +185,16 @@ async fn a_mail_comes_once_whoever_is_killed_while_it_is_sent() {
     server.kill().await;
     mail_server.release_senders();
     server.start_again().await;
-    let code = inbox.wait_for(address, VERIFY).await.code();
-    let verify = json!({ "code": code });
-    bob.post("/v1/users/me/verify-email", verify).await.ok();
+    verifies_address(&bob, &inbox).await;
 
     mail_server.hold_senders();
-    ask_for_code(&bob, "log_in", address).await;
+    let challenge = ask_for_code(&bob, "log_in", address).await;
     mail_server.holds_a_sender().await;
     mail_server.kill().await;
     mail_server.release_senders();
     mail_server.start_again().await;
     let code = inbox.wait_for(address, LOG_IN).await.code();
-    log_in_by_code(&bob, address, &code).await.ok();
+    log_in_by_code(&bob, address, &challenge, &code).await.ok();
 
     // Whoever comes next finds everything settled, also what no mail server will ever take.
     recorded(&olga, "mail-sent", 3).await;

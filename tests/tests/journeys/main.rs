@@ -5,6 +5,7 @@
     reason = "what fails here fails the journey, with words of its own"
 )]
 
+mod attacks;
 mod crash;
 mod deploy;
 mod edges;
@@ -14,6 +15,7 @@ mod import;
 mod issuers;
 mod jetstream;
 mod mail;
+mod mail_in_a_cluster;
 mod matrix;
 mod operations;
 mod outside;
@@ -22,8 +24,10 @@ mod people;
 mod profiles;
 mod read_database;
 mod schema;
+mod second_factor;
 mod sessions;
 mod site;
+mod timing;
 mod tour;
 
 use tests::{Person, ServerProcess};

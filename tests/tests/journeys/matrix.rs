@@ -30,7 +30,8 @@ purpose: nobody learns that there is something they may not see.
 
 Those who ask: nobody (no token); a stranger to the conversation; one who was removed from it; a member, an
 admin and the owner of it; a bot that is a member; and, strangers to it all of them, an auditor, an analyst,
-somebody who is suspended, an admin and an owner of the server.
+somebody who is suspended, an admin and an owner of the server; and those two as members who are nothing
+special in it.
 ";
 
 fn workspace() -> PathBuf {

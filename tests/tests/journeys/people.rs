@@ -242,6 +242,51 @@ pub(crate) async fn somebody_always_owns_the_server(site: &Site) {
     take(role(olga)).await.problem(409, "last_owner");
 }
 
+pub(crate) async fn who_runs_the_server_runs_the_groups_they_are_in(site: &Site) {
+    let [alice, bob] = [site.person("alice").await, site.person("bob").await];
+    let admin = format!("/v1/users/{}/system-roles/admin", bob.id);
+    let inside = alice.starts_group("Lunch", &[&bob, &site.owner]).await;
+    let outside = alice.starts_group("Dinner", &[]).await;
+    let rename = async |group: &str| {
+        let path = format!("/v1/conversations/{group}");
+        patch(&bob, &path, json!({ "title": "Tea" })).await
+    };
+    rename(&inside).await.problem(403, "role_too_low");
+    site.owner.ask(Method::PUT, &admin, None, &[]).await.ok();
+    let renamed = until_accepted(async || rename(&inside).await).await;
+    for (who, group) in [(&bob, &outside), (&site.owner, &outside)] {
+        let path = format!("/v1/conversations/{group}");
+        who.get(&path).await.problem(404, "conversation_not_found");
+        let join = json!({ "user": who.id });
+        let joined = who.post(&format!("{path}/members"), join).await;
+        joined.problem(404, "conversation_not_found");
+    }
+    rename(&outside)
+        .await
+        .problem(404, "conversation_not_found");
+
+    // What is shown is the role that they were given there.
+    let path = format!(
+        "/v1/conversations/{inside}/members?min_position={}",
+        renamed["position"]
+    );
+    let members = bob.get(&path).await.ok();
+    let shown = members["members"].as_array().expect("members").iter();
+    let shown: Vec<_> = shown.filter(|member| member["role"] == "member").collect();
+    assert_eq!(shown.len(), 2, "{members}");
+
+    let heir = format!("/v1/conversations/{inside}/members/{}", bob.id);
+    let owner = json!({ "role": "owner" });
+    patch(&bob, &heir, owner.clone())
+        .await
+        .problem(403, "role_too_low");
+    site.owner.ask(Method::DELETE, &admin, None, &[]).await.ok();
+    let refused = until_refused(async || rename(&inside).await).await;
+    refused.problem(403, "role_too_low");
+    patch(&site.owner, &heir, owner).await.ok();
+    rename(&inside).await.ok();
+}
+
 /// Makes a service; gives it as somebody with its token, and the answer.
 async fn service(owner: &Person, body: Value) -> (Person, Value) {
     let made = owner.post("/v1/services", body).await.ok();

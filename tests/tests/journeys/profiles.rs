@@ -3,7 +3,7 @@
 use tests::Plan;
 
 use crate::site::Site;
-use crate::{operations, outsiders, people, sessions, tour};
+use crate::{operations, outsiders, people, second_factor, sessions, tour};
 
 /// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
 macro_rules! journeys {
@@ -44,11 +44,14 @@ journeys! {
     people::services_do_what_their_scopes_say_and_nothing_else,
     people::a_bot_is_a_member_like_others,
     people::somebody_always_owns_the_server,
+    people::who_runs_the_server_runs_the_groups_they_are_in,
     sessions::a_login_goes_on_until_somebody_uses_an_old_token,
     sessions::sessions_are_listed_with_their_devices_and_ended_one_by_one,
     sessions::logging_out_everywhere_else_leaves_one_session,
     sessions::a_browser_has_its_tokens_in_cookies,
     sessions::a_stream_goes_on_with_a_newer_token,
+    second_factor::the_codes_of_an_app_complete_a_login_and_each_is_good_once,
+    second_factor::a_passkey_of_a_browser_is_a_second_factor_and_a_login_by_itself,
     operations::a_read_model_is_rebuilt_on_demand_while_it_is_read,
 }
 

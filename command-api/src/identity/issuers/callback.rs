@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::session::State as SessionState;
+use domain::session::{Factor, State as SessionState};
 use domain::{Actor, CommandId, SessionId, StreamName, UserId, Version};
 use infra::auth::{NotLetIn, TokenRefused};
 use infra::event_store::Direction;
@@ -109,6 +109,7 @@ impl Finishing<'_> {
             envelope: self.envelope(Actor::User(user))?,
             device: self.device,
             address: self.address,
+            amr: [Factor::Issuer].into(),
             reactivate: self.reactivate,
             vouched_by: Some(vouched.by),
         };
@@ -186,6 +187,7 @@ async fn finish(
         OpenProblems,
         (status = 401, body = Problem, content_type = "application/problem+json",
          description = "`login_refused`: the issuer does not take the code, or its word does not hold; \
+                        `second_factor_required` with a ticket; \
                         `session_ended` for a retry of a login that was revoked since"),
         (status = 403, body = Problem, content_type = "application/problem+json",
          description = "`not_registered`, `identity_closed`"),

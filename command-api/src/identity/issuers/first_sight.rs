@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::session::{Command, Opened, Refused};
+use domain::session::{Command, Factor, Opened, Refused};
 use domain::{Actor, CommandId, StreamName, UserId};
 use infra::auth::FirstSight;
 use infra::issuers::AccessToken;
@@ -47,6 +47,7 @@ async fn open(api: &CommandApi, user: UserId, token: &AccessToken) -> Result<(),
         address: None,
         refresh_hash: None,
         login_epoch: vouched.login_epoch,
+        amr: [Factor::Issuer].into(),
         vouched_by: Some(vouched.by),
     };
     let done = api

@@ -248,7 +248,7 @@ async fn unlink(api: &CommandApi, asking: Asking, name: &str) -> Result<Answer, 
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`issuer_not_found`"),
         (status = 409, body = Problem, content_type = "application/problem+json",
-         description = "`last_way_in`: the account has no password and no other identity; `conflict`"),
+         description = "`last_way_in`: the account has no password, no verified address and no other identity; `conflict`"),
     ),
     security(("bearer" = [])),
 )]

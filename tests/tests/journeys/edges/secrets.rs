@@ -54,6 +54,58 @@ async fn nothing_secret_is_ever_written_down() {
             .is_success()
     );
     alice.post("/v1/owner", json!({ "code": code })).await.ok();
+    secrets_are_refused(&alice, &url).await;
+    let service = json!({ "name": "Board", "scopes": ["analyst"] });
+    let service = alice.post("/v1/services", service).await.ok();
+    let first_refresh = alice.refresh_token.clone();
+    alice.refresh().await;
+    let cookies = cookies_of_a_login(&url).await;
+    assert_eq!(cookies.len(), 3, "access, refresh and CSRF");
+    let inbox = Inbox::at(&data.join("mail"));
+    let mailed = inbox
+        .wait_for("alice@example.org", "Verify your address for Verbatim")
+        .await
+        .code();
+    alice
+        .post("/v1/users/me/verify-email", json!({ "code": mailed }))
+        .await
+        .ok();
+    let (mut listener, _) = Listener::live(&alice).await;
+    let group = alice.starts_group("Lunch", &[]).await;
+    alice.says(&group, "Noodles?").await;
+    listener.wait_for_event("message-sent").await;
+    alice
+        .ask(reqwest::Method::DELETE, "/v1/sessions/current", None, &[])
+        .await
+        .ok();
+    alice
+        .get("/v1/users/me")
+        .await
+        .problem(401, "session_ended");
+    server.kill().await.expect("it can be killed");
+
+    let read = |path| String::from_utf8_lossy(&std::fs::read(path).expect("a file")).into_owned();
+    let secret = in_hex(&std::fs::read(data.join("keys/secret")).expect("a secret"));
+    let signature = alice.token.rsplit('.').next().expect("a signature");
+    let mut hidden: Vec<&str> = cookies.iter().map(String::as_str).collect();
+    hidden.extend([
+        service["token"].as_str().expect("a token"),
+        &first_refresh,
+        &alice.refresh_token,
+        &mailed,
+        "correct horse alice",
+        "a password that is",
+        "Noodles?",
+        &alice.token,
+        signature,
+        service_token,
+        &secret,
+    ]);
+    are_not_written_down(&hidden, &code, &read(&out), &read(&err));
+}
+
+/// Sends secrets that are refused, and where they do not belong.
+async fn secrets_are_refused(alice: &Person, url: &str) {
     let wrong = json!({ "login": "alice", "password": "a password that is wrong" });
     alice
         .post("/v1/sessions", wrong)
@@ -80,65 +132,22 @@ async fn nothing_secret_is_ever_written_down() {
         .problem(422, "invalid_body");
     let path = format!("/v1/users/me?token={}", alice.token);
     alice.get(&path).await.problem(400, "token_in_url");
-    let service = json!({ "name": "Board", "scopes": ["analyst"] });
-    let service = alice.post("/v1/services", service).await.ok();
-    let first_refresh = alice.refresh_token.clone();
-    alice.refresh().await;
-    let in_cookies = json!({
+}
+
+/// What a login of alice's puts into cookies.
+async fn cookies_of_a_login(url: &str) -> Vec<String> {
+    let login = json!({
         "login": "alice", "password": "correct horse alice", "cookies": true,
     });
-    let in_cookies = Client::new()
+    let login = Client::new()
         .post(format!("{url}/v1/sessions"))
-        .json(&in_cookies);
-    let in_cookies = in_cookies.send().await.expect("an answer");
-    let cookies = in_cookies.headers().get_all("set-cookie").iter();
-    let cookies: Vec<String> = cookies
+        .json(&login);
+    let answer = login.send().await.expect("an answer");
+    let cookies = answer.headers().get_all("set-cookie").iter();
+    cookies
         .filter_map(|cookie| Some(cookie.to_str().ok()?.split_once('=')?.1))
         .filter_map(|value| Some(value.split_once(';')?.0.to_owned()))
-        .collect();
-    assert_eq!(cookies.len(), 3, "access, refresh and CSRF");
-    let inbox = Inbox::at(&data.join("mail"));
-    let mailed = inbox
-        .wait_for("alice@example.org", "Verify your address for Verbatim")
-        .await
-        .code();
-    alice
-        .post("/v1/users/me/verify-email", json!({ "code": mailed }))
-        .await
-        .ok();
-    let (mut listener, _) = Listener::live(&alice).await;
-    let group = alice.starts_group("Lunch", &[]).await;
-    alice.says(&group, "Noodles?").await;
-    listener.wait_for_event("message-sent").await;
-    alice
-        .ask(reqwest::Method::DELETE, "/v1/sessions/current", None, &[])
-        .await
-        .ok();
-    alice
-        .get("/v1/users/me")
-        .await
-        .problem(401, "session_ended");
-    server.kill().await.expect("it can be killed");
-
-    let read = |path| String::from_utf8_lossy(&std::fs::read(path).expect("a file")).into_owned();
-    let secret = std::fs::read(data.join("keys/secret")).expect("a secret");
-    let secret_in_hex = in_hex(&secret);
-    let signature = alice.token.rsplit('.').next().expect("a signature");
-    let mut hidden: Vec<&str> = cookies.iter().map(String::as_str).collect();
-    hidden.extend([
-        service["token"].as_str().expect("a token"),
-        &first_refresh,
-        &alice.refresh_token,
-        &mailed,
-        "correct horse alice",
-        "a password that is",
-        "Noodles?",
-        &alice.token,
-        signature,
-        service_token,
-        &secret_in_hex,
-    ]);
-    are_not_written_down(&hidden, &code, &read(&out), &read(&err));
+        .collect()
 }
 
 fn in_hex(bytes: &[u8]) -> String {

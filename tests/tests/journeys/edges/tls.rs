@@ -8,7 +8,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore};
-use tests::{ServerProcess, exchange};
+use tests::{ServerProcess, exchange, run_on_folder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -149,6 +149,63 @@ async fn clients_speak_tls_to_the_server_itself() {
     assert!(!said.contains("HTTP"), "{said}");
     let (other, _) = fresh();
     assert!(encrypted.get("/health/live", &other).await.is_err());
+}
+
+/// `verbatim status` on `server`, with further arguments; gives what it prints, or what it says went wrong.
+async fn status(server: &str, token: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(PROGRAM)
+        .args(["--server", server, "--token", token])
+        .args(arguments)
+        .args(["status", "--json"])
+        .output()
+        .await
+        .expect("the program runs");
+    let said = if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(output.stderr)
+    };
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    said.map(text).map_err(text)
+}
+
+#[tokio::test]
+async fn the_command_line_speaks_tls_to_who_it_trusts() {
+    let (mut encrypted, _) = Encrypted::start().await;
+    encrypted.server.stop().await;
+    let folder = encrypted.server.data_dir();
+    let add = ["service", "add", "Board", "--scope", "analyst"];
+    let token = run_on_folder(PROGRAM, &folder, &add).await;
+    let token = token.trim();
+    encrypted.server.start_again().await;
+    let place = encrypted.place().replace("127.0.0.1", "localhost");
+    let server = format!("https://{place}");
+    let (own, other) = (encrypted.file("cert.pem"), encrypted.file("other.pem"));
+    std::fs::write(&other, fresh().0).expect("it can be written");
+    let (own, other) = (own.to_string_lossy(), other.to_string_lossy());
+
+    let told = status(&server, token, &["--ca", &own]).await;
+    let told: serde_json::Value = serde_json::from_str(&told.expect("a status")).expect("JSON");
+    assert!(told["position"].is_u64(), "{told}");
+    // Nobody on this machine knows who signed it, and another certificate is another server's.
+    for trusted in [&[][..], &["--ca", &other]] {
+        let refused = status(&server, token, trusted).await.expect_err("no trust");
+        assert!(refused.contains("cannot reach"), "{refused}");
+        assert!(refused.contains("certificate"), "{refused}");
+    }
+    let key = encrypted.file("key.pem");
+    for (ca, why) in [
+        (key.to_string_lossy(), "has no certificate in PEM"),
+        ("missing.pem".into(), "cannot read missing.pem"),
+    ] {
+        let refused = status(&server, token, &["--ca", &ca]).await;
+        let refused = refused.expect_err("no certificate");
+        assert!(refused.contains(why), "{refused}");
+    }
+    let plain = format!("http://{place}");
+    let refused = status(&plain, token, &["--ca", &own]).await;
+    let refused = refused.expect_err("no TLS");
+    assert!(refused.contains("https only"), "{refused}");
 }
 
 #[tokio::test]

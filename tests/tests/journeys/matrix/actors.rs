@@ -25,11 +25,13 @@ pub(super) enum Actor {
     Suspended,
     ServerAdmin,
     ServerOwner,
+    ServerAdminMember,
+    ServerOwnerMember,
 }
 
 impl Actor {
     /// Everybody, in the order of the table.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Nobody,
         Self::Stranger,
         Self::Removed,
@@ -42,6 +44,8 @@ impl Actor {
         Self::Suspended,
         Self::ServerAdmin,
         Self::ServerOwner,
+        Self::ServerAdminMember,
+        Self::ServerOwnerMember,
     ];
 
     /// What the table calls them.
@@ -59,6 +63,23 @@ impl Actor {
             Self::Suspended => "suspended",
             Self::ServerAdmin => "server admin",
             Self::ServerOwner => "server owner",
+            Self::ServerAdminMember => "server admin as member",
+            Self::ServerOwnerMember => "server owner as member",
+        }
+    }
+
+    /// The handle of those who log in.
+    const fn handle(self) -> Option<&'static str> {
+        match self {
+            Self::Nobody | Self::Analyst | Self::Bot | Self::Suspended => None,
+            Self::Stranger
+            | Self::Removed
+            | Self::Member
+            | Self::Admin
+            | Self::Owner
+            | Self::Auditor => Some(self.name()),
+            Self::ServerAdmin | Self::ServerAdminMember => Some("server-admin"),
+            Self::ServerOwner | Self::ServerOwnerMember => Some("server-owner"),
         }
     }
 }
@@ -152,21 +173,24 @@ impl Cast {
             Actor::Analyst => &self.analyst,
             Actor::Bot => &self.bot,
             Actor::Suspended => &self.suspended,
-            Actor::ServerAdmin => &self.server_admin,
-            Actor::ServerOwner => &self.server_owner,
+            Actor::ServerAdmin | Actor::ServerAdminMember => &self.server_admin,
+            Actor::ServerOwner | Actor::ServerOwnerMember => &self.server_owner,
         })
     }
 
     /// A fresh conversation as `actor` finds it, in which everybody is what they are called.
     pub(super) async fn scene(&self, actor: Actor) -> Scene {
         let owner = &self.owner;
-        let members = [
+        let mut members = vec![
             &self.removed,
             &self.member,
             &self.admin,
             &self.other,
             &self.bot,
         ];
+        if let Actor::ServerAdminMember | Actor::ServerOwnerMember = actor {
+            members.extend(self.person(actor));
+        }
         let conversation = owner.starts_group("Team", &members).await;
         let at = format!("/v1/conversations/{conversation}");
         let of = |person: &Person| format!("{at}/members/{}", person.id);
@@ -211,19 +235,8 @@ impl Cast {
 impl Scene {
     /// Has the asker come in once more, if they can log in, so that this session may end.
     pub(super) async fn log_in_anew(&mut self, actor: Actor) {
-        match actor {
-            Actor::Nobody | Actor::Analyst | Actor::Bot | Actor::Suspended => {}
-            Actor::Stranger
-            | Actor::Removed
-            | Actor::Member
-            | Actor::Admin
-            | Actor::Owner
-            | Actor::Auditor
-            | Actor::ServerAdmin
-            | Actor::ServerOwner => {
-                let handle = actor.name().replace(' ', "-");
-                self.asker.log_in(&handle).await;
-            }
+        if let Some(handle) = actor.handle() {
+            self.asker.log_in(handle).await;
         }
     }
 

@@ -17,6 +17,9 @@ const NO_ADDRESS: &str = "nobody@example.org";
 /// Nobody's, too.
 const NO_PASSWORD: &str = "correct horse nobody has";
 
+/// Likewise.
+const NO_PASSKEY: &str = "0190d0f0-0000-7000-8000-000000000000";
+
 /// A request with `{…}` where a scene has names.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -62,6 +65,7 @@ impl Request {
                 | "/v1/users/me"
                 | "/v1/users/me/blocks"
                 | "/v1/users/me/export"
+                | "/v1/users/me/factors"
                 | "/v1/users/me/identities"
                 | "/v1/users/me/preferences"
                 | "/v1/users/{user}",
@@ -92,6 +96,7 @@ impl Request {
             | ("DELETE", ENDS_THE_SESSION) => nothing,
             // Done to somebody whom no scene needs.
             ("PUT" | "DELETE", "/v1/users/me/blocks/{user}")
+            | ("DELETE", "/v1/users/{user}/factors")
             | ("POST", "/v1/users/{user}/reinstate") => {
                 whom = "{unloved}";
                 nothing
@@ -124,6 +129,8 @@ impl Request {
                 "POST",
                 "/v1/issuers/{issuer}/webhook"
                 | "/v1/logins/{issuer}"
+                | "/v1/passkeys/challenge"
+                | "/v1/services/{service}/rotate"
                 | "/v1/users/me/identities/{issuer}",
             ) => json!({}),
             (
@@ -135,13 +142,34 @@ impl Request {
             ("POST", "/v1/owner") => json!({ "code": "a guess" }),
             ("POST", "/v1/codes") => json!({ "purpose": "log_in", "email": NO_ADDRESS }),
             ("POST", "/v1/passwords/reset") => {
-                json!({ "email": NO_ADDRESS, "code": "12345678", "password": NO_PASSWORD })
+                json!({
+                    "email": NO_ADDRESS, "challenge": "a guess", "code": "12345678",
+                    "password": NO_PASSWORD,
+                })
             }
             ("POST", "/v1/services") => json!({ "name": "Board", "scopes": ["analyst"] }),
-            ("POST", "/v1/services/{service}/rotate") => json!({}),
             ("POST", "/v1/sessions") => json!({ "login": "other", "password": NO_PASSWORD }),
-            ("POST", "/v1/sessions/code") => json!({ "email": NO_ADDRESS, "code": "12345678" }),
+            ("POST", "/v1/sessions/code") => {
+                json!({ "email": NO_ADDRESS, "challenge": "a guess", "code": "12345678" })
+            }
             ("POST", "/v1/sessions/refresh") => json!({ "refresh_token": "vr_guess" }),
+            ("POST", "/v1/sessions/second-factor") => {
+                json!({ "ticket": "guess", "factor": { "totp": "123456" } })
+            }
+            ("POST", "/v1/sessions/passkey") => json!({ "challenge": "guess", "credential": {} }),
+            (
+                "POST",
+                "/v1/users/me/factors/totp"
+                | "/v1/users/me/factors/totp/remove"
+                | "/v1/users/me/factors/recovery-codes"
+                | "/v1/users/me/factors/passkeys/challenge"
+                | "/v1/users/me/factors/passkeys/{passkey}/remove",
+            ) => json!({ "proof": { "password": NO_PASSWORD } }),
+            ("POST", "/v1/users/me/factors/totp/confirm") => json!({ "code": "123456" }),
+            ("POST", "/v1/users/me/factors/passkeys") => {
+                json!({ "challenge": "guess", "credential": {}, "name": "Key ring" })
+            }
+            ("PATCH", "/v1/users/me/factors/passkeys/{passkey}") => json!({ "name": "Phone" }),
             ("POST", "/v1/users") => json!({
                 "handle": "{fresh}", "email": "{fresh}@example.org", "password": NO_PASSWORD,
                 "display_name": "Somebody new",
@@ -159,7 +187,9 @@ impl Request {
             method: method.clone(),
             path: format!(
                 "{}{query}",
-                path.replace("{user}", whom).replace("{thread}", "{seq}")
+                path.replace("{user}", whom)
+                    .replace("{passkey}", NO_PASSKEY)
+                    .replace("{thread}", "{seq}")
             ),
             body,
         })

@@ -58,6 +58,7 @@ impl Server {
             session_rules: SessionRules::default(),
             password_cost: PasswordCost::default(),
             login_gate: LoginGate::new(Limit::Off, Limit::Off),
+            second_factors: crate::testing::second_factors(Limit::Off),
             owner_code: None,
         })
         .unwrap();
@@ -156,6 +157,7 @@ impl Server {
             password_hash: "$".to_owned(),
             code: NewCode {
                 hash: CodeHash::new("of a code".to_owned()),
+                asked_by: None,
                 at: self.clock.now(),
             },
         };
@@ -176,6 +178,7 @@ impl Server {
             refresh_hash: None,
             login_epoch: 0,
             vouched_by: None,
+            amr: [].into(),
         });
         let stream = StreamName::session(session);
         self.command(self.api.sessions(), stream, open).await;
