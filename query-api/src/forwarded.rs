@@ -1,6 +1,7 @@
 //! Where forwarded messages come from, as far as the asker sees the message that was forwarded.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use domain::conversation::Origin;
 use domain::{ConversationId, Seq, UserId};
@@ -37,9 +38,8 @@ pub(crate) async fn origins(
 ) -> Result<Origins, Problem> {
     let mut memberships = BTreeMap::new();
     for origin in messages.iter().filter_map(origin) {
-        if !memberships.contains_key(&origin.conversation) {
-            let found = members::within(snapshot, origin.conversation, asker).await?;
-            memberships.insert(origin.conversation, found);
+        if let Entry::Vacant(unknown) = memberships.entry(origin.conversation) {
+            unknown.insert(members::within(snapshot, origin.conversation, asker).await?);
         }
     }
     Ok(Origins(memberships))

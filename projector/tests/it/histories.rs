@@ -150,39 +150,12 @@ async fn happen(log: &Log, step: &Step) {
                 room.unpin(user(0), seq(s)).await;
             }
         }
-        Step::Mention(r, p, q) => {
-            let mentions = [Mention::User(person(q)), Mention::Everyone, Mention::Here];
-            let call = |sent: &mut MessageSent| sent.mentions = mentions.into();
-            room(log, *r).say_as(person(p), "called", call).await;
-        }
-        Step::Encrypt(r, p) => {
-            let content = Content::Encrypted(Encrypted {
-                algorithm: "a".to_owned(),
-                key_ids: vec!["k".to_owned()],
-                nonce: "AAAA".to_owned(),
-                ciphertext: "AAAA".to_owned(),
-            });
-            let encrypt = |sent: &mut MessageSent| sent.said = content.said_by(sent.author);
-            room(log, *r).say_as(person(p), "", encrypt).await;
-        }
-        Step::Answer(r, p, s) => {
-            room(log, *r).answer(person(p), seq(s), "answered").await;
-        }
-        Step::Follow(r, p, s, follows) => {
-            room(log, *r).follow(person(p), seq(s), *follows).await;
-        }
-        Step::ThreadSeen(r, p, t, s) => {
-            room(log, *r).thread_seen(person(p), seq(t), seq(s)).await;
-        }
-        Step::Forward(r, p, o) => {
-            let origin = Origin {
-                conversation: room(log, *o).id,
-                message: version(2),
-                author: user(0),
-            };
-            let forward = |sent: &mut MessageSent| sent.origin = Some(origin);
-            room(log, *r).say_as(person(p), "said", forward).await;
-        }
+        Step::Mention(..)
+        | Step::Encrypt(..)
+        | Step::Answer(..)
+        | Step::Follow(..)
+        | Step::ThreadSeen(..)
+        | Step::Forward(..) => say(log, step).await,
         Step::ChangeRole(r, p) => {
             room(log, *r).change_role(person(p), Role::Admin).await;
         }
@@ -223,6 +196,48 @@ async fn happen(log: &Log, step: &Step) {
         Step::LogOut(s) => log.log_out(session(*s)).await,
         Step::LogOutEverywhere(p) => log.log_out_everywhere(person(p), 1, None).await,
         Step::CatchUp | Step::Kill | Step::Restart | Step::Rebuild(_) => {}
+    }
+}
+
+/// The steps of saying something in another way than plainly.
+async fn say(log: &Log, step: &Step) {
+    let person = |number: &u8| user(u128::from(*number));
+    let seq = |number: &u8| version(u64::from(*number));
+    match step {
+        Step::Mention(r, p, q) => {
+            let mentions = [Mention::User(person(q)), Mention::Everyone, Mention::Here];
+            let call = |sent: &mut MessageSent| sent.mentions = mentions.into();
+            room(log, *r).say_as(person(p), "called", call).await;
+        }
+        Step::Encrypt(r, p) => {
+            let content = Content::Encrypted(Encrypted {
+                algorithm: "a".to_owned(),
+                key_ids: vec!["k".to_owned()],
+                nonce: "AAAA".to_owned(),
+                ciphertext: "AAAA".to_owned(),
+            });
+            let encrypt = |sent: &mut MessageSent| sent.said = content.said_by(sent.author);
+            room(log, *r).say_as(person(p), "", encrypt).await;
+        }
+        Step::Answer(r, p, s) => {
+            room(log, *r).answer(person(p), seq(s), "answered").await;
+        }
+        Step::Follow(r, p, s, follows) => {
+            room(log, *r).follow(person(p), seq(s), *follows).await;
+        }
+        Step::ThreadSeen(r, p, t, s) => {
+            room(log, *r).thread_seen(person(p), seq(t), seq(s)).await;
+        }
+        Step::Forward(r, p, o) => {
+            let origin = Origin {
+                conversation: room(log, *o).id,
+                message: version(2),
+                author: user(0),
+            };
+            let forward = |sent: &mut MessageSent| sent.origin = Some(origin);
+            room(log, *r).say_as(person(p), "said", forward).await;
+        }
+        other => panic!("{other:?} says nothing"),
     }
 }
 

@@ -12,14 +12,14 @@ async fn a_message_shows_what_came_of_its_thread() {
     for kind in BOTH {
         let door = Door::open(kind).await;
         let (alice, bob) = (user(1), user(2));
-        let room = door.log.group(alice, &[bob], Start).await;
-        let root = room.send(alice, "tea?").await;
-        let other = room.send(alice, "by the way").await;
-        let first = room.answer(bob, root, "yes").await;
-        let last = room.answer(alice, root, "at five").await;
-        let gone = room.answer(bob, root, "no").await;
-        room.delete(bob, gone).await;
-        let path = format!("/v1/conversations/{}/messages", room.id);
+        let group = door.log.group(alice, &[bob], Start).await;
+        let root = group.send(alice, "tea?").await;
+        let other = group.send(alice, "by the way").await;
+        let first = group.answer(bob, root, "yes").await;
+        let last = group.answer(alice, root, "at five").await;
+        let gone = group.answer(bob, root, "no").await;
+        group.delete(bob, gone).await;
+        let path = format!("/v1/conversations/{}/messages", group.id);
         let all = door.get(alice, &path).await;
         let seqs = [root, other, first, last, gone].map(|seq| json!(seq));
         assert_eq!(each(&all["messages"], "seq"), seqs);
@@ -49,34 +49,34 @@ async fn threads_are_followed_by_those_who_write_in_them_and_seen_apart() {
     for kind in BOTH {
         let door = Door::open(kind).await;
         let (alice, bob, carol) = (user(1), user(2), user(3));
-        let room = door.log.group(alice, &[bob, carol], Start).await;
-        let root = room.send(alice, "tea?").await;
-        room.answer(bob, root, "yes").await;
-        let second = room.answer(bob, root, "please").await;
+        let group = door.log.group(alice, &[bob, carol], Start).await;
+        let root = group.send(alice, "tea?").await;
+        group.answer(bob, root, "yes").await;
+        let second = group.answer(bob, root, "please").await;
         // Who follows, and what of it is new to them.
         let standing = async |who| -> Value {
-            let path = format!("/v1/conversations/{}/threads", room.id);
+            let path = format!("/v1/conversations/{}/threads", group.id);
             let thread = door.get(who, &path).await["threads"][0].clone();
             json!([thread["follows"], thread["unread"], thread["seen_seq"]])
         };
         assert_eq!(standing(alice).await, json!([true, 2, 0]));
         assert_eq!(standing(bob).await, json!([true, 0, 0]));
         assert_eq!(standing(carol).await, json!([false, 0, 0]));
-        room.follow(carol, root, true).await;
-        let third = room.answer(bob, root, "with milk").await;
+        group.follow(carol, root, true).await;
+        let third = group.answer(bob, root, "with milk").await;
         assert_eq!(standing(carol).await, json!([true, 1, 0]));
-        room.thread_seen(alice, root, second).await;
+        group.thread_seen(alice, root, second).await;
         assert_eq!(standing(alice).await, json!([true, 1, second]));
-        room.delete(bob, third).await;
+        group.delete(bob, third).await;
         assert_eq!(standing(alice).await, json!([true, 0, second]));
         let mine = door.get(alice, "/v1/threads").await;
         assert_eq!(mine["threads"][0]["root"]["seq"], json!(root));
         assert_eq!(mine["threads"][0]["root"]["answers"]["count"], 2);
-        room.follow(alice, root, false).await;
-        room.answer(bob, root, "hello?").await;
+        group.follow(alice, root, false).await;
+        group.answer(bob, root, "hello?").await;
         assert_eq!(standing(alice).await, json!([false, 0, second]));
         assert_eq!(door.get(alice, "/v1/threads").await["threads"], json!([]));
-        let conversation = format!("/v1/conversations/{}", room.id);
+        let conversation = format!("/v1/conversations/{}", group.id);
         let conversation = door.get(bob, &conversation).await;
         assert_eq!(conversation["unread"], 1, "threads are counted apart");
         assert_eq!(conversation["last_message"]["seq"], json!(root));
@@ -92,8 +92,8 @@ async fn my_threads_come_last_answered_first_from_all_my_conversations() {
         let one = door.log.group(alice, &[bob], Start).await;
         let other = door.log.group(alice, &[bob], Start).await;
         let mut roots = Vec::new();
-        for room in [one, other, one] {
-            roots.push(room.send(alice, "tea?").await);
+        for group in [one, other, one] {
+            roots.push(group.send(alice, "tea?").await);
         }
         one.answer(bob, roots[0], "yes").await;
         other.answer(bob, roots[1], "yes").await;
@@ -109,7 +109,7 @@ async fn my_threads_come_last_answered_first_from_all_my_conversations() {
             let Some(next) = page.get("next") else { break };
             path = format!("/v1/threads?limit=1&before={next}");
         }
-        assert_eq!(walked, expected.map(|(room, root)| json!([room, root])));
+        assert_eq!(walked, expected.map(|(group, root)| json!([group, root])));
         one.remove(alice, bob).await;
         let left = door.get(alice, "/v1/threads").await;
         assert_eq!(each(&left["threads"], "conversation"), [json!(other.id)]);
@@ -122,13 +122,13 @@ async fn who_came_later_or_left_sees_of_threads_what_they_were_there_for() {
     for kind in BOTH {
         let door = Door::open(kind).await;
         let (alice, bob, carol) = (user(1), user(2), user(3));
-        let room = door.log.group(alice, &[bob], Joined).await;
-        let old = room.send(alice, "tea?").await;
-        let first = room.answer(bob, old, "yes").await;
-        room.leave(bob).await;
-        room.add(carol).await;
-        room.answer(alice, old, "too late").await;
-        let path = format!("/v1/conversations/{}/threads", room.id);
+        let group = door.log.group(alice, &[bob], Joined).await;
+        let old = group.send(alice, "tea?").await;
+        let first = group.answer(bob, old, "yes").await;
+        group.leave(bob).await;
+        group.add(carol).await;
+        group.answer(alice, old, "too late").await;
+        let path = format!("/v1/conversations/{}/threads", group.id);
         let left = door.get(bob, &path).await;
         assert_eq!(left["threads"][0]["root"]["answers"]["count"], 1);
         let last = &left["threads"][0]["root"]["answers"]["last"];
@@ -145,21 +145,21 @@ async fn a_call_in_a_thread_is_seen_with_the_thread_or_the_conversation() {
     for kind in BOTH {
         let door = Door::open(kind).await;
         let (alice, bob) = (user(1), user(2));
-        let room = door.log.group(alice, &[bob], Start).await;
-        let root = room.send(alice, "tea?").await;
+        let group = door.log.group(alice, &[bob], Start).await;
+        let root = group.send(alice, "tea?").await;
         let mut called = Vec::new();
         for _ in 0..2 {
             let call = |sent: &mut MessageSent| {
                 sent.thread = Some(root);
                 sent.mentions = [Mention::User(bob)].into();
             };
-            called.push(room.say_as(alice, "hey", call).await);
+            called.push(group.say_as(alice, "hey", call).await);
         }
-        let path = format!("/v1/conversations/{}", room.id);
+        let path = format!("/v1/conversations/{}", group.id);
         assert_eq!(door.get(bob, &path).await["mention_count"], 2);
-        room.thread_seen(bob, root, called[0]).await;
+        group.thread_seen(bob, root, called[0]).await;
         assert_eq!(door.get(bob, &path).await["mention_count"], 1);
-        room.seen(bob, called[1]).await;
+        group.seen(bob, called[1]).await;
         assert_eq!(door.get(bob, &path).await["mention_count"], 0);
         door.close().await;
     }

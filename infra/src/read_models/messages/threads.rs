@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use domain::{ConversationId, Position, Seq, UserId};
 use serde::Serialize;
 
-use super::{Changes, FOLLOWERS, THREADS, seen};
+use super::read::seen;
+use super::{Changes, FOLLOWERS, THREADS};
 use crate::database::{DatabaseError, Row, Transaction, Value, json};
 use crate::read_models::{ReadError, Snapshot};
 
