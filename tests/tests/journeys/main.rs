@@ -17,6 +17,7 @@ mod jetstream;
 mod mail;
 mod mail_in_a_cluster;
 mod matrix;
+mod messages;
 mod operations;
 mod outside;
 mod outsiders;

@@ -3,7 +3,7 @@
 use tests::Plan;
 
 use crate::site::Site;
-use crate::{operations, outsiders, people, second_factor, sessions, tour};
+use crate::{messages, operations, outsiders, people, second_factor, sessions, tour};
 
 /// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
 macro_rules! journeys {
@@ -37,6 +37,10 @@ journeys! {
     outsiders::bad_bodies_are_pointed_at,
     outsiders::bad_frames_are_answered_and_the_connection_lives,
     outsiders::without_a_good_token_there_is_no_way_in,
+    messages::a_message_is_pinned_edited_and_taken_back,
+    messages::a_thread_is_followed_and_seen_apart,
+    messages::who_is_called_is_told_and_what_is_forwarded_says_from_where,
+    messages::a_group_says_who_writes_how_often_and_who_came_and_went,
     people::people_say_who_they_are_and_are_found,
     people::who_is_blocked_leaves_the_other_alone,
     people::who_is_suspended_is_out_everywhere_until_reinstated,
