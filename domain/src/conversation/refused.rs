@@ -121,4 +121,12 @@ impl Refusal for Refused {
             | Self::WithOneself => RefusalKind::Invalid,
         }
     }
+
+    fn wait_s(&self) -> Option<u32> {
+        if let Self::TooSoon { wait_s } = self {
+            Some(*wait_s)
+        } else {
+            None
+        }
+    }
 }
