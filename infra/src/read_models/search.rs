@@ -421,9 +421,10 @@ pub async fn find(
         let Lookup::Between(from, to) = lookup else {
             continue;
         };
-        let among: Vec<Position> = match is_first {
-            true => parts.to_vec(),
-            false => found.keys().copied().collect(),
+        let among: Vec<Position> = if is_first {
+            parts.to_vec()
+        } else {
+            found.keys().copied().collect()
         };
         let begun = beginning(snapshot, &among, from, to).await?;
         if is_first {

@@ -7,10 +7,10 @@ use super::units::{Sort, Unit, joined_after, units};
 use crate::read_models::words::beyond;
 
 /// Characters of a query at most.
-pub const QUERY_CHARACTERS_MAX: usize = 200;
+const QUERY_CHARACTERS_MAX: usize = 200;
 
 /// Words and phrases of a query at most.
-pub const TERMS_MAX: usize = 12;
+const TERMS_MAX: usize = 12;
 
 /// Tokens that are looked up for a query at most; the rest is only looked for in the texts.
 const LOOKUPS_MAX: usize = 16;
@@ -87,16 +87,13 @@ impl Query {
                 None => (false, rest),
             };
             let (piece, is_phrase);
-            (piece, rest, is_phrase) = match after.strip_prefix(QUOTES) {
-                Some(quoted) => {
-                    let (piece, later) = quoted.split_once(QUOTES).unwrap_or((quoted, ""));
-                    (piece, later, true)
-                }
-                None => {
-                    let ends = |c: char| c.is_whitespace() || QUOTES.contains(&c);
-                    let (piece, later) = after.split_at(after.find(ends).unwrap_or(after.len()));
-                    (piece, later, false)
-                }
+            (piece, rest, is_phrase) = if let Some(quoted) = after.strip_prefix(QUOTES) {
+                let (piece, later) = quoted.split_once(QUOTES).unwrap_or((quoted, ""));
+                (piece, later, true)
+            } else {
+                let ends = |c: char| c.is_whitespace() || QUOTES.contains(&c);
+                let (piece, later) = after.split_at(after.find(ends).unwrap_or(after.len()));
+                (piece, later, false)
             };
             let term = Term {
                 units: units(piece),
@@ -200,7 +197,7 @@ impl Term {
                 .into_iter()
                 .all(|(index, (there, wanted))| self.agrees(index, there, wanted));
             let (first, last) = (window.first()?, window.last()?);
-            found.then(|| first.span.start..last.span.end)
+            found.then_some(first.span.start..last.span.end)
         })
     }
 

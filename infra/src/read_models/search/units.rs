@@ -13,14 +13,14 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 
 /// Units of one text at most; what comes after is not found.
-pub const UNITS_MAX: usize = 4_000;
+pub(super) const UNITS_MAX: usize = 4_000;
 
 /// Characters of a word that count; longer ones are found by as many.
 const WORD_CHARACTERS_MAX: usize = 40;
 
 /// What a unit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sort {
+pub(super) enum Sort {
     /// A word.
     Word,
     /// A character of a script without spaces, with the signs on it.
@@ -34,17 +34,17 @@ pub enum Sort {
 
 /// A unit of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unit {
+pub(super) struct Unit {
     /// Folded: without case, accents and compatible forms.
-    pub text: String,
+    pub(super) text: String,
     /// Where it stands in the text, in bytes.
-    pub span: Range<usize>,
+    pub(super) span: Range<usize>,
     /// What it is.
-    pub sort: Sort,
+    pub(super) sort: Sort,
 }
 
 /// The units of `text`, in its order; the first [`UNITS_MAX`] of them.
-pub fn units(text: &str) -> Vec<Unit> {
+pub(super) fn units(text: &str) -> Vec<Unit> {
     let mut cutter = Cutter::default();
     let mut clusters = text.char_indices().peekable();
     while let Some((start, first)) = clusters.next() {
@@ -68,7 +68,7 @@ pub fn units(text: &str) -> Vec<Unit> {
 
 /// The tokens under which a text with these units is found: words and emoji as they are, and of what has
 /// no spaces each two neighbours, and the last one alone.
-pub fn tokens(units: &[Unit]) -> BTreeSet<String> {
+pub(super) fn tokens(units: &[Unit]) -> BTreeSet<String> {
     let mut tokens = BTreeSet::new();
     for (index, unit) in units.iter().enumerate() {
         tokens.insert(match joined_after(units, index) {
@@ -118,18 +118,15 @@ impl Cutter {
         }
         self.after_sign = false;
         if base.is_alphanumeric() || is_combining_mark(base) {
-            match (self.word, self.units.last_mut()) {
-                (Some(length), Some(unit)) => {
-                    unit.span.end = span.end;
-                    if length < WORD_CHARACTERS_MAX {
-                        unit.text.push_str(piece);
-                    }
-                    self.word = Some(length + 1);
+            if let (Some(length), Some(unit)) = (self.word, self.units.last_mut()) {
+                unit.span.end = span.end;
+                if length < WORD_CHARACTERS_MAX {
+                    unit.text.push_str(piece);
                 }
-                _ => {
-                    self.push(piece, span, Sort::Word);
-                    self.word = Some(1);
-                }
+                self.word = Some(length + 1);
+            } else {
+                self.push(piece, span, Sort::Word);
+                self.word = Some(1);
             }
             return;
         }
