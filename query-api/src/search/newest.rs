@@ -24,7 +24,7 @@ const OPENED_MAX: usize = 256;
 const PARTS_MAX: usize = 4_096;
 
 /// Messages that are looked at for one answer at most. More are on the next page.
-const EXAMINED_MAX: usize = 2_000;
+const EXAMINED_MAX: usize = 1_000;
 
 /// Messages of a part that are loaded first, at most; each time after that it is twice as many.
 const CHUNK_MAX: usize = 32;
@@ -86,11 +86,11 @@ pub(super) async fn find(
             if bound.is_none() {
                 return Ok(Found { hits, next: None });
             }
-            walk.load(snapshot, Position::ZERO).await?;
+            walk.load(snapshot).await?;
             continue;
         };
         if bound > Some(horizon) {
-            walk.load(snapshot, horizon).await?;
+            walk.load(snapshot).await?;
         } else if walk.opened < PARTS_MAX {
             walk.open(snapshot).await?;
         } else {
@@ -140,6 +140,8 @@ struct Open {
     seqs: Vec<Seq>,
     /// No message that is not loaded has a position above this.
     bound: Position,
+    /// No message has one below this.
+    first: Position,
     /// How many are loaded next.
     chunk: usize,
 }
@@ -183,6 +185,7 @@ impl Walk<'_> {
                 },
                 seqs: seqs.collect(),
                 bound: part.last_position,
+                first: part.part,
                 chunk: self.chunk,
             };
             if !open.seqs.is_empty() {
@@ -192,11 +195,16 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Loads the next messages of the parts that may have some above `horizon`.
-    async fn load(&mut self, snapshot: &mut Snapshot, horizon: Position) -> Result<(), Problem> {
+    /// Loads the next messages of the part that has the newest, and of those whose messages may lie
+    /// between them.
+    async fn load(&mut self, snapshot: &mut Snapshot) -> Result<(), Problem> {
+        let Some(newest) = self.open.iter().max_by_key(|open| open.bound) else {
+            return Ok(());
+        };
+        let first = newest.first;
         let mut keys = Vec::new();
         for open in &mut self.open {
-            if open.bound < horizon {
+            if open.bound < first {
                 continue;
             }
             let rest = open.seqs.len().saturating_sub(open.chunk);

@@ -46,24 +46,44 @@ pub(super) struct Unit {
 /// The units of `text`, in its order; the first [`UNITS_MAX`] of them.
 pub(super) fn units(text: &str) -> Vec<Unit> {
     let mut cutter = Cutter::default();
-    let mut clusters = text.char_indices().peekable();
-    while let Some((start, first)) = clusters.next() {
-        if cutter.units.len() >= UNITS_MAX {
-            break;
-        }
-        let mut end = start + first.len_utf8();
-        while let Some((at, next)) = clusters.next_if(|(_, next)| belongs_to_the_one_before(*next))
-        {
-            end = at + next.len_utf8();
-        }
+    let mut start = 0;
+    while start < text.len() && cutter.units.len() < UNITS_MAX {
+        let rest = &text[start..];
+        let plain = plain_length(rest);
+        let end = start
+            + if plain > 0 {
+                plain
+            } else {
+                cluster_length(rest)
+            };
         let span = start..end;
-        if first.is_ascii() && end == start + 1 {
-            cutter.take(&first.to_ascii_lowercase().to_string(), first, span);
+        if plain > 0 {
+            cutter.go_on(&text[span.clone()], span);
+        } else if end == start + 1 {
+            cutter.pause();
         } else {
             cutter.take_folded(&fold(&text[span.clone()]), &span);
         }
+        start = end;
     }
     cutter.units
+}
+
+/// How many letters and digits of ASCII `text` begins with, without one that a mark stands on.
+fn plain_length(text: &str) -> usize {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric();
+    let length = text.bytes().take_while(|byte| is_plain(byte)).count();
+    match text[length..].chars().next() {
+        Some(next) if belongs_to_the_one_before(next) => length.saturating_sub(1),
+        Some(_) | None => length,
+    }
+}
+
+/// The bytes of the first character of `text`, with what belongs to it.
+fn cluster_length(text: &str) -> usize {
+    let mut characters = text.char_indices().skip(1);
+    let next = characters.find(|(_, c)| !belongs_to_the_one_before(*c));
+    next.map_or(text.len(), |(at, _)| at)
 }
 
 /// The tokens under which a text with these units is found: words and emoji as they are, and of what has
@@ -116,24 +136,37 @@ impl Cutter {
             self.push(piece, span, Sort::Sign { joined });
             return;
         }
-        self.after_sign = false;
         if base.is_alphanumeric() || is_combining_mark(base) {
-            if let (Some(length), Some(unit)) = (self.word, self.units.last_mut()) {
-                unit.span.end = span.end;
-                if length < WORD_CHARACTERS_MAX {
-                    unit.text.push_str(piece);
-                }
-                self.word = Some(length + 1);
-            } else {
-                self.push(piece, span, Sort::Word);
-                self.word = Some(1);
-            }
+            self.go_on(piece, span);
             return;
         }
-        self.word = None;
+        self.pause();
         if is_emoji(base) {
             self.push(piece, span, Sort::Emoji);
         }
+    }
+
+    /// Goes on with a word, or begins one. Letters of ASCII need not be folded.
+    fn go_on(&mut self, piece: &str, span: Range<usize>) {
+        self.after_sign = false;
+        if self.word.is_none() {
+            self.push("", span.clone(), Sort::Word);
+        }
+        let before = self.word.unwrap_or_default();
+        if let Some(unit) = self.units.last_mut() {
+            unit.span.end = span.end;
+            let counts = piece
+                .chars()
+                .take(WORD_CHARACTERS_MAX.saturating_sub(before));
+            unit.text.extend(counts.map(|c| c.to_ascii_lowercase()));
+        }
+        self.word = Some(before + piece.chars().count());
+    }
+
+    /// What is between words.
+    const fn pause(&mut self) {
+        self.word = None;
+        self.after_sign = false;
     }
 
     fn push(&mut self, text: &str, span: Range<usize>, sort: Sort) {
