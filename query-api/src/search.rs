@@ -35,7 +35,7 @@ const MODELS: [&Model; 3] = [&messages::MODEL, &members::MODEL, &model::MODEL];
 const PAGE: (usize, usize) = (20, 50);
 
 /// Messages that are ranked at most: the newest that match.
-const RANKED_MAX: usize = 500;
+const RANKED_MAX: usize = 300;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -57,7 +57,7 @@ pub(crate) struct SearchParams {
     has: Option<Has>,
     /// Only messages of others that call the asker, by their role now.
     mentions: Option<Mentions>,
-    /// `newest` first, by the order of the log, which is the default; or by `relevance`, of the newest 500
+    /// `newest` first, by the order of the log, which is the default; or by `relevance`, of the newest 300
     /// that match.
     order: Option<Order>,
     /// How many: 1 to 50, 20 by default.

@@ -24,7 +24,7 @@ const OPENED_MAX: usize = 256;
 const PARTS_MAX: usize = 4_096;
 
 /// Messages that are looked at for one answer at most. More are on the next page.
-const EXAMINED_MAX: usize = 1_000;
+const EXAMINED_MAX: usize = 500;
 
 /// Messages of a part that are loaded first, at most; each time after that it is twice as many.
 const CHUNK_MAX: usize = 32;
