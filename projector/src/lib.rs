@@ -15,6 +15,7 @@ mod messages;
 mod projector;
 mod receipts;
 mod relay;
+mod search;
 mod services;
 mod sessions;
 mod users;
@@ -48,11 +49,12 @@ trait Projection: Send + Sync + 'static {
 }
 
 /// Every projection.
-static PROJECTIONS: [&dyn Projection; 7] = [
+static PROJECTIONS: [&dyn Projection; 8] = [
     &conversations::Conversations,
     &members::Members,
     &messages::Messages,
     &receipts::Receipts,
+    &search::Search,
     &services::Services,
     &sessions::Sessions,
     &users::Users,

@@ -15,6 +15,7 @@ mod min_position;
 mod pins;
 mod receipts;
 mod replay;
+mod search;
 mod self_service;
 mod services;
 mod sessions;
@@ -70,6 +71,7 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(threads::of_conversation))
         .routes(routes!(threads::followed))
         .routes(routes!(receipts::of_message))
+        .routes(routes!(search::search))
         .routes(routes!(members::list))
         .routes(routes!(users::me))
         .routes(routes!(users::one))

@@ -17,7 +17,7 @@ use crate::database::{
     time,
 };
 pub use read::{
-    Messages, Page, Which, at, history, one, page, pins, pins_of, reactions, revisions,
+    Messages, Page, Which, at, find, history, one, page, pins, pins_of, reactions, revisions,
 };
 pub use threads::{
     Follower, FollowerKey, LastAnswer, Standing, Summary, Thread, ThreadKey, followed,

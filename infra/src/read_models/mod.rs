@@ -9,6 +9,7 @@ pub mod members;
 pub mod messages;
 pub mod projections;
 pub mod receipts;
+pub mod search;
 pub mod services;
 pub mod sessions;
 mod snapshot;
@@ -33,11 +34,12 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 7] = [
+pub const ALL: [&Model; 8] = [
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
     &receipts::MODEL,
+    &search::MODEL,
     &services::MODEL,
     &sessions::MODEL,
     &users::MODEL,

@@ -536,7 +536,7 @@ pub(crate) fn registered(user: UserId, handle: &str) -> Registered {
     }
 }
 
-pub(crate) const ALL: [&Model; 7] = read_models::ALL;
+pub(crate) const ALL: [&Model; 8] = read_models::ALL;
 
 /// Waits for a condition; a minute without it fails the test.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {

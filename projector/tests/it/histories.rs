@@ -94,7 +94,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::CatchUp),
         1 => Just(Step::Kill),
         1 => Just(Step::Restart),
-        1 => (0..7_u8).prop_map(Step::Rebuild),
+        1 => (0..8_u8).prop_map(Step::Rebuild),
     ]
 }
 

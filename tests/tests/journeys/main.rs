@@ -25,6 +25,7 @@ mod people;
 mod profiles;
 mod read_database;
 mod schema;
+mod search;
 mod second_factor;
 mod sessions;
 mod site;

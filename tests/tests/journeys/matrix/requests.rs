@@ -109,6 +109,10 @@ impl Request {
                 query = "?handle={handle}";
                 nothing
             }
+            ("GET", "/v1/search") => {
+                query = "?q=hello";
+                nothing
+            }
             ("POST", "/v1/conversations") => json!({ "kind": "direct", "with": "{user}" }),
             ("PATCH", "/v1/conversations/{conversation}") => json!({ "title": "Another" }),
             ("POST", "/v1/conversations/{conversation}/members") => json!({ "user": "{outsider}" }),
