@@ -24,6 +24,9 @@ impl Conversation {
 
     /// The most messages that are pinned in a conversation at a time.
     pub const PINS_MAX: usize = 50;
+
+    /// The most files that come with a message.
+    pub const ATTACHMENTS_MAX: usize = 10;
 }
 
 pub(super) type Decision = Result<Vec<ConversationEvent>, Refused>;
@@ -64,13 +67,18 @@ fn decide_for_user(state: &State, command: &UserCommand) -> Decision {
             history_visibility,
         } => start::group(state, *by, title, members, *history_visibility, *contact),
         Act::Rename { title } => asker()?.rename(title),
+        Act::ChangeAvatar { avatar } => asker()?.change_avatar(*avatar),
         Act::ChangeSettings(change) => asker()?.change_settings(*change),
         Act::AddMember { user, role } => asker()?.add_member(*user, *role),
         Act::RemoveMember { user } => asker()?.remove_member(*user),
         Act::Leave => asker()?.leave(),
         Act::ChangeRole { user, role } => asker()?.change_role(*user, *role),
         Act::Send(draft) => asker()?.send(draft),
-        Act::Edit { message, content } => asker()?.edit(*message, content),
+        Act::Edit {
+            message,
+            content,
+            attachments,
+        } => asker()?.edit(*message, content, attachments.as_deref()),
         Act::Delete { message, reason } => asker()?.delete(*message, reason.as_ref()),
         Act::React { message, emoji } => asker()?.react(message.seq, emoji),
         Act::Unreact { message, emoji } => asker()?.unreact(message.seq, emoji),

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::conversation::content::Said;
 use crate::conversation::mentions::Mention;
 use crate::event::{FromCategory as _, events};
-use crate::ids::{ConversationId, Seq, UserId};
+use crate::ids::{AttachmentId, ConversationId, Seq, UserId};
 use crate::personal::Personal;
 use crate::values::{Emoji, MessageBody, Reason, Title};
 
@@ -102,6 +102,16 @@ pub struct Renamed {
     pub title: Personal<Title>,
 }
 
+/// `conversation-avatar-changed`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AvatarChanged {
+    /// The picture from now on; none where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<AttachmentId>,
+    /// Who changed it.
+    pub by: UserId,
+}
+
 /// `settings-changed`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingsChanged {
@@ -172,6 +182,9 @@ pub struct MessageSent {
     /// When it was sent, where its author has to wait before the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<DateTime<Utc>>,
+    /// Files that come with it, in this order, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentId>,
 }
 
 impl MessageSent {
@@ -185,6 +198,7 @@ impl MessageSent {
             mentions: BTreeSet::new(),
             origin: None,
             at: None,
+            attachments: Vec::new(),
         }
     }
 }
@@ -197,6 +211,9 @@ pub struct MessageEdited {
     /// What it says now.
     #[serde(flatten)]
     pub said: Said,
+    /// Where they changed: the files that come with it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<Vec<AttachmentId>>,
 }
 
 /// `message-deleted`: wins over any edit, earlier or later.
@@ -255,6 +272,8 @@ events! {
         "conversation-started" => Started(Started),
         /// It has another title.
         "conversation-renamed" => Renamed(Renamed),
+        /// It has another picture, or none.
+        "conversation-avatar-changed" => AvatarChanged(AvatarChanged),
         /// It has other settings.
         "settings-changed" => SettingsChanged(SettingsChanged),
         /// Somebody is in.
