@@ -11,7 +11,7 @@ use domain::owners::Owners;
 use domain::reservation::Reservation;
 use domain::service::{Service, State as ServiceState};
 use domain::session::Session;
-use domain::user::{Account, User, UserEvent};
+use domain::user::{self, Account, User, UserEvent};
 use domain::values::{Email, Handle};
 use domain::{
     ConversationId, Decider, Event, Position, Seq, ServiceId, StreamName, UserId, Version,
@@ -35,7 +35,7 @@ use tokio_util::task::TaskTracker;
 use crate::answer::Answer;
 use crate::asking::Asking;
 use crate::contacts::Directs;
-use crate::execute::{Executor, Limits};
+use crate::execute::{Done, Envelope, ExecuteError, Executor, Limits};
 use crate::identity::factors::keys::{SecondFactorRules, SecondFactors};
 use crate::marks::Marks;
 use crate::owner::OwnerCode;
@@ -332,6 +332,19 @@ impl CommandApi {
     pub(crate) async fn inherited_role(&self, user: UserId) -> Result<Option<Role>, Failure> {
         let state = self.0.seen.users.recent(&StreamName::user(user)).await?;
         Ok(state.account.as_ref().and_then(Role::inherited_by))
+    }
+
+    /// Carries `command` out on the account of `user`, and makes it count at once on this node.
+    pub(crate) async fn change_account(
+        &self,
+        user: UserId,
+        envelope: Envelope,
+        command: user::Command,
+    ) -> Result<Done, ExecuteError<user::Refused>> {
+        let stream = StreamName::user(user);
+        let done = self.users().execute(&stream, envelope, command).await?;
+        self.forget_user(user).await;
+        Ok(done)
     }
 
     /// Makes what was changed about the account of `user` count at once on this node.

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::keys::Secret;
 
 /// Longest sealed text that is looked at, in bytes.
-const SEALED_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const SEALED_BYTES_MAX: usize = 8 * 1024;
 
 /// What failed.
 const SEAL: &str = "seal what a client keeps";

@@ -3,8 +3,8 @@
 //! in groups are not held back: clients hide them.
 
 use axum::extract::State;
+use domain::UserId;
 use domain::user::{Command, Refused};
-use domain::{StreamName, UserId};
 use infra::commands::Accepted;
 use infra::http::InPath;
 use infra::problem::Problem;
@@ -37,9 +37,7 @@ async fn change(
     command: Command,
 ) -> Result<Answer, Problem> {
     let envelope = asking.envelope(&body)?;
-    let stream = StreamName::user(asking.user);
-    let done = api.users().execute(&stream, envelope, command).await?;
-    api.forget_user(asking.user).await;
+    let done = api.change_account(asking.user, envelope, command).await?;
     Ok(Answer::new(asking.user.0, done))
 }
 

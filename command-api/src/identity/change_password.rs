@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use domain::StreamName;
 use domain::user::{Command, Refused, Sessions};
 use infra::commands::Accepted;
 use infra::http::{Body, ClientAddress};
@@ -80,10 +79,8 @@ async fn change_password(
         to,
         sessions: Sessions::EndBut(asked.caller.through()),
     };
-    let stream = StreamName::user(user);
-    let done = api.users().execute(&stream, envelope, command).await;
+    let done = api.change_account(user, envelope, command).await;
     let done = done.map_err(|error| error.into_problem(|refused| ended_or_refused(*refused)))?;
-    api.forget_user(user).await;
     Ok(Answer::new(user.0, done))
 }
 

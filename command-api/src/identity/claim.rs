@@ -1,5 +1,5 @@
 //! Holding a handle or an address for an account that is made in one go: by an import, or for a bot.
-//! People who register take longer and may come back; for them see `register`.
+//! People who register or come in by an issuer may come back; for them see [`super::claims`].
 
 use chrono::TimeDelta;
 use domain::{Actor, CommandId, StreamName, UserId, reservation};

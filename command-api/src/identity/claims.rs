@@ -7,6 +7,7 @@
 //! claiming. Claims are never released on the way: another try of the same command could be about to
 //! finish on them.
 
+use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::reservation::{Command, Refused};
 use domain::user::Account;
@@ -117,6 +118,13 @@ impl Claimant {
             Err(error) => Err(Problem::from(error)),
         }
     }
+}
+
+/// 409 `handle_taken`, pointing at `/handle`.
+pub(crate) fn handle_taken() -> Problem {
+    let (code, detail) = ("handle_taken", "this handle is taken");
+    let problem = Problem::new(StatusCode::CONFLICT, code, "This is taken");
+    problem.with_field("/handle", code, detail)
 }
 
 /// How long ago a reservation changed hands last.

@@ -6,7 +6,6 @@
 //! long claims hold on the way is said in [`super::claims`].
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use domain::user;
 use domain::user::codes::CodePurpose;
 use domain::values::{DisplayName, Email, Handle, Invalid};
@@ -22,7 +21,7 @@ use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::Key;
 use crate::execute::Envelope;
-use crate::identity::claims::Claimant;
+use crate::identity::claims::{Claimant, handle_taken};
 use crate::identity::codes::new_code;
 use crate::passwords::check_length;
 use crate::problems::OpenProblems;
@@ -147,9 +146,7 @@ async fn claim_handle(
     if claimant.claim(api, &stream, is_of).await? {
         return Ok(());
     }
-    let (code, detail) = ("handle_taken", "this handle is taken");
-    let problem = Problem::new(StatusCode::CONFLICT, code, "This is taken");
-    Err(problem.with_field("/handle", code, detail))
+    Err(handle_taken())
 }
 
 /// Register

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use domain::user::{Command, Refused, Standing, Suspend};
 use domain::values::Reason;
-use domain::{Actor, CommandId, StreamName, UserId};
+use domain::{Actor, CommandId, UserId};
 use infra::auth::account_suspended;
 use infra::clock::fresh_id;
 use infra::commands::Accepted;
@@ -83,10 +83,8 @@ pub(crate) async fn reactivate(
     // An id of its own each time: a login that is repeated after another deactivation is meant anew.
     let envelope = Envelope::new(Actor::User(user), CommandId(fresh_id()), &"reactivate")?
         .caused_by(command, command);
-    let stream = StreamName::user(user);
-    let done = api.users().execute(&stream, envelope, Command::Reactivate);
-    done.await?;
-    api.forget_user(user).await;
+    api.change_account(user, envelope, Command::Reactivate)
+        .await?;
     Ok(())
 }
 
@@ -156,9 +154,7 @@ async fn carry_out(
     envelope: Envelope,
     command: Command,
 ) -> Result<Answer, Problem> {
-    let stream = StreamName::user(user);
-    let done = api.users().execute(&stream, envelope, command).await?;
-    api.forget_user(user).await;
+    let done = api.change_account(user, envelope, command).await?;
     Ok(Answer::new(user.0, done))
 }
 

@@ -25,6 +25,7 @@ use crate::asking::Asked;
 use crate::conversations::broken;
 use crate::execute::Envelope;
 use crate::identity::claim::{HELD_FOR, claim};
+use crate::identity::claims::handle_taken;
 use crate::problems::CommandProblems;
 
 /// The service to make.
@@ -162,9 +163,7 @@ async fn hold(api: &CommandApi, by: &By, user: UserId, handle: &Handle) -> Resul
     let stream = api.handle_stream(handle);
     let is_free = api.find_user(handle.as_str()).await?.is_none();
     if !is_free || !claim(api, by.actor, user, &stream).await? {
-        let (code, detail) = ("handle_taken", "this handle is taken");
-        let taken = Problem::new(StatusCode::CONFLICT, code, "This is taken");
-        return Err(taken.with_field("/handle", code, detail));
+        return Err(handle_taken());
     }
     if api.clock().now() - started_at > HELD_FOR {
         let slow = Failure::unavailable("make a bot", "the log took longer than claims hold");

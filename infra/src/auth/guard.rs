@@ -477,30 +477,16 @@ fn service_caller(service: ServiceId, live: &Live, expires_at: DateTime<Utc>) ->
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use domain::Personal;
     use domain::session::{Opened, SessionEvent};
     use domain::user::{Registered, UserEvent};
     use domain::values::{DisplayName, Handle};
-    use domain::{Actor, CommandId, Event, Metadata, Personal};
 
     use super::*;
+    use crate::auth::testing::append;
     use crate::clock::fresh_id;
-    use crate::event_store::{Expected, MemoryEventStore, NewEvent};
+    use crate::event_store::MemoryEventStore;
     use crate::keys::Secret;
-
-    async fn append(store: &Arc<dyn EventStore>, stream: &StreamName, event: Event) {
-        let metadata = Metadata {
-            actor: Actor::System,
-            command_id: CommandId(fresh_id()),
-            command_hash: String::new(),
-            correlation_id: None,
-            causation_id: None,
-            traceparent: None,
-            occurred_at: None,
-        };
-        let event = NewEvent::encode(&event, &metadata, 0).unwrap();
-        let appended = store.append(stream, Expected::Any, vec![event]).await;
-        appended.unwrap();
-    }
 
     #[tokio::test]
     async fn a_caller_lasts_as_long_as_the_token_and_no_longer_than_the_session() {

@@ -6,6 +6,8 @@ mod guard;
 mod refresh_token;
 mod service_tokens;
 mod signing_keys;
+#[cfg(test)]
+mod testing;
 mod theirs;
 mod tokens;
 

@@ -154,15 +154,16 @@ mod tests {
         ExternalIdentityLinked, ExternalIdentityUnlinked, Registered, UnlinkedBecause, UserEvent,
     };
     use domain::values::{DisplayName, Handle, IssuerName};
-    use domain::{Actor, CommandId, Event, Metadata, Personal, StreamName, Version};
+    use domain::{Event, Personal, StreamName, Version};
     use jsonwebtoken::{Algorithm, EncodingKey, Header};
     use serde_json::{Value, json};
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::auth::testing::append;
     use crate::auth::{Guard, Tokens};
     use crate::clock::fresh_id;
-    use crate::event_store::{Expected, MemoryEventStore, NewEvent};
+    use crate::event_store::MemoryEventStore;
     use crate::issuers::testing::signer;
     use crate::issuers::{IssuerConfig, Kind, Policy};
     use crate::keys::Secret;
@@ -174,21 +175,6 @@ mod tests {
         store: Arc<dyn EventStore>,
         issuers: Arc<Issuers>,
         guard: Guard,
-    }
-
-    async fn append(store: &Arc<dyn EventStore>, stream: &StreamName, event: Event) {
-        let metadata = Metadata {
-            actor: Actor::System,
-            command_id: CommandId(fresh_id()),
-            command_hash: String::new(),
-            correlation_id: None,
-            causation_id: None,
-            traceparent: None,
-            occurred_at: None,
-        };
-        let event = NewEvent::encode(&event, &metadata, 0).unwrap();
-        let appended = store.append(stream, Expected::Any, vec![event]).await;
-        appended.unwrap();
     }
 
     fn name() -> IssuerName {

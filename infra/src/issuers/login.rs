@@ -1,7 +1,6 @@
 //! A login on its way through another service. All that must be known when the browser comes back is
-//! sealed (AES-256-GCM) and travels with the client: nothing is stored, and any process can go on.
+//! sealed ([`crate::seal`]) and travels with the client.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,15 +14,10 @@ use uuid::Uuid;
 use crate::clock::fresh_id;
 use crate::failure::Failure;
 use crate::keys::Secret;
+use crate::seal::Seal;
 
 /// How long somebody may take at the issuer.
 const LOGIN_TIME_MAX: TimeDelta = TimeDelta::minutes(10);
-
-/// Longest sealed login that is looked at, in bytes.
-const SEALED_BYTES_MAX: usize = 8 * 1024;
-
-/// What the seal is for, and in which shape its content is.
-const SEALED_AS: &[u8] = b"verbatim login 1";
 
 /// A login that was begun.
 #[derive(Clone, Serialize, Deserialize)]
@@ -101,41 +95,19 @@ fn random() -> String {
 }
 
 /// Seals logins.
-pub(super) struct LoginSeal(RandomizedNonceKey);
+pub(super) struct LoginSeal(Seal);
 
 impl LoginSeal {
     pub(super) fn new(secret: &Secret) -> Result<Self, Failure> {
-        RandomizedNonceKey::new(&AES_256_GCM, &secret.derive("login-seal"))
-            .map(Self)
-            .map_err(|error| Failure::internal("make the key for logins", error))
+        Seal::new(secret, "login-seal").map(Self)
     }
 
     pub(super) fn seal(&self, pending: &Pending) -> Result<String, Failure> {
-        let failed = "seal a login";
-        let mut text =
-            serde_json::to_vec(pending).map_err(|error| Failure::internal(failed, error))?;
-        let nonce = self
-            .0
-            .seal_in_place_append_tag(Aad::from(SEALED_AS), &mut text)
-            .map_err(|error| Failure::internal(failed, error))?;
-        let mut sealed = nonce.as_ref().to_vec();
-        sealed.append(&mut text);
-        Ok(URL_SAFE_NO_PAD.encode(sealed))
+        self.0.seal(pending)
     }
 
     pub(super) fn open(&self, sealed: &str) -> Result<Pending, LoginRefused> {
-        if sealed.len() > SEALED_BYTES_MAX {
-            return Err(LoginRefused::Invalid);
-        }
-        let sealed = URL_SAFE_NO_PAD.decode(sealed);
-        let mut sealed = sealed.map_err(|_| LoginRefused::Invalid)?;
-        let (nonce, text) = sealed
-            .split_at_mut_checked(NONCE_LEN)
-            .ok_or(LoginRefused::Invalid)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| LoginRefused::Invalid)?;
-        let opened = self.0.open_in_place(nonce, Aad::from(SEALED_AS), text);
-        let text = opened.map_err(|_| LoginRefused::Invalid)?;
-        serde_json::from_slice(text).map_err(|_| LoginRefused::Invalid)
+        self.0.open(sealed).ok_or(LoginRefused::Invalid)
     }
 }
 
@@ -143,6 +115,7 @@ impl LoginSeal {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::seal::SEALED_BYTES_MAX;
 
     fn pending() -> Pending {
         let issuer = IssuerName::parse("google").unwrap();

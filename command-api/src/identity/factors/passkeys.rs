@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::PasskeyId;
-use domain::user::factors::{FactorChange, FactorCommand, NewPasskey};
+use domain::user::factors::{FactorChange, NewPasskey};
 use domain::values::DisplayName;
 use infra::commands::Accepted;
 use infra::factors::ChallengeRefused;
@@ -20,8 +20,10 @@ use crate::answer::{Answer, Answered};
 use crate::asking::Asked;
 use crate::conversations::broken;
 use crate::identity::factors::passkey_login::PasskeyAsked;
-use crate::identity::factors::proof::{FactorChanged, Proven, answer, change, show};
-use crate::identity::factors::show::{carry_out, challenge_invalid, wrong_factor};
+use crate::identity::factors::proof::{
+    FactorChanged, Proven, answer, change, change_unproven, show,
+};
+use crate::identity::factors::show::{challenge_invalid, wrong_factor};
 use crate::problems::CommandProblems;
 
 /// A new passkey.
@@ -92,8 +94,11 @@ async fn add_passkey(
             problem.with_detail(refused)
         }
     })?;
-    let body = ("add_passkey", &registered.credential_id, &name);
-    let envelope = asked.asking.envelope(&body)?;
+    let body = (
+        "add_passkey",
+        registered.credential_id.clone(),
+        name.clone(),
+    );
     let passkey = PasskeyId::added_by(asked.asking.command);
     let add = FactorChange::AddPasskey {
         passkey: Box::new(NewPasskey {
@@ -106,13 +111,7 @@ async fn add_passkey(
         }),
         set: asked.asking.command,
     };
-    let command = FactorCommand::Change {
-        user,
-        shown: None,
-        change: add,
-        at: now,
-    };
-    let done = carry_out(api, user, envelope, command).await?;
+    let done = change_unproven(api, asked, body, add, now).await?;
     let done = done.ok_or_else(|| wrong_factor(StatusCode::FORBIDDEN))?;
     Ok(Answer::new(passkey.0, done))
 }
@@ -201,15 +200,9 @@ pub(crate) async fn rename(
     Body(request): Body<RenamePasskey>,
 ) -> Result<Answered, Problem> {
     let name = parse_name(&request.name)?;
-    let user = asked.asking.user;
-    let envelope = asked.asking.envelope(&("rename_passkey", passkey, &name))?;
-    let command = FactorCommand::Change {
-        user,
-        shown: None,
-        change: FactorChange::RenamePasskey { passkey, name },
-        at: api.clock().now(),
-    };
-    let done = carry_out(&api, user, envelope, command).await?;
+    let body = ("rename_passkey", passkey, name.clone());
+    let rename = FactorChange::RenamePasskey { passkey, name };
+    let done = change_unproven(&api, &asked, body, rename, api.clock().now()).await?;
     let done = done.ok_or_else(|| wrong_factor(StatusCode::FORBIDDEN))?;
     Ok(Answer::new(passkey.0, done).ok())
 }

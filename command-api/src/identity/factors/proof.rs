@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
 use domain::user::factors::{FactorChange, FactorCommand, Shown};
 use domain::user::{Account, Refused};
 use infra::commands::Accepted;
@@ -104,6 +105,26 @@ pub(super) async fn change(
     };
     let done = guarded(api, user, address, work).await?;
     done.ok_or_else(|| not_shown(is_password))
+}
+
+/// Makes `change`, which shows by itself that its user asks, or is no matter. `body` is all that is asked;
+/// `None` where what it shows is not right.
+pub(super) async fn change_unproven(
+    api: &CommandApi,
+    asked: &Asked,
+    body: impl Serialize,
+    change: FactorChange,
+    at: DateTime<Utc>,
+) -> Result<Option<Done>, Problem> {
+    let user = asked.asking.user;
+    let envelope = asked.asking.envelope(&body)?;
+    let command = FactorCommand::Change {
+        user,
+        shown: None,
+        change,
+        at,
+    };
+    carry_out(api, user, envelope, command).await
 }
 
 /// Shows who asks, and nothing else.

@@ -144,14 +144,12 @@ pub(super) async fn carry_out(
     envelope: Envelope,
     command: FactorCommand,
 ) -> Result<Option<Done>, Problem> {
-    let stream = StreamName::user(user);
     let command = Command::Factor(command);
-    let done = api.users().execute(&stream, envelope, command).await?;
-    api.forget_user(user).await;
+    let done = api.change_account(user, envelope, command).await?;
     if !done.changed {
         return Ok(Some(done));
     }
-    match first_event(api, &stream, done, READ).await? {
+    match first_event(api, &StreamName::user(user), done, READ).await? {
         Some((
             Event::User(UserEvent::SecondFactorRefused(_) | UserEvent::PasskeySuspected(_)),
             _,

@@ -15,8 +15,9 @@ use utoipa::ToSchema;
 use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::Asked;
-use crate::identity::factors::proof::{FactorChanged, Proven, answer, change, secret};
-use crate::identity::factors::show::carry_out;
+use crate::identity::factors::proof::{
+    FactorChanged, Proven, answer, change, change_unproven, secret,
+};
 use crate::problems::CommandProblems;
 
 /// What an authenticator app is given.
@@ -82,14 +83,7 @@ async fn confirm_totp(
         set: asked.asking.command,
     };
     let mark = api.password_mark(&request.code);
-    let envelope = asked.asking.envelope(&("confirm_totp", mark))?;
-    let command = domain::user::factors::FactorCommand::Change {
-        user,
-        shown: None,
-        change: confirm,
-        at: now,
-    };
-    let done = carry_out(api, user, envelope, command).await?;
+    let done = change_unproven(api, asked, ("confirm_totp", mark), confirm, now).await?;
     let done = done.ok_or_else(|| Problem::refused(&Refused::Factor(FactorRefused::WrongTotp)))?;
     Ok(Answer::new(user.0, done))
 }

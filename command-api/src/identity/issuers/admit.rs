@@ -190,12 +190,8 @@ async fn link(
         user,
         command: IdentityCommand::Link(word.vouched()),
     };
-    let stream = StreamName::user(user);
-    match api.users().execute(&stream, envelope, command).await {
-        Ok(_) => {
-            api.forget_user(user).await;
-            Ok(Admitted::To(user))
-        }
+    match api.change_account(user, envelope, command).await {
+        Ok(_) => Ok(Admitted::To(user)),
         Err(ExecuteError::Refused(Refused::IdentityClosed)) => Ok(Admitted::Closed),
         Err(error) => Err(error.into()),
     }
@@ -220,17 +216,13 @@ async fn register(api: &CommandApi, word: Word<'_>, user: UserId) -> Result<User
         handle,
         vouched: word.vouched(),
     };
-    let stream = StreamName::user(user);
-    let done = api.users().execute(&stream, envelope, command);
-    // Somebody who had an account by this identity, let go of it and has it claimed again by a try from
-    // before: that try is over.
-    match done.await {
-        Ok(_) => {}
-        Err(ExecuteError::Refused(Refused::AlreadyRegistered)) => return Err(under_way()),
-        Err(error) => return Err(error.into()),
+    match api.change_account(user, envelope, command).await {
+        Ok(_) => Ok(user),
+        // Somebody who had an account by this identity, let go of it and has it claimed again by a try
+        // from before: that try is over.
+        Err(ExecuteError::Refused(Refused::AlreadyRegistered)) => Err(under_way()),
+        Err(error) => Err(error.into()),
     }
-    api.forget_user(user).await;
-    Ok(user)
 }
 
 /// The verified address, if nobody has it. Otherwise the account does without: who has it is not told.

@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use domain::UserId;
 use domain::user::{Command, Identity, IdentityCommand, Refused};
 use domain::values::{Email, IssuerName, Subject};
-use domain::{StreamName, UserId};
 use infra::commands::Accepted;
 use infra::failure::Failure;
 use infra::http::{Authenticated, Body, InPath};
@@ -159,9 +159,7 @@ async fn link(
         user,
         command: IdentityCommand::Link(word.vouched()),
     };
-    let stream = StreamName::user(user);
-    let done = api.users().execute(&stream, envelope, command).await?;
-    api.forget_user(user).await;
+    let done = api.change_account(user, envelope, command).await?;
     Ok(Answer::new(user.0, done))
 }
 
@@ -217,9 +215,7 @@ async fn unlink(api: &CommandApi, asking: Asking, name: &str) -> Result<Answer, 
             issuer: issuer.clone(),
         },
     };
-    let stream = StreamName::user(user);
-    let done = api.users().execute(&stream, envelope, command).await?;
-    api.forget_user(user).await;
+    let done = api.change_account(user, envelope, command).await?;
     // Cut short before this, the claim belongs to no account any more, and may be taken over.
     if let (Some(Identity::Linked { subject, .. }), Some(issuer)) =
         (before.identities.get(&issuer), api.issuers().get(&issuer))

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
 use domain::user::{Account, Command, IdentityCommand};
 use domain::values::{DisplayName, Email, Subject};
-use domain::{Actor, CommandId, StreamName, UserId};
+use domain::{Actor, CommandId, UserId};
 use infra::http::{InPath, parse_json};
 use infra::issuers::{Issuer, Profile, verify_webhook};
 use infra::problem::Problem;
@@ -64,8 +64,7 @@ impl Told<'_> {
         let body = ("webhook", &self.issuer.config().name, self.as_of);
         let envelope = Envelope::new(Actor::System, self.command, &body)?;
         let command = Command::Identity { user, command };
-        let stream = StreamName::user(user);
-        let done = api.users().execute(&stream, envelope, command).await?;
+        let done = api.change_account(user, envelope, command).await?;
         Ok(if done.changed {
             Effect::Stored
         } else {
@@ -138,17 +137,9 @@ impl Told<'_> {
             issuer,
             as_of: self.as_of,
         };
-        let effect = self.execute(api, user, delete).await?;
-        shut_out(api, user).await;
-        Ok(effect)
+        // Every session that was opened on its word ends with it, by the guard's own rule.
+        self.execute(api, user, delete).await
     }
-}
-
-/// Ends what somebody has here by the word of an issuer that deleted them. That their identity is no way
-/// in ends every session that was opened on its word, by the guard's own rule; this makes it count at
-/// once on this node. What else is to happen to such an account, such as suspending it, belongs here.
-async fn shut_out(api: &CommandApi, user: UserId) {
-    api.forget_user(user).await;
 }
 
 fn refused() -> Problem {
