@@ -13,8 +13,8 @@ use crate::attachment::{
 };
 use crate::audit::{AuditEvent, Exported, Replayed, Selection};
 use crate::conversation::{
-    self, ArchiveChanged, Content, ConversationEvent, Encrypted, FollowChanged, HistoryVisibility,
-    Kind, MemberAdded, MemberLeft, MemberRemoved, MemberRoleChanged, Mention, MentionedRole,
+    ArchiveChanged, Content, ConversationEvent, Encrypted, FollowChanged, HistoryVisibility, Kind,
+    MemberAdded, MemberLeft, MemberRemoved, MemberRoleChanged, Mention, MentionedRole,
     MessageDeleted, MessageEdited, MessageSent, Origin, PinChanged, Reaction, Renamed, Role, Said,
     SettingsChanged, Started, TextFormat, WhoMayPost,
 };
@@ -127,6 +127,7 @@ fn attachment_samples() -> [AttachmentEvent; 3] {
             name: Some(Personal::new(ALICE, name)),
             media_type: media_type("image/png"),
             size: 70_000,
+            uploaded_size: Some(70_500),
             sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned(),
             dimensions: Some(dimensions(1_280, 960)),
             thumbnail: Some(Thumbnail {
@@ -166,10 +167,6 @@ fn conversation_samples() -> Vec<ConversationEvent> {
         }),
         ConversationEvent::Renamed(Renamed {
             title: Personal::new(ALICE, title("Coffee")),
-        }),
-        ConversationEvent::AvatarChanged(conversation::AvatarChanged {
-            avatar: Some(AttachmentId(ALICE.0)),
-            by: ALICE,
         }),
         ConversationEvent::SettingsChanged(SettingsChanged {
             history_visibility: HistoryVisibility::Start,

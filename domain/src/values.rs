@@ -354,6 +354,11 @@ impl MediaType {
         }
     }
 
+    /// Of what nothing is known: `application/octet-stream`.
+    pub fn unknown() -> Self {
+        Self("application/octet-stream".to_owned())
+    }
+
     /// The part before the slash, such as `image`.
     pub fn kind(&self) -> &str {
         self.0.split_once('/').map_or(&*self.0, |(kind, _)| kind)

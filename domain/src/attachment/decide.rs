@@ -181,6 +181,7 @@ mod tests {
             name: None,
             media_type: MediaType::parse("image/png").expect("a good type"),
             size: 7,
+            uploaded_size: None,
             sha256: "00ff".to_owned(),
             dimensions: None,
             thumbnail: None,

@@ -41,6 +41,9 @@ pub struct Uploaded {
     pub media_type: MediaType,
     /// In bytes, as it is kept.
     pub size: u64,
+    /// Of what came, in bytes, where that was more or less than what is kept of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaded_size: Option<u64>,
     /// SHA-256 of what is kept, as 64 digits of lower-case hex.
     pub sha256: String,
     /// Of a picture.

@@ -91,11 +91,6 @@ pub enum Act {
         /// The new title.
         title: Title,
     },
-    /// Give a group another picture, or none. That it is one, and theirs who asks, is known.
-    ChangeAvatar {
-        /// The picture.
-        avatar: Option<AttachmentId>,
-    },
     /// Change what is set for the whole group.
     ChangeSettings(SettingsChange),
     /// Take somebody in.
@@ -245,19 +240,19 @@ pub enum ImportedFact {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// By a user.
-    User(UserCommand),
+    User(Box<UserCommand>),
     /// By an import.
     Import(ImportedFact),
 }
 
 impl Command {
     /// Something asked by `by`, whom nobody blocks and who inherits no role.
-    pub const fn by(by: UserId, act: Act) -> Self {
-        Self::User(UserCommand {
+    pub fn by(by: UserId, act: Act) -> Self {
+        Self::User(Box::new(UserCommand {
             by,
             act,
             contact: Contact::Free,
             inherited: None,
-        })
+        }))
     }
 }

@@ -67,7 +67,6 @@ fn decide_for_user(state: &State, command: &UserCommand) -> Decision {
             history_visibility,
         } => start::group(state, *by, title, members, *history_visibility, *contact),
         Act::Rename { title } => asker()?.rename(title),
-        Act::ChangeAvatar { avatar } => asker()?.change_avatar(*avatar),
         Act::ChangeSettings(change) => asker()?.change_settings(*change),
         Act::AddMember { user, role } => asker()?.add_member(*user, *role),
         Act::RemoveMember { user } => asker()?.remove_member(*user),

@@ -102,16 +102,6 @@ pub struct Renamed {
     pub title: Personal<Title>,
 }
 
-/// `conversation-avatar-changed`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AvatarChanged {
-    /// The picture from now on; none where it is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub avatar: Option<AttachmentId>,
-    /// Who changed it.
-    pub by: UserId,
-}
-
 /// `settings-changed`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingsChanged {
@@ -272,8 +262,6 @@ events! {
         "conversation-started" => Started(Started),
         /// It has another title.
         "conversation-renamed" => Renamed(Renamed),
-        /// It has another picture, or none.
-        "conversation-avatar-changed" => AvatarChanged(AvatarChanged),
         /// It has other settings.
         "settings-changed" => SettingsChanged(SettingsChanged),
         /// Somebody is in.

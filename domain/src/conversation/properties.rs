@@ -9,11 +9,10 @@ use crate::conversation::{
     WhoMayPost,
 };
 use crate::decider::Decider as _;
-use crate::ids::{AttachmentId, UserId, Version};
+use crate::ids::{UserId, Version};
 use crate::testing::conversation::{body, emoji, given, inheriting, title};
 use crate::testing::{Given, moment, user};
 use crate::values::Emoji;
-use uuid::Uuid;
 
 const USERS: u128 = 5;
 
@@ -83,9 +82,6 @@ fn act() -> impl Strategy<Value = Act> {
             Act::StartGroup { title: title("Tea"), members, history_visibility }
         }),
         2 => "[a-c]".prop_map(|text| Act::Rename { title: title(&text) }),
-        1 => prop::option::of(0..2_u128).prop_map(|number| Act::ChangeAvatar {
-            avatar: number.map(|number| AttachmentId(Uuid::from_u128(number))),
-        }),
         1 => settings().prop_map(Act::ChangeSettings),
         6 => (who(), role()).prop_map(|(user, role)| Act::AddMember { user, role }),
         3 => who().prop_map(|user| Act::RemoveMember { user }),
@@ -164,7 +160,6 @@ fn is_known_when_repeated(command: &Command) -> bool {
             Act::StartDirect { .. }
             | Act::StartGroup { .. }
             | Act::Rename { .. }
-            | Act::ChangeAvatar { .. }
             | Act::ChangeSettings(_)
             | Act::AddMember { .. }
             | Act::ChangeRole { .. }

@@ -4,10 +4,9 @@
 use crate::conversation::command::SettingsChange;
 use crate::conversation::decide::{Asker, Conversation, Decision};
 use crate::conversation::event::{
-    ArchiveChanged, AvatarChanged, ConversationEvent, Renamed, Role, SettingsChanged,
+    ArchiveChanged, ConversationEvent, Renamed, Role, SettingsChanged,
 };
 use crate::conversation::refused::Refused;
-use crate::ids::AttachmentId;
 use crate::personal::Personal;
 use crate::values::Title;
 
@@ -19,18 +18,6 @@ impl Asker<'_> {
         }
         let title = Personal::new(self.by, title.clone());
         Ok(vec![ConversationEvent::Renamed(Renamed { title })])
-    }
-
-    pub(super) fn change_avatar(&self, avatar: Option<AttachmentId>) -> Decision {
-        self.runs_open_group()?;
-        if self.settings.avatar == avatar {
-            return Ok(vec![]);
-        }
-        let by = self.by;
-        Ok(vec![ConversationEvent::AvatarChanged(AvatarChanged {
-            avatar,
-            by,
-        })])
     }
 
     pub(super) fn change_settings(&self, change: SettingsChange) -> Decision {
@@ -77,9 +64,9 @@ impl Asker<'_> {
 mod tests {
     use crate::conversation::{
         Act, ArchiveChanged, Command, ConversationEvent, HistoryVisibility, Refused, Renamed,
-        SettingsChange, SettingsChanged, AvatarChanged,
+        SettingsChange, SettingsChanged,
     };
-    use crate::ids::{AttachmentId, UserId};
+    use crate::ids::UserId;
     use crate::personal::Personal;
     use crate::testing::conversation::{archived, direct_of, given, group_of, title};
     use crate::testing::{ALICE, BOB, CAROL};
@@ -116,31 +103,6 @@ mod tests {
         given([group_of(ALICE, &[BOB])])
             .when(rename(BOB, "Coffee"))
             .then_refused(Refused::RoleTooLow);
-    }
-
-    #[test]
-    fn those_who_run_a_group_give_it_a_picture() {
-        let picture = Some(AttachmentId(ALICE.0));
-        let change = |by, avatar| Command::by(by, Act::ChangeAvatar { avatar });
-        let changed = |avatar| {
-            ConversationEvent::AvatarChanged(AvatarChanged { avatar, by: ALICE })
-        };
-        let group = || group_of(ALICE, &[BOB]);
-        given([group()])
-            .when(change(ALICE, picture))
-            .then([changed(picture)]);
-        given([group(), changed(picture)])
-            .when(change(ALICE, picture))
-            .then([]);
-        given([group(), changed(picture)])
-            .when(change(ALICE, None))
-            .then([changed(None)]);
-        given([group()])
-            .when(change(BOB, picture))
-            .then_refused(Refused::RoleTooLow);
-        given([direct_of(ALICE, BOB)])
-            .when(change(ALICE, picture))
-            .then_refused(Refused::DirectConversation);
     }
 
     #[test]

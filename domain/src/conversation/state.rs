@@ -11,7 +11,7 @@ use crate::conversation::decide::Conversation;
 use crate::conversation::event::{
     ConversationEvent, HistoryVisibility, Kind, Role, SettingsChanged, Started, WhoMayPost,
 };
-use crate::ids::{AttachmentId, Seq, UserId, Version};
+use crate::ids::{Seq, UserId, Version};
 use crate::values::Title;
 
 /// How many deleted messages are remembered, so that an edit of one of them is refused at once. An
@@ -53,8 +53,6 @@ pub struct Settings {
     pub kind: Kind,
     /// Of a group.
     pub title: Option<Title>,
-    /// Its picture, of a group.
-    pub avatar: Option<AttachmentId>,
     /// What later members see.
     pub history_visibility: HistoryVisibility,
     /// Whether it is closed for now.
@@ -93,9 +91,6 @@ impl State {
             ConversationEvent::Started(started) => self.start(started),
             ConversationEvent::Renamed(renamed) => {
                 self.set(|settings| settings.title = Some(renamed.title.value.clone()));
-            }
-            ConversationEvent::AvatarChanged(changed) => {
-                self.set(|settings| settings.avatar = changed.avatar);
             }
             ConversationEvent::SettingsChanged(changed) => {
                 self.set(|settings| settings.change(changed));
@@ -147,7 +142,6 @@ impl State {
         self.settings = Some(Settings {
             kind: started.kind,
             title: started.title.as_ref().map(|title| title.value.clone()),
-            avatar: None,
             history_visibility: started.history_visibility,
             archived: false,
             slow_mode_s: 0,
