@@ -4,6 +4,7 @@
 //!
 //! Everything here can be thrown away: it is built again from the log.
 
+pub mod attachments;
 pub mod conversations;
 pub mod members;
 pub mod messages;
@@ -33,7 +34,8 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 7] = [
+pub const ALL: [&Model; 8] = [
+    &attachments::MODEL,
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
