@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use domain::attachment::{Attachment, AttachmentEvent, Uploaded};
 use domain::conversation::{
     Act, Command, Conversation, ConversationEvent, MessageFact, Refused, Role, UserCommand,
 };
@@ -14,7 +15,8 @@ use domain::session::Session;
 use domain::user::{self, Account, User, UserEvent};
 use domain::values::{Email, Handle};
 use domain::{
-    ConversationId, Decider, Event, Position, Seq, ServiceId, StreamName, UserId, Version,
+    AttachmentId, ConversationId, Decider, Event, Position, Seq, ServiceId, StreamName, UserId,
+    Version,
 };
 use infra::auth::cookies::CookieSecurity;
 use infra::auth::{Guard, ServiceTokens};
@@ -34,6 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer::Answer;
 use crate::asking::Asking;
+use crate::attachments::{AttachmentRules, Attachments};
 use crate::contacts::Directs;
 use crate::execute::{Done, Envelope, ExecuteError, Executor, Limits};
 use crate::identity::factors::keys::{SecondFactorRules, SecondFactors};
@@ -65,6 +68,8 @@ pub struct Parts {
     pub login_gate: LoginGate,
     /// How second factors are taken.
     pub second_factors: SecondFactorRules,
+    /// What may be uploaded, and where it goes.
+    pub attachments: AttachmentRules,
     /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
     pub owner_code: Option<OwnerCode>,
 }
@@ -132,6 +137,7 @@ struct Inner {
     reservations: Executor<Reservation>,
     services: Executor<Service>,
     owners: Executor<Owners>,
+    attachments: Attachments,
     service_tokens: ServiceTokens,
     directs: Directs,
     marks: Marks,
@@ -145,6 +151,7 @@ struct Seen {
     sessions: States<Session>,
     reservations: States<Reservation>,
     services: States<Service>,
+    attachments: States<Attachment>,
 }
 
 fn executor<D: Decider>(
@@ -179,6 +186,7 @@ impl CommandApi {
             password_cost,
             login_gate,
             second_factors,
+            attachments,
             owner_code,
         } = parts;
         let receipts = executor(&store, &snapshots, limits)?;
@@ -188,6 +196,7 @@ impl CommandApi {
             sessions: States::new(Arc::clone(&store), clock.clone()),
             reservations: States::new(Arc::clone(&store), clock.clone()),
             services: States::new(Arc::clone(&store), clock.clone()),
+            attachments: States::new(Arc::clone(&store), clock.clone()),
         };
         Ok(Self(Arc::new(Inner {
             guard,
@@ -209,6 +218,7 @@ impl CommandApi {
             reservations: executor(&store, &snapshots, limits)?,
             services: executor(&store, &snapshots, limits)?,
             owners: executor(&store, &snapshots, limits)?,
+            attachments: Attachments::new(attachments, executor(&store, &snapshots, limits)?),
             service_tokens: ServiceTokens::new(&secret),
             directs: Directs::default(),
             marks: Marks::new(receipts),
@@ -254,6 +264,7 @@ impl CommandApi {
             self.0.reservations.close(),
             self.0.services.close(),
             self.0.owners.close(),
+            self.0.attachments.executor.close(),
         );
     }
 
@@ -391,12 +402,12 @@ impl CommandApi {
         let stream = StreamName::conversation(conversation);
         let contact = self.contact(asking.user, conversation, &act).await?;
         let inherited = self.inherited(asking.user, &act).await?;
-        let command = Command::User(UserCommand {
+        let command = Command::User(Box::new(UserCommand {
             by: asking.user,
             act,
             contact,
             inherited,
-        });
+        }));
         let done = self.0.conversations.execute(&stream, envelope, command);
         Ok(Answer::new(conversation.0, done.await?))
     }
@@ -430,6 +441,58 @@ impl CommandApi {
         }
         self.membership(asker, conversation).await?;
         Err(Problem::refused(&Refused::MessageNotFound))
+    }
+
+    /// The files that came with message `seq` when it was sent, or with its edit `seq`; none of anything
+    /// else.
+    pub(crate) async fn carried(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Vec<AttachmentId>, Failure> {
+        let stream = StreamName::conversation(conversation);
+        let found = self
+            .0
+            .store
+            .read_stream(&stream, seq, Direction::Forward, 1)
+            .await?;
+        let Some(recorded) = found.first().filter(|event| event.version == seq) else {
+            return Ok(Vec::new());
+        };
+        let event = recorded
+            .event()
+            .map_err(|error| Failure::internal("read a message", error))?;
+        Ok(match event {
+            Event::Conversation(ConversationEvent::MessageSent(sent)) => sent.attachments,
+            Event::Conversation(ConversationEvent::MessageEdited(edited)) => {
+                edited.attachments.unwrap_or_default()
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    /// What was uploaded, and where in the log that stands; `None` where nothing was.
+    pub(crate) async fn uploaded(
+        &self,
+        stream: &StreamName,
+    ) -> Result<Option<(Uploaded, Position)>, Failure> {
+        let found = self
+            .0
+            .store
+            .read_stream(stream, Version(1), Direction::Forward, 1)
+            .await?;
+        let Some(recorded) = found.first() else {
+            return Ok(None);
+        };
+        let event = recorded
+            .event()
+            .map_err(|error| Failure::internal("read an attachment", error))?;
+        Ok(match event {
+            Event::Attachment(AttachmentEvent::Uploaded(uploaded)) => {
+                Some((uploaded, recorded.position))
+            }
+            _ => None,
+        })
     }
 
     /// The newest state of a conversation, for those who are in it; 404 `conversation_not_found`
@@ -517,6 +580,14 @@ impl CommandApi {
 
     pub(crate) fn service_tokens(&self) -> &ServiceTokens {
         &self.0.service_tokens
+    }
+
+    pub(crate) fn attachments(&self) -> &Attachments {
+        &self.0.attachments
+    }
+
+    pub(crate) fn attachment_states(&self) -> &States<Attachment> {
+        &self.0.seen.attachments
     }
 
     pub(crate) fn directs(&self) -> &Directs {

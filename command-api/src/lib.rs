@@ -7,6 +7,7 @@
 mod answer;
 mod api;
 mod asking;
+mod attachments;
 mod contacts;
 mod conversations;
 mod even;
@@ -27,6 +28,7 @@ mod testing;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use api::{CommandApi, Parts, SessionRules};
+pub use attachments::{AttachmentRules, Usage};
 pub use frames::ops;
 pub use identity::factors::keys::SecondFactorRules;
 pub use identity::factors::remove_all::remove_second_factors;
@@ -41,6 +43,7 @@ pub fn routes(api: CommandApi) -> OpenApiRouter {
         .merge(identity::routes())
         .merge(owner::routes())
         .merge(services::routes())
+        .merge(attachments::routes())
         .merge(conversations::routes())
         .with_state(api)
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use domain::conversation::{ConversationEvent, MessageEdited, MessageSent};
 use domain::{ConversationId, Position, Seq};
 use infra::database::{DatabaseError, Transaction};
-use infra::read_models::search::{self, ANY, Changes, Part, PartKey, Seqs, TokenKey};
+use infra::read_models::search::{self, ANY, ATTACHMENT, Changes, Part, PartKey, Seqs, TokenKey};
 use infra::read_models::{Model, messages};
 
 use crate::Projection;
@@ -90,7 +90,7 @@ impl Touched {
                     let key = PartKey::of(conversation, edited.message);
                     let tokens = touched.edited.entry(key).or_default();
                     tokens.insert(ANY.to_owned());
-                    tokens.extend(edited.said.text().into_iter().flat_map(search::tokens));
+                    tokens.extend(tokens_of(edited));
                     key
                 }
                 ConversationEvent::MessageDeleted(deleted) => {
@@ -118,6 +118,19 @@ impl Touched {
         }
         touched
     }
+}
+
+/// By what an edit is found.
+fn tokens_of(edited: &MessageEdited) -> BTreeSet<String> {
+    let mut tokens = edited.said.text().map(search::tokens).unwrap_or_default();
+    if edited
+        .attachments
+        .as_ref()
+        .is_some_and(|files| !files.is_empty())
+    {
+        tokens.insert(ATTACHMENT.to_owned());
+    }
+    tokens
 }
 
 /// The messages that have a token.
@@ -184,6 +197,9 @@ impl Fold {
         let mut tokens = search::tokens(text);
         tokens.insert(ANY.to_owned());
         tokens.insert(search::author(sent.author));
+        if !sent.attachments.is_empty() {
+            tokens.insert(ATTACHMENT.to_owned());
+        }
         let targets = sent.mentions.iter().copied().filter_map(messages::target);
         tokens.extend(targets.map(|target| search::mention(&target)));
         let key = PartKey::of(conversation, fact.version);
@@ -229,8 +245,7 @@ impl Fold {
         if !any.is_some_and(|any| any.seqs.contains(edited.message)) {
             return;
         }
-        let tokens = edited.said.text().map(search::tokens).unwrap_or_default();
-        self.insert(part, tokens, edited.message);
+        self.insert(part, tokens_of(edited), edited.message);
     }
 
     fn deleted(&mut self, conversation: ConversationId, message: Seq) {

@@ -16,7 +16,7 @@ use infra::http::{Authenticated, Query};
 use infra::problem::Problem;
 use infra::read_models::messages::{self, Message};
 use infra::read_models::search::{self as model, Lookup, Match};
-use infra::read_models::{Model, Snapshot, members};
+use infra::read_models::{Model, Snapshot, attachments, members};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -26,10 +26,16 @@ use self::shown::{Highlight, Snippet};
 use crate::QueryApi;
 use crate::access::Sight;
 use crate::answers::{ReadProblems, limit};
+use crate::attachments::Signer;
 use crate::messages::{MessageView, views};
 use crate::min_position::MinPosition;
 
-const MODELS: [&Model; 3] = [&messages::MODEL, &members::MODEL, &model::MODEL];
+const MODELS: [&Model; 4] = [
+    &messages::MODEL,
+    &members::MODEL,
+    &attachments::MODEL,
+    &model::MODEL,
+];
 
 /// Messages on a page, unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (20, 50);
@@ -77,6 +83,8 @@ pub(crate) struct SearchParams {
 pub(crate) enum Has {
     /// A link in its text.
     Link,
+    /// A file.
+    Attachment,
 }
 
 /// Whom a message may call.
@@ -174,7 +182,7 @@ pub(crate) async fn search(
         Order::Newest => newest_page(&mut snapshot, &search, &sights, cursor, limit).await?,
         Order::Relevance => relevant_page(&mut snapshot, &search, &sights, cursor, limit).await?,
     };
-    let hits = shown_hits(&mut snapshot, caller.user, &sights, hits).await?;
+    let hits = shown_hits(&mut snapshot, caller.user, &sights, &api.signer(), hits).await?;
     Ok(Json(SearchAnswer {
         hits,
         next,
@@ -213,6 +221,7 @@ impl Search {
         );
         lookups.extend(self.has.map(|has| match has {
             Has::Link => Lookup::OneOf(vec![model::LINK.to_owned()]),
+            Has::Attachment => Lookup::OneOf(vec![model::ATTACHMENT.to_owned()]),
         }));
         lookups.extend(self.mentions.map(|Mentions::Me| {
             // Which roles count is looked at in each conversation.
@@ -239,6 +248,8 @@ impl Search {
             && self.before.is_none_or(|before| message.sent_at < before)
             && self.has.is_none_or(|has| match has {
                 Has::Link => model::has_link(body),
+                // Those without were left out when they were loaded.
+                Has::Attachment => true,
             })
             && self
                 .mentions
@@ -337,6 +348,7 @@ async fn shown_hits(
     snapshot: &mut Snapshot,
     asker: UserId,
     sights: &BTreeMap<ConversationId, Sight>,
+    signer: &Signer,
     hits: Vec<Hit>,
 ) -> Result<Vec<SearchHit>, Problem> {
     let mut by_conversation: BTreeMap<ConversationId, Vec<Message>> = BTreeMap::new();
@@ -354,7 +366,7 @@ async fn shown_hits(
         let Some(sight) = sights.get(&conversation) else {
             continue;
         };
-        for view in views(snapshot, conversation, asker, sight, messages).await? {
+        for view in views(snapshot, conversation, asker, sight, signer, messages).await? {
             shown.insert((conversation, view.seq), view);
         }
     }

@@ -3,7 +3,7 @@
 //! made anew for other readers, and cannot be compared.
 
 use domain::conversation::{Content, ConversationEvent, Origin, Refused, Said};
-use domain::{ConversationId, Event, Seq, UserId};
+use domain::{AttachmentId, ConversationId, Event, Seq, UserId};
 use infra::event_store::Direction;
 use infra::failure::Failure;
 use infra::problem::Problem;
@@ -52,6 +52,37 @@ pub(crate) async fn origin(
             rule,
         ))
     }
+}
+
+/// Whether a message that forwards another may come with these files: those of the other, at that edit or
+/// as it was sent, and no others. They are the same ones, and stay as long as one of the messages does.
+pub(crate) async fn check_files(
+    api: &CommandApi,
+    asker: UserId,
+    of: ForwardOf,
+    attachments: &[AttachmentId],
+) -> Result<(), Problem> {
+    if attachments.is_empty() {
+        return Ok(());
+    }
+    let mut theirs = api.carried(of.conversation, of.message).await?;
+    if let Some(edit) = of.edit {
+        theirs.extend(api.carried(of.conversation, edit).await?);
+    }
+    if let Some(index) = attachments.iter().position(|it| !theirs.contains(it)) {
+        let rule = "a forwarded message has no attachments but those of the other";
+        let pointer = format!("/attachments/{index}");
+        return Err(Problem::invalid_field(&pointer, "forward_differs", rule));
+    }
+    for (index, attachment) in attachments.iter().enumerate() {
+        if !api.is_kept(*attachment).await? {
+            let rule = "it was removed";
+            let pointer = format!("/attachments/{index}");
+            let not_found = Problem::refused(&domain::attachment::Refused::NotFound);
+            return Err(not_found.with_field(&pointer, "attachment_not_found", rule));
+        }
+    }
+    api.may_attach(asker, attachments, &theirs).await
 }
 
 fn is_same(content: &Content, said: &Said) -> bool {

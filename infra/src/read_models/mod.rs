@@ -4,6 +4,7 @@
 //!
 //! Everything here can be thrown away: it is built again from the log.
 
+pub mod attachments;
 pub mod conversations;
 pub mod members;
 pub mod messages;
@@ -34,7 +35,8 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 8] = [
+pub const ALL: [&Model; 9] = [
+    &attachments::MODEL,
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,

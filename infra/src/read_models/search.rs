@@ -57,8 +57,11 @@ const TOKENS: Table = Table {
 /// Every message in the index has it. No token of a text begins like this, nor like those below.
 pub const ANY: &str = "*";
 
-/// Messages with a link have it. `+attachment` would be for those with an attachment.
+/// Messages with a link have it.
 pub const LINK: &str = "+link";
+
+/// Messages with a file have it, also those that had one.
+pub const ATTACHMENT: &str = "+attachment";
 
 /// The token of messages by `author`.
 pub fn author(author: UserId) -> String {

@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use domain::{ConversationId, Position, Seq};
+use domain::{AttachmentId, ConversationId, Position, Seq};
 use infra::problem::Problem;
-use infra::read_models::Snapshot;
 use infra::read_models::messages::{self, Message, MessageKey};
 use infra::read_models::search::{self as model, Lookup, Match, Part, PartKey};
+use infra::read_models::{Snapshot, attachments};
 
-use super::Search;
+use super::{Has, Search};
 use crate::access::Sight;
 use crate::messages::visible_bodies;
 
@@ -58,6 +58,7 @@ pub(super) async fn find(
     let mut walk = Walk {
         sights,
         lookups: search.lookups(),
+        only_with_files: search.has == Some(Has::Attachment),
         below,
         unopened: parts.into(),
         opened: 0,
@@ -121,6 +122,8 @@ fn may_have(
 struct Walk<'a> {
     sights: &'a BTreeMap<ConversationId, Sight>,
     lookups: Vec<Lookup>,
+    /// Whether messages without a file are left out.
+    only_with_files: bool,
     below: Position,
     /// The one with the newest message first.
     unopened: VecDeque<Part>,
@@ -233,10 +236,40 @@ impl Walk<'_> {
             .into_iter()
             .filter(|message| message.position < below)
             .collect();
+        if self.only_with_files {
+            found = self.with_files(snapshot, found).await?;
+        }
         self.see(snapshot, &mut found).await?;
         let by_position = found.into_iter().map(|message| (message.position, message));
         self.loaded.extend(by_position);
         Ok(())
+    }
+
+    /// Those of `messages` that have a file, as the asker sees them.
+    async fn with_files(
+        &self,
+        snapshot: &mut Snapshot,
+        messages: Vec<Message>,
+    ) -> Result<Vec<Message>, Problem> {
+        let key = |message: &Message| MessageKey {
+            conversation: message.conversation,
+            message: message.seq,
+        };
+        let keys: Vec<MessageKey> = messages.iter().map(key).collect();
+        let mut attached = messages::attached_to(snapshot, &keys).await?;
+        attached.retain(|it| {
+            let sight = self.sights.get(&it.conversation);
+            sight.is_some_and(|sight| sight.sees(it.seq))
+        });
+        let kept = attachments::kept(snapshot, attached.iter().map(|it| it.attachment)).await?;
+        let kept: BTreeSet<AttachmentId> = kept.into_iter().map(|it| it.id).collect();
+        let with: BTreeSet<(ConversationId, Seq)> = attached
+            .iter()
+            .filter(|it| kept.contains(&it.attachment))
+            .map(|it| (it.conversation, it.message))
+            .collect();
+        let has = |message: &Message| with.contains(&(message.conversation, message.seq));
+        Ok(messages.into_iter().filter(has).collect())
     }
 
     /// Undoes the edits that the asker does not see.

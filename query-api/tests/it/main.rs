@@ -6,6 +6,7 @@
     reason = "in a test a panic is the answer; clippy knows only functions marked as tests"
 )]
 
+mod attachments;
 mod audit;
 mod door;
 #[path = "../../../projector/tests/it/harness.rs"]

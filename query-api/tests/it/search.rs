@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use domain::conversation::HistoryVisibility::{Joined, Start};
-use domain::conversation::{Content, Encrypted, Mention, MentionedRole, Role};
-use domain::{Seq, UserId};
+use domain::conversation::{Content, Encrypted, Mention, MentionedRole, MessageSent, Role};
+use domain::{AttachmentId, Seq, UserId};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::door::Door;
 use crate::harness::{BOTH, Room, user};
@@ -371,4 +372,33 @@ async fn what_cannot_be_searched_for_is_a_problem() {
         assert_eq!(door.problem(user(1), &path).await, invalid, "{path}");
     }
     door.close().await;
+}
+
+#[tokio::test]
+async fn messages_with_files_are_found_while_they_have_them() {
+    for kind in BOTH {
+        let door = Door::open(kind).await;
+        let (alice, bob) = (user(1), user(2));
+        let group = door.log.group(alice, &[bob], Start).await;
+        let file = |number| AttachmentId(Uuid::from_u128(number));
+        for number in 1..=3 {
+            door.log.upload(alice, file(number)).await;
+        }
+        let with = |number| move |sent: &mut MessageSent| sent.attachments = vec![file(number)];
+        let kept = group.say_as(alice, "", with(1)).await;
+        let edited_away = group.say_as(alice, "tea", with(2)).await;
+        group.say_as(alice, "tea", with(3)).await;
+        let edited_in = group.send(alice, "tea").await;
+        group.edit_files(alice, edited_away, vec![]).await;
+        group.edit_files(alice, edited_in, vec![file(2)]).await;
+        door.log.take_away(file(3), false).await;
+        let found = seqs(&door, bob, "/v1/search?has=attachment").await;
+        assert_eq!(found, [json!(edited_in), json!(kept)]);
+        let found = seqs(&door, bob, "/v1/search?q=files&has=attachment").await;
+        assert_eq!(found, [json!(edited_in)]);
+        let hits = door.get(bob, "/v1/search?q=files").await;
+        let shown = &hits["hits"][0]["message"]["attachments"][0]["id"];
+        assert_eq!(*shown, json!(file(2)));
+        door.close().await;
+    }
 }

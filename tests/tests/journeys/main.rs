@@ -5,6 +5,7 @@
     reason = "what fails here fails the journey, with words of its own"
 )]
 
+mod attachments;
 mod attacks;
 mod crash;
 mod deploy;

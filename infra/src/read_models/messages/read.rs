@@ -252,7 +252,7 @@ pub async fn find(
 }
 
 /// What a read gives of each of some messages.
-async fn of_messages<R>(
+pub(super) async fn of_messages<R>(
     snapshot: &mut Snapshot,
     table: &Table,
     conversation: ConversationId,
