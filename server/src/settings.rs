@@ -265,8 +265,8 @@ pub struct Given {
     )]
     pub import_mib_max: Option<u32>,
 
-    /// Where attachments are kept: a folder, or s3://key:secret@bucket/prefix?endpoint=…&region=…
-    /// [default: in the data folder]
+    /// Where attachments are kept: a folder, or a bucket of an S3 server, whose address
+    /// docs/operations.md spells [default: in the data folder]
     #[arg(
         long,
         env = "VERBATIM_ATTACHMENTS_URL",

@@ -22,11 +22,11 @@ impl ReadModelUsage {
 #[async_trait]
 impl Usage for ReadModelUsage {
     async fn bytes_of(&self, user: UserId) -> Result<u64, Failure> {
-        let used = async {
+        let answer = async {
             let mut snapshot = Snapshot::of(&self.database, &[&attachments::MODEL]).await?;
             bytes_of(&mut snapshot, user).await
         };
-        used.await.map_err(|error| match error {
+        answer.await.map_err(|error| match error {
             ReadError::Behind(behind) => Failure::unavailable("look up a quota", behind),
             ReadError::Database(error) => error.into(),
         })

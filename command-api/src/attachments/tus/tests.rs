@@ -238,8 +238,9 @@ async fn its_owner_removes_an_attachment() {
     assert_eq!(refused, problem(404, "attachment_not_found", ""));
     assert_eq!(world.delete("alice", &path).send().await.0, 204);
     assert_eq!(world.delete("alice", &path).send().await.0, 204);
-    let types = world.types(&StreamName::attachment(attachment.parse().unwrap()));
-    assert_eq!(types.await, ["attachment-uploaded", "attachment-removed"]);
+    let stream = StreamName::attachment(attachment.parse().unwrap());
+    let types = world.types(&stream).await;
+    assert_eq!(types, ["attachment-uploaded", "attachment-removed"]);
 }
 
 #[tokio::test]
@@ -251,10 +252,10 @@ async fn files_come_with_messages_of_those_whose_they_are_and_with_what_forwards
     let cake = world.upload("bob", "text/plain", b"cake").await;
     let messages = |group: &str| format!("/v1/conversations/{group}/messages");
     let send = |who: &str, group: &str, body| world.post(who, &messages(group)).body(body);
-    let (status, sent) = send("alice", &from, json!({"attachments": [tea]}))
+    let (status, answer) = send("alice", &from, json!({"attachments": [tea]}))
         .send()
         .await;
-    assert_eq!(status, 201, "{sent}");
+    assert_eq!(status, 201, "{answer}");
     for (body, expected) in [
         (
             json!({"attachments": [cake]}),
@@ -275,7 +276,7 @@ async fn files_come_with_messages_of_those_whose_they_are_and_with_what_forwards
     ] {
         assert_eq!(send("alice", &from, body).problem().await, expected);
     }
-    let of = json!({"conversation": from, "message": sent["seq"]});
+    let of = json!({"conversation": from, "message": answer["seq"]});
     let forward = |files: &[&String]| {
         let body = json!({"attachments": files, "forward_of": of, "body": ""});
         send("bob", &to, body)
@@ -284,7 +285,7 @@ async fn files_come_with_messages_of_those_whose_they_are_and_with_what_forwards
     let refused = forward(&[&tea, &cake]).problem().await;
     assert_eq!(refused, problem(422, "invalid_body", "/attachments/1"));
 
-    let message = format!("{}/{}", messages(&from), sent["seq"]);
+    let message = format!("{}/{}", messages(&from), answer["seq"]);
     let edit = |body| world.patch("alice", &message).body(body);
     let both = json!({"body": "both", "attachments": [tea, cake]});
     let refused = edit(both).problem().await;
