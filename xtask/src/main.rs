@@ -130,9 +130,19 @@ fn step<T>(name: &str, work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     Ok(result)
 }
 
+/// Cargo, as if a person had called it: what it tells this program of this program would have build
+/// scripts that ask for it run again, and everything that depends on them be built again.
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    for (name, _) in env::vars_os() {
+        let of_this = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        if of_this {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
