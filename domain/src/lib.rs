@@ -11,8 +11,10 @@ pub mod event;
 mod fixtures;
 mod ids;
 pub mod mail;
+pub mod notifications;
 pub mod owners;
 mod personal;
+pub mod pushes;
 pub mod receipts;
 pub mod reservation;
 pub mod service;
@@ -27,8 +29,8 @@ pub use change::Change;
 pub use decider::{Decider, Refusal, RefusalKind};
 pub use event::{Actor, DecodeError, Event, Metadata};
 pub use ids::{
-    CommandId, ConversationId, EventId, PasskeyId, Position, Seq, ServiceId, SessionId, UserId,
-    Version,
+    CommandId, ConversationId, EventId, PasskeyId, Position, PushSubscriptionId, Seq, ServiceId,
+    SessionId, UserId, Version,
 };
 pub use personal::Personal;
 pub use stream::{StreamName, StreamNameInvalid};

@@ -81,6 +81,21 @@ impl StreamName {
         Self::of("mail", asked_by)
     }
 
+    /// Of what a user wants to be told.
+    pub fn notifications(id: UserId) -> Self {
+        Self::of("notifications", id)
+    }
+
+    /// How far pushing is.
+    pub fn pushes_sent() -> Self {
+        Self::of("pushes", "sent")
+    }
+
+    /// Which pushes are to be tried again.
+    pub fn pushes_waiting() -> Self {
+        Self::of("pushes", "waiting")
+    }
+
     /// Who claimed to own the server: a reservation that is made once.
     pub fn owner() -> Self {
         Self("owner".into())
@@ -122,13 +137,14 @@ impl StreamName {
         let key = self.key();
         match self.category() {
             "conversation" | "receipts" => key.parse::<ConversationId>().is_ok(),
-            "user" => key.parse::<UserId>().is_ok(),
+            "user" | "notifications" => key.parse::<UserId>().is_ok(),
             "session" => key.parse::<SessionId>().is_ok(),
             "service" => key.parse::<ServiceId>().is_ok(),
             "mail" => key.parse::<EventId>().is_ok(),
             "handle" | "email" | "identity" => {
                 !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_hexdigit())
             }
+            "pushes" => matches!(key, "sent" | "waiting"),
             "owner" | "owners" | "audit" => key.is_empty(),
             _ => false,
         }
@@ -188,6 +204,9 @@ mod tests {
             StreamName::session(SessionId(id)),
             StreamName::service(ServiceId(id)),
             StreamName::mail(EventId(id)),
+            StreamName::notifications(UserId(id)),
+            StreamName::pushes_sent(),
+            StreamName::pushes_waiting(),
             StreamName::handle("00ff"),
             StreamName::email("00ff"),
             StreamName::identity("00ff"),
@@ -197,7 +216,14 @@ mod tests {
         ] {
             assert!(ours.is_of_domain(), "{ours}");
         }
-        for other in ["conversation-x", "order-1", "handle-", "audit-1", "$$audit"] {
+        for other in [
+            "conversation-x",
+            "order-1",
+            "handle-",
+            "audit-1",
+            "pushes-1",
+            "$$audit",
+        ] {
             assert!(!StreamName::parse(other).unwrap().is_of_domain(), "{other}");
         }
     }
