@@ -468,7 +468,6 @@ fn push_samples() -> Vec<PushesEvent> {
             waiting: vec![Waiting {
                 user: ALICE,
                 subscription: PushSubscriptionId(CAROL.0),
-                position: Some(Position(7)),
                 since: moment(0),
             }],
         }),

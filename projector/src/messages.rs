@@ -1,6 +1,7 @@
 //! The fold behind `infra::read_models::messages`. A delete wins over any edit, of the edits the
 //! last wins, a reaction or pin is there or it is not; what changes nothing folds to nothing.
 
+mod notices;
 mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use domain::conversation::{
 use domain::{Actor, ConversationId, UserId};
 use infra::database::{AsJson, DatabaseError, Transaction};
 use infra::read_models::Model;
+use infra::read_models::messages::notices::Notice;
 use infra::read_models::messages::{
     self, Changes, Mentioned, Message, MessageKey, Pin, Reaction, ReactionKey, Revision, System,
     Wording,
@@ -90,6 +92,13 @@ impl Touched {
             let message = match event {
                 ConversationEvent::MessageSent(sent) => {
                     touched.conversations.insert(conversation);
+                    // Whose message is answered.
+                    touched
+                        .messages
+                        .extend(sent.reply_to.map(|message| MessageKey {
+                            conversation,
+                            message,
+                        }));
                     let Some(root) = sent.thread else { continue };
                     touched.threads.written(conversation, root, sent.author);
                     root
@@ -196,6 +205,7 @@ struct Fold {
     pins_changed: BTreeSet<MessageKey>,
     stripped: BTreeSet<MessageKey>,
     threads: threads::Fold,
+    notices: Vec<Notice>,
     ordinals: BTreeMap<ConversationId, u64>,
 }
 
@@ -228,6 +238,7 @@ impl Fold {
                 self.told(fact, id, user, System::MemberLeft { user });
             }
             ConversationEvent::MemberRoleChanged(changed) => {
+                self.notices.extend(notices::of_role(fact, id, changed));
                 let (user, role) = (changed.user, changed.role);
                 self.told(fact, id, user, System::MemberRoleChanged { user, role });
             }
@@ -288,6 +299,15 @@ impl Fold {
             author: sent.author,
             thread: sent.thread,
         }));
+        let answered = sent.reply_to.and_then(|message| {
+            let key = MessageKey {
+                conversation,
+                message,
+            };
+            self.messages.get(&key).map(|answered| answered.author)
+        });
+        let concerned = notices::of_message(fact, conversation, sent, answered);
+        self.notices.extend(concerned);
         let key = key_of(&message);
         self.messages.insert(key, message);
         self.changed.insert(key);
@@ -380,14 +400,19 @@ impl Fold {
     }
 
     fn reacted(&mut self, fact: &Fact, conversation: ConversationId, reaction: &ReactionFact) {
-        let there = self.is_there(MessageKey {
+        let message = self.messages.get(&MessageKey {
             conversation,
             message: reaction.message,
         });
+        let Some(message) = message.filter(|message| may_change(message)) else {
+            return;
+        };
         let key = reaction_key(conversation, reaction);
-        if !there || matches!(self.reactions.get(&key), Some(Some(_))) {
+        if matches!(self.reactions.get(&key), Some(Some(_))) {
             return;
         }
+        let concerned = notices::of_reaction(fact, conversation, reaction, message.author);
+        self.notices.extend(concerned);
         let added = Reaction {
             conversation,
             message: reaction.message,
@@ -404,6 +429,7 @@ impl Fold {
         let mut changes = Changes {
             revisions: self.revisions,
             mentions: self.mentions,
+            notices: self.notices,
             stripped: self.stripped.into_iter().collect(),
             ..Changes::default()
         };

@@ -131,6 +131,8 @@ fn mark(fact: &Fact) -> Result<(Name, Seq), Unfit> {
         | Event::Owners(_)
         | Event::Reservation(_)
         | Event::Mail(_)
+        | Event::Notifications(_)
+        | Event::Pushes(_)
         | Event::Audit(_) => return Err(Unfit::new("the event is of another category")),
     };
     let key = MarkKey {

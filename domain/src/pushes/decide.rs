@@ -129,7 +129,6 @@ mod tests {
         Waiting {
             user: ALICE,
             subscription: PushSubscriptionId(Uuid::from_u128(number)),
-            position: None,
             since: moment(0),
         }
     }

@@ -50,16 +50,13 @@ pub struct Settled {
     pub sent: u32,
 }
 
-/// A push service that did not take a push for one browser.
+/// A browser whose push service did not take a push. When it takes one again, it is told what was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
     /// Whose browser.
     pub user: UserId,
     /// Which.
     pub subscription: PushSubscriptionId,
-    /// The message that it was told of; absent where it was what was missed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<Position>,
     /// Since when nothing was taken.
     pub since: DateTime<Utc>,
 }

@@ -1,7 +1,7 @@
 //! Values on their way into statements and out of rows.
 
 use chrono::{DateTime, Utc};
-use domain::{ConversationId, Position, ServiceId, SessionId, UserId, Version};
+use domain::{ConversationId, Position, PushSubscriptionId, ServiceId, SessionId, UserId, Version};
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use sqlx::postgres::PgRow;
@@ -200,6 +200,12 @@ impl FromColumn for DateTime<Utc> {
 }
 
 impl FromColumn for UserId {
+    fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
+        Uuid::from_column(row, name).map(Self)
+    }
+}
+
+impl FromColumn for PushSubscriptionId {
     fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
         Uuid::from_column(row, name).map(Self)
     }

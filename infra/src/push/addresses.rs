@@ -97,7 +97,13 @@ mod tests {
 
     #[test]
     fn what_only_we_reach_is_not_public() {
-        for public in ["1.1.1.1", "172.15.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:1.1.1.1"] {
+        for public in [
+            "1.1.1.1",
+            "172.15.0.1",
+            "100.128.0.1",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+        ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         for ours in [
@@ -131,7 +137,11 @@ mod tests {
 
     #[test]
     fn an_address_is_https_of_a_public_host() {
-        for good in ["https://push.example/a?b", "https://push.example:8443/", "https://1.1.1.1/"] {
+        for good in [
+            "https://push.example/a?b",
+            "https://push.example:8443/",
+            "https://1.1.1.1/",
+        ] {
             assert!(Addresses::PublicOnly.checked(good).is_some(), "{good}");
         }
         for bad in [

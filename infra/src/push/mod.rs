@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_lc_rs::agreement::{ECDH_P256, ParsedPublicKey};
+use aws_lc_rs::agreement::{ECDH_P256, ParsedPublicKey, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{PushSubscriptionId, UserId};
@@ -38,6 +38,9 @@ const PAYLOAD_STEP_BYTES: usize = 256;
 /// A point of P-256 as it is, and a browser's shared secret: bytes.
 const PUBLIC_KEY_BYTES: usize = 65;
 const AUTH_BYTES: usize = 16;
+
+/// How a point begins that is written in full (SEC 1, section 2.3.3).
+const UNCOMPRESSED: u8 = 4;
 
 /// Where pushes for one browser go, and how they are encrypted (RFC 8291). Whoever knows it can send to the
 /// browser: it is kept sealed.
@@ -84,7 +87,7 @@ impl PushTarget {
             return Err(TargetInvalid::Endpoint);
         }
         let p256dh = bytes(p256dh)
-            .filter(|key| key.len() == PUBLIC_KEY_BYTES && is_point(key))
+            .filter(|key| key.len() == PUBLIC_KEY_BYTES && key[0] == UNCOMPRESSED && is_point(key))
             .ok_or(TargetInvalid::PublicKey)?;
         let auth = bytes(auth)
             .filter(|auth| auth.len() == AUTH_BYTES)
@@ -99,7 +102,7 @@ impl PushTarget {
 }
 
 fn is_point(key: &[u8]) -> bool {
-    ParsedPublicKey::try_from(key).is_ok_and(|parsed| *parsed.alg() == ECDH_P256)
+    ParsedPublicKey::try_from(UnparsedPublicKey::new(&ECDH_P256, key)).is_ok()
 }
 
 /// Keeps targets sealed, and names them.
@@ -237,7 +240,8 @@ mod tests {
     use super::*;
 
     /// Of RFC 8291, appendix A.
-    pub(super) const PUBLIC_KEY: &str = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
+    pub(super) const PUBLIC_KEY: &str =
+        "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
     pub(super) const AUTH: &str = "BTBZMqHH6r4Tts7J_aSIgg";
 
     fn target(endpoint: &str, auth: &str) -> PushTarget {
@@ -251,14 +255,21 @@ mod tests {
         };
         let good = "https://push.example/1";
         assert_eq!(parse(good, PUBLIC_KEY, AUTH), Ok(()));
-        assert_eq!(parse(good, &format!("{PUBLIC_KEY}="), &format!("{AUTH}==")), Ok(()));
+        assert_eq!(
+            parse(good, &format!("{PUBLIC_KEY}="), &format!("{AUTH}==")),
+            Ok(())
+        );
         let long = format!("https://push.example/{}", "a".repeat(ENDPOINT_BYTES_MAX));
         for bad in ["http://push.example/1", "https://127.0.0.1/", "push", &long] {
             assert_eq!(parse(bad, PUBLIC_KEY, AUTH), Err(TargetInvalid::Endpoint));
         }
         let off_the_curve = URL_SAFE_NO_PAD.encode([4; 65]);
         for bad in ["", AUTH, &off_the_curve, "!"] {
-            assert_eq!(parse(good, bad, AUTH), Err(TargetInvalid::PublicKey), "{bad}");
+            assert_eq!(
+                parse(good, bad, AUTH),
+                Err(TargetInvalid::PublicKey),
+                "{bad}"
+            );
         }
         for bad in ["", "AAAA", PUBLIC_KEY] {
             assert_eq!(parse(good, PUBLIC_KEY, bad), Err(TargetInvalid::Auth));
@@ -289,7 +300,10 @@ mod tests {
         assert_ne!(one.topic, push(b"2", "short").topic);
         assert_eq!(one.topic.len(), 32);
         assert_eq!(one.payload.len(), 256);
-        assert_eq!(serde_json::from_str::<String>(&one.payload).unwrap(), "short");
+        assert_eq!(
+            serde_json::from_str::<String>(&one.payload).unwrap(),
+            "short"
+        );
         let long = "a".repeat(PAYLOAD_BYTES_MAX);
         assert!(Push::new(b"1", Urgency::Normal, &long).is_err());
     }

@@ -130,7 +130,9 @@ fn later(said: String, headers: &HeaderMap) -> PushError {
     let after = headers.get(RETRY_AFTER).and_then(|it| it.to_str().ok());
     PushError::Later {
         failure: Failure::unavailable(PUSH, said),
-        after: after.and_then(|it| it.parse().ok()).map(Duration::from_secs),
+        after: after
+            .and_then(|it| it.parse().ok())
+            .map(Duration::from_secs),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Messages as they read now, what edits replaced, reactions, whom they call, which are pinned, and the
-//! threads that they are in.
+//! threads that they are in. And what of it concerned whom.
 
+pub mod notices;
 mod read;
 mod threads;
 
@@ -29,10 +30,10 @@ use crate::read_models::{Model, parse_stored};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "messages",
-    version: 2,
+    version: 3,
     category: "conversation",
     tables: &[
-        &MESSAGES, &REVISIONS, &REACTIONS, &PINS, &MENTIONS, &THREADS, &FOLLOWERS,
+        &MESSAGES, &REVISIONS, &REACTIONS, &PINS, &MENTIONS, &THREADS, &FOLLOWERS, &NOTICES,
     ],
 };
 
@@ -188,6 +189,24 @@ const FOLLOWERS: Table = Table {
         columns: "member, conversation, thread",
         condition: None,
     }],
+};
+
+const NOTICES: Table = Table {
+    name: "notices",
+    columns: &[
+        id("user_id"),
+        int("position"),
+        id("conversation"),
+        int("seq"),
+        text("kind"),
+        int("message"),
+        int("thread").nullable(),
+        id("actor"),
+        time("at"),
+        text("detail").nullable(),
+    ],
+    key: &["user_id", "position"],
+    indexes: &[],
 };
 
 /// What a message is.
@@ -616,6 +635,8 @@ pub struct Changes {
     pub followers: Vec<Follower>,
     /// Who follows a thread no longer.
     pub followers_gone: Vec<FollowerKey>,
+    /// What concerned somebody.
+    pub notices: Vec<notices::Notice>,
     /// Messages that lose their reactions, pin, mentions and earlier bodies because they were deleted.
     pub stripped: Vec<MessageKey>,
 }
@@ -660,5 +681,6 @@ pub async fn store(
     MENTIONS
         .delete(transaction, generation, &by, &changes.stripped)
         .await?;
+    notices::store(transaction, generation, &changes.notices).await?;
     threads::store(transaction, generation, changes).await
 }

@@ -7,6 +7,7 @@
 pub mod conversations;
 pub mod members;
 pub mod messages;
+pub mod notifications;
 pub mod projections;
 pub mod receipts;
 pub mod services;
@@ -33,10 +34,11 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 7] = [
+pub const ALL: [&Model; 8] = [
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
+    &notifications::MODEL,
     &receipts::MODEL,
     &services::MODEL,
     &sessions::MODEL,

@@ -9,6 +9,7 @@ use domain::conversation::{
     MemberLeft, MemberRemoved, MemberRole, MemberRoleChanged, MessageDeleted, MessageEdited,
     MessageSent, PinChanged, Reaction, Renamed, Role, Said, SettingsChanged, Started, WhoMayPost,
 };
+use domain::notifications::NotificationsEvent;
 use domain::receipts::{MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 use domain::service::{self, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
@@ -268,6 +269,11 @@ impl Log {
             why: None,
         });
         self.append(StreamName::user(user), suspended).await;
+    }
+
+    /// Changes of what `user` wants to be told.
+    pub(crate) async fn tell(&self, user: UserId, event: NotificationsEvent) {
+        self.append(StreamName::notifications(user), event).await;
     }
 
     /// Makes a service, or ends it.
@@ -536,7 +542,7 @@ pub(crate) fn registered(user: UserId, handle: &str) -> Registered {
     }
 }
 
-pub(crate) const ALL: [&Model; 7] = read_models::ALL;
+pub(crate) const ALL: [&Model; 8] = read_models::ALL;
 
 /// Waits for a condition; a minute without it fails the test.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {

@@ -74,6 +74,7 @@ impl Door {
             database: database.clone(),
             store,
             guard: Arc::new(guard),
+            push_key: "a key".into(),
             clock: log.clock.clone(),
         };
         let (router, api) = query_api::routes(api).split_for_parts();

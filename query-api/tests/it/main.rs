@@ -12,6 +12,7 @@ mod door;
 #[expect(dead_code, reason = "the projector's own tests use the rest")]
 mod harness;
 mod messages;
+mod notifications;
 mod people;
 mod reads;
 mod threads;
