@@ -7,6 +7,7 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use domain::conversation::{
     Act, Command, Conversation, ConversationEvent, MessageFact, Refused, Role, UserCommand,
 };
+use domain::notifications::Notifications;
 use domain::owners::Owners;
 use domain::reservation::Reservation;
 use domain::service::{Service, State as ServiceState};
@@ -38,6 +39,7 @@ use crate::contacts::Directs;
 use crate::execute::{Done, Envelope, ExecuteError, Executor, Limits};
 use crate::identity::factors::keys::{SecondFactorRules, SecondFactors};
 use crate::marks::Marks;
+use crate::notifications::{NotificationRules, Telling};
 use crate::owner::OwnerCode;
 use crate::passwords::{PasswordCost, Passwords};
 
@@ -65,6 +67,8 @@ pub struct Parts {
     pub login_gate: LoginGate,
     /// How second factors are taken.
     pub second_factors: SecondFactorRules,
+    /// How users are told of what they miss.
+    pub notifications: NotificationRules,
     /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
     pub owner_code: Option<OwnerCode>,
 }
@@ -132,6 +136,8 @@ struct Inner {
     reservations: Executor<Reservation>,
     services: Executor<Service>,
     owners: Executor<Owners>,
+    notifications: Executor<Notifications>,
+    telling: Telling,
     service_tokens: ServiceTokens,
     directs: Directs,
     marks: Marks,
@@ -179,6 +185,7 @@ impl CommandApi {
             password_cost,
             login_gate,
             second_factors,
+            notifications,
             owner_code,
         } = parts;
         let receipts = executor(&store, &snapshots, limits)?;
@@ -209,6 +216,8 @@ impl CommandApi {
             reservations: executor(&store, &snapshots, limits)?,
             services: executor(&store, &snapshots, limits)?,
             owners: executor(&store, &snapshots, limits)?,
+            notifications: executor(&store, &snapshots, limits)?,
+            telling: Telling::new(notifications, &secret)?,
             service_tokens: ServiceTokens::new(&secret),
             directs: Directs::default(),
             marks: Marks::new(receipts),
@@ -254,6 +263,7 @@ impl CommandApi {
             self.0.reservations.close(),
             self.0.services.close(),
             self.0.owners.close(),
+            self.0.notifications.close(),
         );
     }
 
@@ -513,6 +523,14 @@ impl CommandApi {
 
     pub(crate) fn owners(&self) -> &Executor<Owners> {
         &self.0.owners
+    }
+
+    pub(crate) fn notifications(&self) -> &Executor<Notifications> {
+        &self.0.notifications
+    }
+
+    pub(crate) fn telling(&self) -> &Telling {
+        &self.0.telling
     }
 
     pub(crate) fn service_tokens(&self) -> &ServiceTokens {

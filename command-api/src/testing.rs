@@ -29,7 +29,9 @@ use tower::ServiceExt as _;
 use crate::api::CODES_UNDER_WAY_MAX;
 use crate::execute::Limits;
 use crate::owner::OwnerCode;
-use crate::{CommandApi, Parts, PasswordCost, SecondFactorRules, SessionRules, routes};
+use crate::{
+    CommandApi, NotificationRules, Parts, PasswordCost, SecondFactorRules, SessionRules, routes,
+};
 
 /// What makes the owner.
 pub(crate) const OWNER_CODE: &str = "an owner's code";
@@ -106,6 +108,7 @@ impl World {
             password_cost,
             login_gate: LoginGate::new(failures, failures),
             second_factors: second_factors(failures),
+            notifications: NotificationRules::default(),
             owner_code: Some(OwnerCode::new(OWNER_CODE.to_owned())),
         })
         .unwrap();
