@@ -1,7 +1,7 @@
 //! From the log to the read models: one projection for each, which folds events into rows and
 //! commits the rows together with how far it is. What the rows look like is in
 //! `infra::read_models`; nothing here answers a query. Beside them the relay, which publishes the log,
-//! and mailing, which sends what events ask for.
+//! mailing, which sends what events ask for, and pushing, which tells people what they miss.
 //!
 //! A projection owns its tables: it applies every event once, in order, whatever interrupts it. A
 //! new version of one is filled beside the old and takes its place when it has caught up.
@@ -12,8 +12,12 @@ mod generation;
 mod mail;
 mod members;
 mod messages;
+mod missed;
+mod notifications;
 mod projector;
+mod push;
 mod receipts;
+mod record;
 mod relay;
 mod services;
 mod sessions;
@@ -21,6 +25,7 @@ mod users;
 
 pub use mail::Mailing;
 pub use projector::{ProjectionStatus, Projector, ProjectorError, Rebuild, UnknownProjection};
+pub use push::{Pushing, PushingParts};
 pub use relay::{Relay, RelayWindow};
 
 use async_trait::async_trait;
@@ -48,10 +53,11 @@ trait Projection: Send + Sync + 'static {
 }
 
 /// Every projection.
-static PROJECTIONS: [&dyn Projection; 7] = [
+static PROJECTIONS: [&dyn Projection; 8] = [
     &conversations::Conversations,
     &members::Members,
     &messages::Messages,
+    &notifications::Notifications,
     &receipts::Receipts,
     &services::Services,
     &sessions::Sessions,
