@@ -17,6 +17,7 @@ mod nats;
 mod person;
 mod postgres;
 mod process;
+mod push_service;
 mod raw;
 mod storm;
 
@@ -30,5 +31,6 @@ pub use nats::{NatsServer, free_port};
 pub use person::{Answer, Person, password};
 pub use postgres::PostgresServer;
 pub use process::{ServerProcess, run_on_folder, without_limits};
+pub use push_service::PushService;
 pub use raw::exchange;
 pub use storm::Storm;

@@ -17,6 +17,7 @@ mod jetstream;
 mod mail;
 mod mail_in_a_cluster;
 mod matrix;
+mod notifications;
 mod operations;
 mod outside;
 mod outsiders;

@@ -3,7 +3,7 @@
 use tests::Plan;
 
 use crate::site::Site;
-use crate::{operations, outsiders, people, second_factor, sessions, tour};
+use crate::{notifications, operations, outsiders, people, second_factor, sessions, tour};
 
 /// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
 macro_rules! journeys {
@@ -52,6 +52,7 @@ journeys! {
     sessions::a_stream_goes_on_with_a_newer_token,
     second_factor::the_codes_of_an_app_complete_a_login_and_each_is_good_once,
     second_factor::a_passkey_of_a_browser_is_a_second_factor_and_a_login_by_itself,
+    notifications::what_concerns_somebody_is_listed_until_it_is_read,
     operations::a_read_model_is_rebuilt_on_demand_while_it_is_read,
 }
 
