@@ -400,6 +400,29 @@ pub async fn with_digests(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// In which of `conversations` anybody is who has a browser that takes pushes. Needs this model and
+/// members.
+pub async fn with_browsers(
+    snapshot: &mut Snapshot,
+    conversations: &BTreeSet<ConversationId>,
+) -> Result<BTreeSet<ConversationId>, ReadError> {
+    #[derive(Serialize)]
+    struct Key {
+        conversation: ConversationId,
+    }
+    let keys = conversations.iter().map(|id| Key { conversation: *id });
+    let keys: Vec<Key> = keys.collect();
+    let sql = format!(
+        "SELECT k.conversation FROM {} WHERE EXISTS (SELECT 1 FROM members AS m \
+            WHERE m.conversation = k.conversation AND m.left_seq IS NULL AND EXISTS (\
+                SELECT 1 FROM push_subscriptions AS p WHERE p.user_id = m.member))",
+        RULES.keys_of(snapshot.dialect(), &["conversation"]),
+    );
+    let rows = snapshot.all(&sql, &[crate::database::json(&keys)?]).await?;
+    let found = rows.iter().map(|row| row.get("conversation"));
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
 /// Somebody who may be told of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {

@@ -30,7 +30,8 @@ use infra::event_store::{
 };
 use infra::failure::Failure;
 use infra::push::{Pusher, TargetSeal};
-use infra::read_models::{ReadError, WAIT_MAX, wait_for};
+use infra::read_models::notifications::with_browsers;
+use infra::read_models::{ReadError, Snapshot, WAIT_MAX, wait_for};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -45,6 +46,9 @@ const AGE_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// Messages that wait to be told; while there are as many the log is not read on.
 const WAITING_MAX: usize = 1_000;
+
+/// Messages of which it is looked together whether anybody can be told.
+const TOGETHER_MAX: usize = 200;
 
 /// How often is looked whose quiet hours have ended, and who wants a digest.
 const TICK: Duration = Duration::from_secs(1);
@@ -80,6 +84,8 @@ struct Mind {
     queue: VecDeque<Told>,
     /// Whose digests are looked at next: those after this user.
     digests_after: UserId,
+    /// Whether the read models were complete once; before that there is nothing to look at.
+    is_ready: bool,
 }
 
 impl Pushing {
@@ -117,6 +123,7 @@ impl Pushing {
             retries,
             queue: VecDeque::new(),
             digests_after: UserId(Uuid::nil()),
+            is_ready: false,
         };
         let mut subscription = subscribe_all(Arc::clone(&parts.store), after);
         let mut ticks = tokio::time::interval(TICK);
@@ -129,10 +136,8 @@ impl Pushing {
                 biased;
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(until_due.unwrap_or_default()), if until_due.is_some() => {
-                    if let Some(told) = mind.queue.pop_front() {
-                        self.tell(&mut mind, &told, stop).await?;
-                        retry.succeeded();
-                    }
+                    self.tell_due(&mut mind, stop).await?;
+                    retry.succeeded();
                 }
                 _ = ticks.tick() => self.tick(&mut mind, stop).await?,
                 item = subscription.next(), if mind.queue.len() < WAITING_MAX => {
@@ -173,6 +178,39 @@ impl Pushing {
         })
     }
 
+    /// Tells of the messages that are due. Most are in conversations in which nobody can be told: these
+    /// are found together.
+    async fn tell_due(&self, mind: &mut Mind, stop: &CancellationToken) -> Result<(), Failure> {
+        let database = &self.0.database;
+        let now = self.0.clock.now();
+        let count = mind.queue.iter().take_while(|told| told.due <= now).count();
+        let due: Vec<Told> = mind.queue.drain(..count.min(TOGETHER_MAX)).collect();
+        let Some(last) = due.last() else {
+            return Ok(());
+        };
+        wait_for(database, &MODELS, last.position, WAIT_MAX)
+            .await
+            .map_err(unread)?;
+        let mut snapshot = Snapshot::of(database, &MODELS).await.map_err(unread)?;
+        let conversations = due.iter().map(|told| told.conversation).collect();
+        let reached = with_browsers(&mut snapshot, &conversations)
+            .await
+            .map_err(unread)?;
+        drop(snapshot);
+        mind.recorder.worked();
+        for told in &due {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            if reached.contains(&told.conversation) {
+                self.tell(mind, told, stop).await?;
+            } else {
+                mind.recorder.reached(told.position);
+            }
+        }
+        Ok(())
+    }
+
     /// Tells everybody of a message, part by part.
     async fn tell(
         &self,
@@ -187,16 +225,11 @@ impl Pushing {
             mind.recorder.reached(told.position);
             return Ok(());
         }
-        let behind = |error: ReadError| Failure::unavailable("push", error);
-        wait_for(&parts.database, &MODELS, told.position, WAIT_MAX)
-            .await
-            .map_err(behind)?;
-        mind.recorder.worked();
         let mut after = mind.recorder.settled_of(told.position);
         while !stop.is_cancelled() {
             let Chunk { sendings, up_to } = chunk(&parts.database, told, after, now)
                 .await
-                .map_err(behind)?;
+                .map_err(unread)?;
             let worked = self.send_all(mind, sendings, stop).await?;
             match up_to {
                 Some(user) => {
@@ -217,6 +250,14 @@ impl Pushing {
 
     /// What is to be done from time to time.
     async fn tick(&self, mind: &mut Mind, stop: &CancellationToken) -> Result<(), Failure> {
+        if !mind.is_ready {
+            match Snapshot::of(&self.0.database, &MODELS).await {
+                Ok(_) => mind.is_ready = true,
+                // They are being built.
+                Err(ReadError::Behind(_)) => return Ok(()),
+                Err(error @ ReadError::Database(_)) => return Err(unread(error)),
+            }
+        }
         self.end_quiet_hours(mind, stop).await?;
         self.try_again(mind, stop).await?;
         self.issue_digests(mind).await?;
