@@ -101,7 +101,7 @@ mod tests {
                 assert_eq!(key, "Idempotency-Key", "{method} {path}");
             }
         }
-        assert_eq!(operations, 56);
+        assert_eq!(operations, 66);
         let description = |path: &str, status: &str| -> &Value {
             &openapi["paths"][path]["post"]["responses"][status]["description"]
         };
