@@ -30,6 +30,12 @@ impl Answer {
         }
     }
 
+    /// The same, of another thing.
+    pub(crate) fn named(mut self, id: Uuid) -> Self {
+        self.accepted.id = id;
+        self
+    }
+
     /// 200.
     pub(crate) fn ok(self) -> Answered {
         (StatusCode::OK, Json(self.accepted))

@@ -8,6 +8,7 @@ use domain::attachment::{Attachment, AttachmentEvent, Uploaded};
 use domain::conversation::{
     Act, Command, Conversation, ConversationEvent, MessageFact, Refused, Role, UserCommand,
 };
+use domain::notifications::Notifications;
 use domain::owners::Owners;
 use domain::reservation::Reservation;
 use domain::service::{Service, State as ServiceState};
@@ -41,6 +42,7 @@ use crate::contacts::Directs;
 use crate::execute::{Done, Envelope, ExecuteError, Executor, Limits};
 use crate::identity::factors::keys::{SecondFactorRules, SecondFactors};
 use crate::marks::Marks;
+use crate::notifications::{NotificationRules, Telling};
 use crate::owner::OwnerCode;
 use crate::passwords::{PasswordCost, Passwords};
 
@@ -70,6 +72,8 @@ pub struct Parts {
     pub second_factors: SecondFactorRules,
     /// What may be uploaded, and where it goes.
     pub attachments: AttachmentRules,
+    /// How users are told of what they miss.
+    pub notifications: NotificationRules,
     /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
     pub owner_code: Option<OwnerCode>,
 }
@@ -138,6 +142,8 @@ struct Inner {
     services: Executor<Service>,
     owners: Executor<Owners>,
     attachments: Attachments,
+    notifications: Executor<Notifications>,
+    telling: Telling,
     service_tokens: ServiceTokens,
     directs: Directs,
     marks: Marks,
@@ -187,6 +193,7 @@ impl CommandApi {
             login_gate,
             second_factors,
             attachments,
+            notifications,
             owner_code,
         } = parts;
         let receipts = executor(&store, &snapshots, limits)?;
@@ -219,6 +226,8 @@ impl CommandApi {
             services: executor(&store, &snapshots, limits)?,
             owners: executor(&store, &snapshots, limits)?,
             attachments: Attachments::new(attachments, executor(&store, &snapshots, limits)?),
+            notifications: executor(&store, &snapshots, limits)?,
+            telling: Telling::new(notifications, &secret)?,
             service_tokens: ServiceTokens::new(&secret),
             directs: Directs::default(),
             marks: Marks::new(receipts),
@@ -265,6 +274,7 @@ impl CommandApi {
             self.0.services.close(),
             self.0.owners.close(),
             self.0.attachments.executor.close(),
+            self.0.notifications.close(),
         );
     }
 
@@ -576,6 +586,14 @@ impl CommandApi {
 
     pub(crate) fn owners(&self) -> &Executor<Owners> {
         &self.0.owners
+    }
+
+    pub(crate) fn notifications(&self) -> &Executor<Notifications> {
+        &self.0.notifications
+    }
+
+    pub(crate) fn telling(&self) -> &Telling {
+        &self.0.telling
     }
 
     pub(crate) fn service_tokens(&self) -> &ServiceTokens {

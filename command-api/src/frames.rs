@@ -23,6 +23,8 @@ use crate::conversations::{
     send_message, start, threads,
 };
 
+use crate::notifications::{read, rule};
+
 /// Fields of every frame, which are no command's.
 const FRAME_FIELDS: [&str; 3] = ["op", "id", "traceparent"];
 
@@ -50,6 +52,8 @@ enum Op {
     ChangeRole,
     ArchiveConversation,
     UnarchiveConversation,
+    SetNotifications,
+    ReadNotifications,
 }
 
 /// The `op` of every command that a frame may carry.
@@ -57,7 +61,7 @@ pub fn ops() -> impl Iterator<Item = &'static str> {
     COMMANDS.into_iter().map(|(op, _)| op)
 }
 
-const COMMANDS: [(&str, Op); 21] = [
+const COMMANDS: [(&str, Op); 23] = [
     ("send_message", Op::SendMessage),
     ("edit_message", Op::EditMessage),
     ("delete_message", Op::DeleteMessage),
@@ -79,6 +83,8 @@ const COMMANDS: [(&str, Op); 21] = [
     ("change_role", Op::ChangeRole),
     ("archive_conversation", Op::ArchiveConversation),
     ("unarchive_conversation", Op::UnarchiveConversation),
+    ("set_notifications", Op::SetNotifications),
+    ("read_notifications", Op::ReadNotifications),
 ];
 
 impl Op {
@@ -261,6 +267,11 @@ async fn run(
         Op::UnarchiveConversation => {
             archive::unarchive(api, asking, fields.only_conversation()?).await
         }
+        Op::SetNotifications => {
+            let conversation = fields.conversation()?;
+            rule::set_notifications(api, asking, conversation, fields.request()?).await
+        }
+        Op::ReadNotifications => read::read_notifications(api, asking, fields.request()?).await,
     }
 }
 
@@ -339,6 +350,12 @@ mod tests {
             "op": "mark_thread_seen", "id": "t", "conversation": at, "thread": 2, "seq": 3,
         });
         frame(&world, "bob", mark).await.unwrap();
+        let rule = json!({
+            "op": "set_notifications", "id": "n", "conversation": at, "level": "none",
+        });
+        frame(&world, "bob", rule).await.unwrap();
+        let read = json!({"op": "read_notifications", "id": "r", "up_to": 1});
+        frame(&world, "bob", read).await.unwrap();
         let leave = json!({"op": "leave_conversation", "id": "bye", "conversation": at});
         frame(&world, "bob", leave).await.unwrap();
         let events = world

@@ -17,6 +17,7 @@ mod identity;
 pub mod import;
 mod inherited;
 mod marks;
+mod notifications;
 pub mod owner;
 mod password_strength;
 mod passwords;
@@ -34,6 +35,7 @@ pub use identity::factors::keys::SecondFactorRules;
 pub use identity::factors::remove_all::remove_second_factors;
 pub use identity::login::KnownUser;
 pub use identity::system_roles::{RoleChange, change_role};
+pub use notifications::NotificationRules;
 pub use passwords::PasswordCost;
 
 /// Everything that takes commands, described in terms of `OpenAPI`: paths under `/v1`, and the public
@@ -45,6 +47,7 @@ pub fn routes(api: CommandApi) -> OpenApiRouter {
         .merge(services::routes())
         .merge(attachments::routes())
         .merge(conversations::routes())
+        .merge(notifications::routes())
         .with_state(api)
 }
 

@@ -32,7 +32,9 @@ use crate::api::CODES_UNDER_WAY_MAX;
 use crate::execute::Limits;
 use crate::owner::OwnerCode;
 use crate::testing::uploads::Place;
-use crate::{CommandApi, Parts, PasswordCost, SecondFactorRules, SessionRules, routes};
+use crate::{
+    CommandApi, NotificationRules, Parts, PasswordCost, SecondFactorRules, SessionRules, routes,
+};
 
 /// What makes the owner.
 pub(crate) const OWNER_CODE: &str = "an owner's code";
@@ -123,6 +125,7 @@ impl World {
             login_gate: LoginGate::new(failures, failures),
             second_factors: second_factors(failures),
             attachments: place.rules.clone(),
+            notifications: NotificationRules::default(),
             owner_code: Some(OwnerCode::new(OWNER_CODE.to_owned())),
         })
         .unwrap();

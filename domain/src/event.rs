@@ -14,7 +14,9 @@ use crate::audit::AuditEvent;
 use crate::conversation::ConversationEvent;
 use crate::ids::{CommandId, ServiceId, UserId};
 use crate::mail::MailEvent;
+use crate::notifications::NotificationsEvent;
 use crate::owners::OwnersEvent;
+use crate::pushes::PushesEvent;
 use crate::receipts::ReceiptsEvent;
 use crate::reservation::ReservationEvent;
 use crate::service::ServiceEvent;
@@ -184,6 +186,10 @@ categories! {
     Attachment(AttachmentEvent),
     /// What became of a mail.
     Mail(MailEvent),
+    /// Of what a user wants to be told.
+    Notifications(NotificationsEvent),
+    /// How far pushing is.
+    Pushes(PushesEvent),
     /// What auditors did.
     Audit(AuditEvent),
 }

@@ -20,17 +20,24 @@ use crate::conversation::{
 };
 use crate::event::{Actor, Event};
 use crate::ids::{
-    AttachmentId, CommandId, ConversationId, PasskeyId, Position, ServiceId, SessionId, Version,
+    AttachmentId, CommandId, ConversationId, PasskeyId, Position, PushSubscriptionId, ServiceId,
+    SessionId, Version,
 };
 use crate::mail::{GivenUp, GivenUpBecause, MailEvent, Sent};
+use crate::notifications::{
+    self, ClockTime, DigestIssued, Level, NotificationsEvent, PushSubscriptionAdded,
+    PushSubscriptionRemoved, QuietHours, ReadUpTo, RemovedBecause, Rule, RuleChanged, Settings,
+    Weekday,
+};
 use crate::owners::{OwnerChanged, OwnersEvent};
 use crate::personal::Personal;
+use crate::pushes::{Part, Progress, PushesEvent, QuietPart, RetriesChanged, Settled, Waiting};
 use crate::receipts::{MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 use crate::reservation::{Held, ReservationEvent};
 use crate::service::{self, Scope, ServiceEvent, TokenIssued};
 use crate::session::{Factor, Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
 use crate::testing::conversation::{body, emoji, members, title};
-use crate::testing::{ALICE, BOB, moment};
+use crate::testing::{ALICE, BOB, CAROL, moment};
 use crate::user::code_budget::NetworkHash;
 use crate::user::codes::{ChallengeHash, CodeHash, CodePurpose};
 use crate::user::factors::{
@@ -47,6 +54,7 @@ use crate::user::{
 };
 use crate::values::{
     DisplayName, Email, FileName, Handle, IssuerName, MediaType, MessageBody, Reason, Subject,
+    TimeZone,
 };
 
 /// One event of each type, every optional field given.
@@ -57,6 +65,8 @@ fn samples() -> Vec<Event> {
     samples.extend(standing_samples().into_iter().map(Event::from));
     samples.extend(factor_samples().into_iter().map(Event::from));
     samples.extend(service_samples().into_iter().map(Event::from));
+    samples.extend(notification_samples().into_iter().map(Event::from));
+    samples.extend(push_samples().into_iter().map(Event::from));
     let owner = OwnerChanged { user: ALICE };
     samples.push(OwnersEvent::Added(owner.clone()).into());
     samples.push(OwnersEvent::Removed(owner).into());
@@ -439,6 +449,81 @@ fn factor_samples() -> Vec<UserEvent> {
         UserEvent::SecondFactorsRemoved(SecondFactorsRemoved {
             by: Actor::Operator,
             at,
+        }),
+    ]
+}
+
+fn notification_samples() -> Vec<NotificationsEvent> {
+    let time = |text| ClockTime::parse(text).expect("a time");
+    let settings = Settings {
+        direct: Level::All,
+        groups: Some(Level::Mentions),
+        quiet_hours: Some(QuietHours {
+            time_zone: TimeZone::parse("Europe/Berlin").expect("a zone"),
+            from: time("22:00"),
+            until: time("07:30"),
+            days: [Weekday::Sunday, Weekday::Monday].into(),
+        }),
+        digest_after_s: Some(86_400),
+        include_text: true,
+    };
+    let subscription = PushSubscriptionId(CAROL.0);
+    vec![
+        NotificationsEvent::RuleChanged(RuleChanged {
+            conversation: ConversationId(BOB.0),
+            rule: Rule {
+                level: Some(Level::None),
+                muted_until: Some(moment(60)),
+            },
+        }),
+        NotificationsEvent::SettingsChanged(notifications::SettingsChanged {
+            settings: Personal::new(ALICE, settings),
+        }),
+        NotificationsEvent::ReadUpTo(ReadUpTo {
+            position: Position(7),
+        }),
+        NotificationsEvent::PushSubscriptionAdded(PushSubscriptionAdded {
+            subscription,
+            target: Personal::new(ALICE, "AAECAwQFBgc".to_owned()),
+            mark: "9f86d081884c7d65".to_owned(),
+            session: SessionId(BOB.0),
+            at: moment(0),
+        }),
+        NotificationsEvent::PushSubscriptionRemoved(PushSubscriptionRemoved {
+            subscription,
+            because: RemovedBecause::Gone,
+        }),
+        NotificationsEvent::DigestIssued(DigestIssued {
+            email: Personal::new(ALICE, Email::parse("alice@example.org").expect("good")),
+            issued_at: moment(0),
+            expires_at: moment(600),
+        }),
+    ]
+}
+
+fn push_samples() -> Vec<PushesEvent> {
+    vec![
+        PushesEvent::Settled(Settled {
+            progress: Progress {
+                up_to: Position(7),
+                part: Some(Part {
+                    position: Position(9),
+                    user: ALICE,
+                }),
+                quiet_until: moment(0),
+                quiet_part: Some(QuietPart {
+                    until: moment(60),
+                    user: BOB,
+                }),
+            },
+            sent: 2,
+        }),
+        PushesEvent::RetriesChanged(RetriesChanged {
+            waiting: vec![Waiting {
+                user: ALICE,
+                subscription: PushSubscriptionId(CAROL.0),
+                since: moment(0),
+            }],
         }),
     ]
 }

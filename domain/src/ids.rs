@@ -65,6 +65,10 @@ uuid_id!(
     PasskeyId
 );
 uuid_id!(
+    /// A browser of a user that takes pushes.
+    PushSubscriptionId
+);
+uuid_id!(
     /// An accepted or refused request to change something; its retries carry the same id.
     CommandId
 );
@@ -113,6 +117,14 @@ impl PasskeyId {
     /// The passkey that the command `command` adds: a retry adds the same one.
     pub fn added_by(command: CommandId) -> Self {
         Self(Uuid::new_v5(&command.0, b"passkey"))
+    }
+}
+
+impl PushSubscriptionId {
+    /// The subscription of `user` at an endpoint, of which `digest` is a keyed hash: the same browser has
+    /// the same each time it is added.
+    pub fn of(user: UserId, digest: &[u8]) -> Self {
+        Self(Uuid::new_v5(&user.0, digest))
     }
 }
 

@@ -12,8 +12,10 @@ pub mod event;
 mod fixtures;
 mod ids;
 pub mod mail;
+pub mod notifications;
 pub mod owners;
 mod personal;
+pub mod pushes;
 pub mod receipts;
 pub mod reservation;
 pub mod service;
@@ -28,8 +30,8 @@ pub use change::Change;
 pub use decider::{Decider, Refusal, RefusalKind};
 pub use event::{Actor, DecodeError, Event, Metadata};
 pub use ids::{
-    AttachmentId, CommandId, ConversationId, EventId, PasskeyId, Position, Seq, ServiceId,
-    SessionId, UserId, Version,
+    AttachmentId, CommandId, ConversationId, EventId, PasskeyId, Position, PushSubscriptionId, Seq,
+    ServiceId, SessionId, UserId, Version,
 };
 pub use personal::Personal;
 pub use stream::{StreamName, StreamNameInvalid};

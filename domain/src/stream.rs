@@ -86,6 +86,21 @@ impl StreamName {
         Self::of("mail", asked_by)
     }
 
+    /// Of what a user wants to be told.
+    pub fn notifications(id: UserId) -> Self {
+        Self::of("notifications", id)
+    }
+
+    /// How far pushing is.
+    pub fn pushes_sent() -> Self {
+        Self::of("pushes", "sent")
+    }
+
+    /// Which pushes are to be tried again.
+    pub fn pushes_waiting() -> Self {
+        Self::of("pushes", "waiting")
+    }
+
     /// Who claimed to own the server: a reservation that is made once.
     pub fn owner() -> Self {
         Self("owner".into())
@@ -127,7 +142,7 @@ impl StreamName {
         let key = self.key();
         match self.category() {
             "conversation" | "receipts" => key.parse::<ConversationId>().is_ok(),
-            "user" => key.parse::<UserId>().is_ok(),
+            "user" | "notifications" => key.parse::<UserId>().is_ok(),
             "session" => key.parse::<SessionId>().is_ok(),
             "attachment" => key.parse::<AttachmentId>().is_ok(),
             "service" => key.parse::<ServiceId>().is_ok(),
@@ -135,6 +150,7 @@ impl StreamName {
             "handle" | "email" | "identity" => {
                 !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_hexdigit())
             }
+            "pushes" => matches!(key, "sent" | "waiting"),
             "owner" | "owners" | "audit" => key.is_empty(),
             _ => false,
         }
@@ -195,6 +211,9 @@ mod tests {
             StreamName::service(ServiceId(id)),
             StreamName::attachment(AttachmentId(id)),
             StreamName::mail(EventId(id)),
+            StreamName::notifications(UserId(id)),
+            StreamName::pushes_sent(),
+            StreamName::pushes_waiting(),
             StreamName::handle("00ff"),
             StreamName::email("00ff"),
             StreamName::identity("00ff"),
@@ -204,7 +223,14 @@ mod tests {
         ] {
             assert!(ours.is_of_domain(), "{ours}");
         }
-        for other in ["conversation-x", "order-1", "handle-", "audit-1", "$$audit"] {
+        for other in [
+            "conversation-x",
+            "order-1",
+            "handle-",
+            "audit-1",
+            "pushes-1",
+            "$$audit",
+        ] {
             assert!(!StreamName::parse(other).unwrap().is_of_domain(), "{other}");
         }
     }

@@ -21,6 +21,7 @@ pub mod leadership;
 pub mod limits;
 pub mod mail;
 pub mod problem;
+pub mod push;
 pub mod read_models;
 pub mod seal;
 pub mod snapshots;

@@ -21,6 +21,8 @@ pub(crate) struct Fact {
     pub(crate) version: Version,
     /// When it happened.
     pub(crate) at: DateTime<Utc>,
+    /// Whether it happened elsewhere, and came here with an import.
+    pub(crate) is_imported: bool,
     /// Who caused it.
     pub(crate) by: Option<Actor>,
     /// What happened.
@@ -62,6 +64,7 @@ impl Fact {
             stream: recorded.stream.clone(),
             version: recorded.version,
             at: needed.occurred_at.unwrap_or(recorded.recorded_at),
+            is_imported: needed.occurred_at.is_some(),
             by: needed.actor,
             event,
         })

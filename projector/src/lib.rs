@@ -1,8 +1,8 @@
 //! From the log to the read models: one projection for each, which folds events into rows and
 //! commits the rows together with how far it is. What the rows look like is in
 //! `infra::read_models`; nothing here answers a query. Beside them the relay, which publishes the log,
-//! mailing, which sends what events ask for, and
-//! collecting, which erases the attachments that nothing has any more.
+//! mailing, which sends what events ask for, pushing, which tells people what they miss, and collecting,
+//! which erases the attachments that nothing has any more.
 //!
 //! A projection owns its tables: it applies every event once, in order, whatever interrupts it. A
 //! new version of one is filled beside the old and takes its place when it has caught up.
@@ -15,8 +15,12 @@ mod generation;
 mod mail;
 mod members;
 mod messages;
+mod missed;
+mod notifications;
 mod projector;
+mod push;
 mod receipts;
+mod record;
 mod relay;
 mod search;
 mod services;
@@ -26,6 +30,7 @@ mod users;
 pub use collecting::Collecting;
 pub use mail::Mailing;
 pub use projector::{ProjectionStatus, Projector, ProjectorError, Rebuild, UnknownProjection};
+pub use push::{Pushing, PushingParts};
 pub use relay::{Relay, RelayWindow};
 
 use async_trait::async_trait;
@@ -53,11 +58,12 @@ trait Projection: Send + Sync + 'static {
 }
 
 /// Every projection.
-static PROJECTIONS: [&dyn Projection; 9] = [
+static PROJECTIONS: [&dyn Projection; 10] = [
     &attachments::Attachments,
     &conversations::Conversations,
     &members::Members,
     &messages::Messages,
+    &notifications::Notifications,
     &receipts::Receipts,
     &search::Search,
     &services::Services,

@@ -2,6 +2,7 @@
 //! last wins, a reaction or pin is there or it is not; what changes nothing folds to nothing.
 
 mod attached;
+mod notices;
 mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use domain::conversation::{
 use domain::{Actor, ConversationId, UserId};
 use infra::database::{AsJson, DatabaseError, Transaction};
 use infra::read_models::Model;
+use infra::read_models::messages::notices::Notice;
 use infra::read_models::messages::{
     self, Changes, Mentioned, Message, MessageKey, Pin, Reaction, ReactionKey, Revision, System,
     Wording,
@@ -94,6 +96,13 @@ impl Touched {
             let message = match event {
                 ConversationEvent::MessageSent(sent) => {
                     touched.conversations.insert(conversation);
+                    // Whose message is answered.
+                    touched
+                        .messages
+                        .extend(sent.reply_to.map(|message| MessageKey {
+                            conversation,
+                            message,
+                        }));
                     let Some(root) = sent.thread else { continue };
                     touched.threads.written(conversation, root, sent.author);
                     root
@@ -207,6 +216,7 @@ struct Fold {
     stripped: BTreeSet<MessageKey>,
     threads: threads::Fold,
     attached: attached::Fold,
+    notices: Vec<Notice>,
     ordinals: BTreeMap<ConversationId, u64>,
 }
 
@@ -239,6 +249,7 @@ impl Fold {
                 self.told(fact, id, user, System::MemberLeft { user });
             }
             ConversationEvent::MemberRoleChanged(changed) => {
+                self.notices.extend(notices::of_role(fact, id, changed));
                 let (user, role) = (changed.user, changed.role);
                 self.told(fact, id, user, System::MemberRoleChanged { user, role });
             }
@@ -299,6 +310,15 @@ impl Fold {
             author: sent.author,
             thread: sent.thread,
         }));
+        let answered = sent.reply_to.and_then(|message| {
+            let key = MessageKey {
+                conversation,
+                message,
+            };
+            self.messages.get(&key).map(|answered| answered.author)
+        });
+        let concerned = notices::of_message(fact, conversation, sent, answered);
+        self.notices.extend(concerned);
         let key = key_of(&message);
         self.attached.set(fact, key, &sent.attachments);
         self.messages.insert(key, message);
@@ -396,14 +416,19 @@ impl Fold {
     }
 
     fn reacted(&mut self, fact: &Fact, conversation: ConversationId, reaction: &ReactionFact) {
-        let there = self.is_there(MessageKey {
+        let message = self.messages.get(&MessageKey {
             conversation,
             message: reaction.message,
         });
+        let Some(message) = message.filter(|message| may_change(message)) else {
+            return;
+        };
         let key = reaction_key(conversation, reaction);
-        if !there || matches!(self.reactions.get(&key), Some(Some(_))) {
+        if matches!(self.reactions.get(&key), Some(Some(_))) {
             return;
         }
+        let concerned = notices::of_reaction(fact, conversation, reaction, message.author);
+        self.notices.extend(concerned);
         let added = Reaction {
             conversation,
             message: reaction.message,
@@ -420,6 +445,7 @@ impl Fold {
         let mut changes = Changes {
             revisions: self.revisions,
             mentions: self.mentions,
+            notices: self.notices,
             stripped: self.stripped.into_iter().collect(),
             attached: self.attached.into_changes(),
             ..Changes::default()

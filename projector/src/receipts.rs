@@ -132,6 +132,8 @@ fn mark(fact: &Fact) -> Result<(Name, Seq), Unfit> {
         | Event::Reservation(_)
         | Event::Attachment(_)
         | Event::Mail(_)
+        | Event::Notifications(_)
+        | Event::Pushes(_)
         | Event::Audit(_) => return Err(Unfit::new("the event is of another category")),
     };
     let key = MarkKey {

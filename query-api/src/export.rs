@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use domain::attachment::AttachmentEvent;
 use domain::audit::{AuditEvent, Exported};
 use domain::conversation::{ConversationEvent, Started};
+use domain::notifications::NotificationsEvent;
 use domain::receipts::ReceiptsEvent;
 use domain::session::SessionEvent;
 use domain::user::UserEvent;
@@ -138,7 +139,6 @@ impl Cursor {
                 let shown = json!({ "purpose": issued.purpose, "expires_at": issued.expires_at });
                 return Ok((recorded.stream.key() == self.id).then_some(shown));
             }
-            Event::User(_) => recorded.stream.key() == self.id,
             Event::Session(SessionEvent::Opened(opened)) => {
                 let shown = json!({
                     "expires_at": opened.expires_at,
@@ -166,9 +166,18 @@ impl Cursor {
             | Event::Attachment(AttachmentEvent::Removed(_) | AttachmentEvent::Erased(_)) => {
                 by_them
             }
+            Event::Notifications(NotificationsEvent::PushSubscriptionAdded(added)) => {
+                let shown = json!({ "subscription": added.subscription, "session": added.session });
+                return Ok((recorded.stream.key() == self.id).then_some(shown));
+            }
+            Event::User(_) | Event::Notifications(_) => recorded.stream.key() == self.id,
             // Names of accounts and addresses stand in the account, and what was mailed too; services
             // have no people.
-            Event::Reservation(_) | Event::Service(_) | Event::Owners(_) | Event::Mail(_) => false,
+            Event::Reservation(_)
+            | Event::Service(_)
+            | Event::Owners(_)
+            | Event::Mail(_)
+            | Event::Pushes(_) => false,
         };
         if !is_theirs {
             return Ok(None);
@@ -239,7 +248,7 @@ async fn lines(
 /// My data
 ///
 /// What the log holds of the asker, one JSON object a line, in the order of the log: account, profile,
-/// preferences, blocks, logins, memberships, what they said, edited, took back and reacted, and their
+/// preferences, blocks, of what they want to be told, logins, memberships, what they said, edited, took back and reacted, and their
 /// marks. Each line has position, stream, version, type, at, by and data. Neither secrets nor what
 /// others said. That it was taken out is itself put into the log first.
 #[utoipa::path(

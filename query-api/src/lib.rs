@@ -14,6 +14,7 @@ mod forwarded;
 mod members;
 mod messages;
 mod min_position;
+mod notifications;
 mod pins;
 mod receipts;
 mod replay;
@@ -51,6 +52,8 @@ pub struct QueryApi {
     pub store: Arc<dyn EventStore>,
     /// Knows who asks.
     pub guard: Arc<Guard>,
+    /// The key with which browsers subscribe to pushes, as they take it.
+    pub push_key: Arc<str>,
     /// The time, for the expiry of sessions.
     pub clock: Clock,
     /// The bytes of attachments, where this process reaches them.
@@ -89,6 +92,10 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(self_service::blocks))
         .routes(routes!(factors::factors))
         .routes(routes!(export::export))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::settings))
+        .routes(routes!(notifications::subscriptions))
+        .routes(routes!(notifications::push_key))
         .routes(routes!(services::list))
         .routes(routes!(sessions::list))
         .routes(routes!(audit::conversation_events))

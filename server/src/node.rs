@@ -8,8 +8,8 @@ use chrono::TimeDelta;
 use command_api::execute::Limits as ExecuteLimits;
 use command_api::owner::OwnerCode;
 use command_api::{
-    AttachmentRules, CommandApi, Parts as CommandParts, PasswordCost, SecondFactorRules,
-    SessionRules,
+    AttachmentRules, CommandApi, NotificationRules, Parts as CommandParts, PasswordCost,
+    SecondFactorRules, SessionRules,
 };
 use domain::{Position, UserId};
 use infra::auth::cookies::CookieSecurity;
@@ -21,8 +21,9 @@ use infra::failure::Failure;
 use infra::issuers::Issuers;
 use infra::limits::{Limit, LoginGate};
 use infra::mail::Mailer;
+use infra::push::{Addresses, Pusher, TargetSeal, VapidKey, WebPusher};
 use infra::read_models::Snapshot;
-use projector::{Collecting, Mailing, Projector, Relay, RelayWindow};
+use projector::{Collecting, Mailing, Projector, Pushing, PushingParts, Relay, RelayWindow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -55,6 +56,10 @@ pub(crate) struct Node {
     pub(crate) projects: Arc<AtomicBool>,
     relay_window: RelayWindow,
     mailer: Arc<dyn Mailer>,
+    pusher: Arc<dyn Pusher>,
+    /// The public half of the key that push services know the server by.
+    pub(crate) push_key: Arc<str>,
+    push_delay: TimeDelta,
     started: Instant,
     stopping: AtomicBool,
 }
@@ -143,6 +148,10 @@ impl Node {
                 gate: second_factor_gate(settings),
             },
             attachments: attachment_rules(settings, &engines)?,
+            notifications: NotificationRules {
+                push_addresses: push_addresses(settings),
+                digest_seconds_min: settings.digest_seconds_min,
+            },
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
         check_secret(&command_api, settings).await?;
@@ -153,6 +162,10 @@ impl Node {
             port
         });
         let mailer = engines.mailer(settings)?;
+        let vapid = VapidKey::new(&engines.secret)?;
+        let push_key = vapid.public().into();
+        let contact = format!("mailto:{}", settings.mail_from);
+        let pusher = WebPusher::new(vapid, contact, push_addresses(settings), clock.clone())?;
         let projector = Projector::new(store, engines.database.clone(), clock.clone());
         Ok(Self {
             engines,
@@ -169,6 +182,9 @@ impl Node {
                 replicas: settings.nats_replicas,
             },
             mailer,
+            pusher: Arc::new(pusher),
+            push_key,
+            push_delay: TimeDelta::seconds(settings.push_delay_seconds.into()),
             started: Instant::now(),
             stopping: AtomicBool::new(false),
         })
@@ -211,7 +227,8 @@ impl Node {
     pub(crate) fn start_mailing(&self) -> Work {
         let keys = CodeKeys::new(&self.engines.secret);
         let mailer = Arc::clone(&self.mailer);
-        let mailing = Arc::new(Mailing::new(self.store(), mailer, keys, self.clock.clone()));
+        let mailing = Mailing::new(self.store(), mailer, keys, self.clock.clone());
+        let mailing = Arc::new(mailing.with_digests(self.engines.database.clone()));
         Work::start(self.engines.election("mailing"), move |stop| {
             let mailing = Arc::clone(&mailing);
             async move {
@@ -236,6 +253,30 @@ impl Node {
                 }
             },
         ))
+    }
+
+    /// Tells people what they miss until it is stopped.
+    ///
+    /// # Errors
+    /// What seals where pushes go cannot be had.
+    pub(crate) fn start_pushing(&self) -> Result<Work, Failure> {
+        let pushing = Pushing::new(PushingParts {
+            store: self.store(),
+            database: self.engines.database.clone(),
+            pusher: Arc::clone(&self.pusher),
+            targets: TargetSeal::new(&self.engines.secret)?,
+            guard: Arc::clone(&self.guard),
+            clock: self.clock.clone(),
+            delay: self.push_delay,
+        });
+        let pushing = Arc::new(pushing);
+        Ok(Work::start(self.engines.election("pushing"), move |stop| {
+            let pushing = Arc::clone(&pushing);
+            async move {
+                pushing.run(stop).await;
+                Ok(())
+            }
+        }))
     }
 
     /// The user with this handle or id.
@@ -299,6 +340,14 @@ impl Node {
     pub(crate) async fn close(&self) {
         self.command_api.close().await;
         self.engines.close().await;
+    }
+}
+
+const fn push_addresses(settings: &Settings) -> Addresses {
+    if settings.push_anywhere {
+        Addresses::Any
+    } else {
+        Addresses::PublicOnly
     }
 }
 

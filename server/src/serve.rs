@@ -61,6 +61,7 @@ impl Server {
             database: node.engines.database.clone(),
             store: node.store(),
             guard: Arc::clone(&node.guard),
+            push_key: Arc::clone(&node.push_key),
             clock: node.clock.clone(),
             blobs: node.engines.blobs.clone(),
             links: BlobLinks::new(&node.engines.secret),
@@ -127,7 +128,7 @@ pub(crate) async fn serve(settings: Settings) -> CliResult {
     })?;
     let server = Server::new(Arc::new(node), &settings).await?;
     let event_store_door = OpenDoor::open(&server.node, &settings).await?;
-    let mut working = Working::start(&server.node);
+    let mut working = Working::start(&server.node)?;
     let asked = Asked::listen()?;
     let url = url_of(&listener, certificates.as_deref())?;
     announce(&server, &url, event_store_door.as_ref()).await?;
@@ -192,15 +193,16 @@ struct Working(Vec<Work>);
 
 impl Working {
     /// Starts what is of the process's role.
-    fn start(node: &Node) -> Self {
+    fn start(node: &Node) -> CliResult<Self> {
         let mut all = Vec::new();
         if node.role.does(Role::Projector) {
             all.push(node.start_projecting());
             all.extend(node.start_relaying());
             all.push(node.start_mailing());
             all.extend(node.start_collecting());
+            all.push(node.start_pushing()?);
         }
-        Self(all)
+        Ok(Self(all))
     }
 
     /// Waits until one of them ends by itself, which it does only when it must not go on.

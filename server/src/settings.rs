@@ -179,6 +179,36 @@ pub struct Given {
     #[arg(long, env = "VERBATIM_PUBLIC_NAME", value_name = "NAME", global = true)]
     pub public_name: Option<String>,
 
+    /// Push also to private addresses and without TLS, for trying things out [default: false]
+    #[arg(
+        long,
+        env = "VERBATIM_PUSH_ANYWHERE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        global = true
+    )]
+    pub push_anywhere: Option<bool>,
+
+    /// Seconds that a push waits for its message to be seen, 0 to 60 [default: 5]
+    #[arg(
+        long,
+        env = "VERBATIM_PUSH_DELAY_SECONDS",
+        value_name = "SECONDS",
+        global = true
+    )]
+    pub push_delay_seconds: Option<u32>,
+
+    /// Shortest absence after which a digest is mailed, in seconds, 1 to 2592000 [default: 900]
+    #[arg(
+        long,
+        env = "VERBATIM_DIGEST_SECONDS_MIN",
+        value_name = "SECONDS",
+        global = true
+    )]
+    pub digest_seconds_min: Option<u32>,
+
     /// Memory that hashing a password takes, in KiB, 8192 to 1048576 [default: 19456]
     #[arg(
         long,
@@ -582,6 +612,12 @@ pub struct Settings {
     pub mail_from: String,
     /// What the server calls itself in mails.
     pub public_name: String,
+    /// Whether pushes go to private addresses, and without TLS.
+    pub push_anywhere: bool,
+    /// Seconds that a push waits for its message to be seen.
+    pub push_delay_seconds: u32,
+    /// Shortest absence after which a digest is mailed, in seconds.
+    pub digest_seconds_min: u32,
     /// Memory that hashing a password takes, in KiB.
     pub password_memory_kib: u32,
     /// How often hashing a password goes through that memory.
@@ -671,6 +707,9 @@ impl Settings {
             },
             smtp_url,
             public_name: take!(public_name, "Verbatim".to_owned()),
+            push_anywhere: take!(push_anywhere, false),
+            push_delay_seconds: take!(push_delay_seconds, 5),
+            digest_seconds_min: take!(digest_seconds_min, 900),
             password_memory_kib: take!(password_memory_kib, PasswordCost::default().memory_kib),
             password_passes: take!(password_passes, PasswordCost::default().passes),
             session_hours: take!(session_hours, 720),
@@ -716,6 +755,10 @@ impl Settings {
             102_400,
             "1 to 102400",
         )?;
+        let delay = self.push_delay_seconds.into();
+        within("push_delay_seconds", delay, 0, 60, "0 to 60")?;
+        let digest = self.digest_seconds_min.into();
+        within("digest_seconds_min", digest, 1, 2_592_000, "1 to 2592000")?;
         let memory = self.password_memory_kib.into();
         within(
             "password_memory_kib",

@@ -37,6 +37,11 @@ impl Letter {
             .expect("the header is there")
     }
 
+    /// All of it, as it travelled.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The code in its text.
     pub fn code(&self) -> String {
         let is_code = |line: &&str| line.len() == 8 && line.bytes().all(|it| it.is_ascii_digit());

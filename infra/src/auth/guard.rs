@@ -373,6 +373,17 @@ impl Guard {
         Ok(claims)
     }
 
+    /// Whether `session` of `user` still lets somebody in, as of a moment ago.
+    pub async fn is_open(&self, user: UserId, session: SessionId) -> Result<bool, Failure> {
+        let session::State::Open(login) = self.session(session, Age::Recent).await? else {
+            return Ok(false);
+        };
+        let account = self.user(user, Age::Recent).await?;
+        let lets_in = |account: &Account| account.lets_in(session, &login);
+        let is_good = login.user == user && login.expires_at > self.now();
+        Ok(is_good && account.account.as_ref().is_some_and(lets_in))
+    }
+
     /// The time by which tokens are checked.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()

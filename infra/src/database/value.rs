@@ -1,7 +1,10 @@
 //! Values on their way into statements and out of rows.
 
 use chrono::{DateTime, Utc};
-use domain::{AttachmentId, ConversationId, Position, ServiceId, SessionId, UserId, Version};
+use domain::{
+    AttachmentId, ConversationId, Position, PushSubscriptionId, ServiceId, SessionId, UserId,
+    Version,
+};
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use sqlx::postgres::PgRow;
@@ -206,6 +209,12 @@ impl FromColumn for DateTime<Utc> {
 }
 
 impl FromColumn for UserId {
+    fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
+        Uuid::from_column(row, name).map(Self)
+    }
+}
+
+impl FromColumn for PushSubscriptionId {
     fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
         Uuid::from_column(row, name).map(Self)
     }

@@ -1,7 +1,8 @@
 //! Messages as they read now, what edits replaced, reactions, whom they call, which are pinned, and the
-//! threads that they are in.
+//! threads that they are in. And what of it concerned whom.
 
 mod attached;
+pub mod notices;
 mod read;
 mod threads;
 
@@ -36,6 +37,7 @@ pub const MODEL: Model = Model {
     category: "conversation",
     tables: &[
         &MESSAGES, &REVISIONS, &REACTIONS, &PINS, &MENTIONS, &THREADS, &FOLLOWERS, &ATTACHED,
+        &NOTICES,
     ],
 };
 
@@ -191,6 +193,24 @@ const FOLLOWERS: Table = Table {
         columns: "member, conversation, thread",
         condition: None,
     }],
+};
+
+const NOTICES: Table = Table {
+    name: "notices",
+    columns: &[
+        id("user_id"),
+        int("position"),
+        id("conversation"),
+        int("seq"),
+        text("kind"),
+        int("message"),
+        int("thread").nullable(),
+        id("actor"),
+        time("at"),
+        text("detail").nullable(),
+    ],
+    key: &["user_id", "position"],
+    indexes: &[],
 };
 
 /// What a message is.
@@ -621,6 +641,8 @@ pub struct Changes {
     pub followers: Vec<Follower>,
     /// Who follows a thread no longer.
     pub followers_gone: Vec<FollowerKey>,
+    /// What concerned somebody.
+    pub notices: Vec<notices::Notice>,
     /// Messages that lose their reactions, pin, mentions and earlier bodies because they were deleted.
     pub stripped: Vec<MessageKey>,
 }
@@ -666,5 +688,6 @@ pub async fn store(
         .delete(transaction, generation, &by, &changes.stripped)
         .await?;
     attached::store(transaction, generation, &changes.attached).await?;
+    notices::store(transaction, generation, &changes.notices).await?;
     threads::store(transaction, generation, changes).await
 }

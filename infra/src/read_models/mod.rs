@@ -8,6 +8,7 @@ pub mod attachments;
 pub mod conversations;
 pub mod members;
 pub mod messages;
+pub mod notifications;
 pub mod projections;
 pub mod receipts;
 pub mod search;
@@ -35,11 +36,12 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 9] = [
+pub const ALL: [&Model; 10] = [
     &attachments::MODEL,
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
+    &notifications::MODEL,
     &receipts::MODEL,
     &search::MODEL,
     &services::MODEL,

@@ -18,7 +18,7 @@ use crate::read_models::{Model, ReadError, Snapshot};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "sessions",
-    version: 2,
+    version: 3,
     category: "session",
     tables: &[&SESSIONS],
 };
@@ -43,7 +43,7 @@ const SESSIONS: Table = Table {
     indexes: &[Index {
         name: "by_user",
         columns: "user_id, opened_position",
-        condition: Some("revoked_at IS NULL"),
+        condition: None,
     }],
 };
 

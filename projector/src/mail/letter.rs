@@ -55,7 +55,7 @@ fn good_once(expires_at: DateTime<Utc>) -> String {
 }
 
 /// The characters that mean something in HTML, as text and in attributes.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,10 +1,11 @@
-//! Mailing: follows the log for codes that were issued, mails them, and records what became of each mail
+//! Mailing: follows the log for codes and digests that were issued, mails them, and records what became of each mail
 //! in a stream of its own, `mail-{event id}`. The log is the queue: nothing else has to be kept to
 //! go on after a restart, and a mail that is settled there is not sent again, whoever looks.
 //!
 //! One mail in doubt is sent twice: the mail server said that it takes it, and the process ended before
 //! that was recorded, or another led meanwhile. Both copies have the same `Message-ID`.
 
+mod digest;
 mod letter;
 mod log_in;
 mod queue;
@@ -19,12 +20,15 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::mail::{self, GivenUp, GivenUpBecause, Sent};
+use domain::notifications::Notifications;
+use domain::user::CodeIssued;
 use domain::user::codes::{CODE_LIFETIME, CodePurpose};
-use domain::{StreamName, Version};
+use domain::{CommandId, StreamName, Version};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use infra::clock::Clock;
 use infra::codes::{CodeKeys, CodeOf};
+use infra::database::Database;
 use infra::event_store::{EventStore, SubscriptionItem, position_at, subscribe_all, version_of};
 use infra::failure::Failure;
 use infra::mail::{Mail, MailError, Mailer};
@@ -32,13 +36,21 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::generation::Retry;
-use crate::mail::letter::Letter;
-use crate::mail::queue::{Queue, WAITING_MAX, Waiting};
+use crate::mail::queue::{Asks, Queue, WAITING_MAX, Waiting};
 use crate::mail::record::record;
 
-/// How far back in the log codes are looked for at the start: as long as a code lives, and what clocks
-/// of several machines may differ. What is older is worth nothing to anybody.
-const LOOK_BACK: TimeDelta = TimeDelta::minutes(CODE_LIFETIME.num_minutes() + 5);
+/// How far back in the log codes and digests are looked for at the start: as long as either lives, and
+/// what clocks of several machines may differ. What is older is worth nothing to anybody.
+const LOOK_BACK: TimeDelta = TimeDelta::minutes(LIFETIME_MINUTES_MAX + 5);
+
+/// How long what is mailed is worth something.
+const LIFETIME_MINUTES_MAX: i64 = {
+    let (code, digest) = (
+        CODE_LIFETIME.num_minutes(),
+        Notifications::DIGEST_LIFETIME.num_minutes(),
+    );
+    if code > digest { code } else { digest }
+};
 
 /// Mails that are sent at the same time; a mail server that is slow with one does not stop the others.
 const AT_ONCE_MAX: usize = 4;
@@ -53,6 +65,8 @@ pub struct Mailing {
     mailer: Arc<dyn Mailer>,
     keys: CodeKeys,
     clock: Clock,
+    /// From which digests are written.
+    database: Option<Database>,
 }
 
 /// How an attempt ended.
@@ -77,7 +91,15 @@ impl Mailing {
             mailer,
             keys,
             clock,
+            database: None,
         }
+    }
+
+    /// The same, which mails digests of what is in `database`, too. Without it none are mailed.
+    #[must_use]
+    pub fn with_digests(mut self, database: Database) -> Self {
+        self.database = Some(database);
+        self
     }
 
     /// Mails what is asked for until `stop` is cancelled. What fails is tried again.
@@ -191,12 +213,14 @@ impl Mailing {
 
     /// Sends the mail; says what became of it, where that is final.
     async fn send(&self, waiting: &Waiting) -> Result<mail::Command, Failure> {
-        let user = waiting.issued.email.of;
+        let user = waiting.asks.email().of;
         let give_up = |why| mail::Command::GiveUp(GivenUp { user, why });
-        if waiting.issued.expires_at <= self.clock.now() {
+        if waiting.asks.expires_at() <= self.clock.now() {
             return Ok(give_up(GivenUpBecause::Expired));
         }
-        let mail = self.write(waiting);
+        let Some(mail) = self.write(waiting).await? else {
+            return Ok(give_up(GivenUpBecause::Expired));
+        };
         match self.mailer.send(&mail).await {
             Ok(()) => Ok(mail::Command::RecordSent(Sent {
                 user,
@@ -210,11 +234,34 @@ impl Mailing {
         }
     }
 
-    /// The mail with the code, which is made here anew.
-    fn write(&self, waiting: &Waiting) -> Mail {
-        let issued = &waiting.issued;
+    /// The mail as it reads now; `None` where it has nothing to say any more.
+    async fn write(&self, waiting: &Waiting) -> Result<Option<Mail>, Failure> {
+        let server = self.mailer.sender().name.as_str();
+        let (subject, text, html) = match (&waiting.asks, &self.database) {
+            (Asks::Code(issued), _) => self.write_code(issued, waiting.metadata.command_id),
+            (Asks::Digest(issued), Some(database)) => {
+                let now = self.clock.now();
+                let Some(digest) = digest::digest(database, issued, server, now).await? else {
+                    return Ok(None);
+                };
+                (digest.subject, digest.text, digest.html)
+            }
+            (Asks::Digest(_), None) => return Ok(None),
+        };
+        Ok(Some(Mail {
+            asked_by: waiting.asked_by,
+            asked_at: waiting.asks.issued_at(),
+            to: waiting.asks.email().value.clone(),
+            subject,
+            text,
+            html,
+        }))
+    }
+
+    /// Subject, text and HTML of the mail with a code, which is made here anew.
+    fn write_code(&self, issued: &CodeIssued, command: CommandId) -> (String, String, String) {
         let code = self.keys.code(&CodeOf {
-            command: waiting.metadata.command_id,
+            command,
             user: issued.email.of,
             purpose: issued.purpose,
             expires_at: issued.expires_at,
@@ -225,15 +272,9 @@ impl Mailing {
             CodePurpose::LogIn => log_in::letter(server),
             CodePurpose::ResetPassword => reset_password::letter(server),
         };
-        let Letter { subject, .. } = &letter;
-        Mail {
-            asked_by: waiting.asked_by,
-            asked_at: issued.issued_at,
-            to: issued.email.value.clone(),
-            subject: subject.clone(),
-            text: letter.text(&code, issued.expires_at),
-            html: letter.html(&code, issued.expires_at),
-        }
+        let text = letter.text(&code, issued.expires_at);
+        let html = letter.html(&code, issued.expires_at);
+        (letter.subject, text, html)
     }
 }
 

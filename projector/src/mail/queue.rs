@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use domain::mail::{Command, GivenUp, GivenUpBecause};
+use domain::notifications::{DigestIssued, NotificationsEvent};
 use domain::user::{CodeIssued, UserEvent};
-use domain::{Event, EventId, Metadata};
+use domain::values::Email;
+use domain::{Event, EventId, Metadata, Personal};
 use infra::event_store::RecordedEvent;
 use tokio::time::Instant;
 
@@ -18,13 +21,61 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// No wait is longer.
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
 
+/// What a mail says.
+#[derive(Clone, Debug)]
+pub(super) enum Asks {
+    /// A code.
+    Code(CodeIssued),
+    /// What somebody missed.
+    Digest(DigestIssued),
+}
+
+impl Asks {
+    /// To whom.
+    pub(super) const fn email(&self) -> &Personal<Email> {
+        match self {
+            Self::Code(issued) => &issued.email,
+            Self::Digest(issued) => &issued.email,
+        }
+    }
+
+    /// When it was asked for.
+    pub(super) const fn issued_at(&self) -> DateTime<Utc> {
+        match self {
+            Self::Code(issued) => issued.issued_at,
+            Self::Digest(issued) => issued.issued_at,
+        }
+    }
+
+    /// From this moment on it is worth nothing.
+    pub(super) const fn expires_at(&self) -> DateTime<Utc> {
+        match self {
+            Self::Code(issued) => issued.expires_at,
+            Self::Digest(issued) => issued.expires_at,
+        }
+    }
+
+    /// Whether it is worth nothing any more, because of a later one.
+    fn is_replaced_by(&self, later: &Self) -> bool {
+        let is_same = match (self, later) {
+            (Self::Code(one), Self::Code(other)) => {
+                one.purpose == other.purpose && one.challenge == other.challenge
+            }
+            (Self::Digest(_), Self::Digest(_)) => true,
+            (Self::Code(_), Self::Digest(_)) | (Self::Digest(_), Self::Code(_)) => false,
+        };
+        let is_theirs = self.email().of == later.email().of;
+        is_same && is_theirs && self.issued_at() <= later.issued_at()
+    }
+}
+
 /// A mail to be sent.
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     /// The event that asked for it.
     pub(super) asked_by: EventId,
     /// What it says.
-    pub(super) issued: CodeIssued,
+    pub(super) asks: Asks,
     /// Of the event.
     pub(super) metadata: Metadata,
     /// What became of it, where only the record of that is missing.
@@ -43,17 +94,9 @@ impl Waiting {
         wait
     }
 
-    /// Whether its code is worth nothing any more, because of a later one.
-    fn is_replaced_by(&self, later: &CodeIssued) -> bool {
-        let is_same = self.issued.email.of == later.email.of
-            && self.issued.purpose == later.purpose
-            && self.issued.challenge == later.challenge;
-        is_same && self.issued.issued_at <= later.issued_at
-    }
-
     fn replace(&mut self) {
         if self.outcome.is_none() {
-            let (user, why) = (self.issued.email.of, GivenUpBecause::Replaced);
+            let (user, why) = (self.asks.email().of, GivenUpBecause::Replaced);
             self.outcome = Some(Command::GiveUp(GivenUp { user, why }));
             self.due = Instant::now();
         }
@@ -82,13 +125,18 @@ impl Queue {
                 }
                 continue;
             }
-            if recorded.stream.category() != "user" || recorded.is_foreign() {
+            let may_ask = matches!(recorded.stream.category(), "user" | "notifications");
+            if !may_ask || recorded.is_foreign() {
                 continue;
             }
             match (recorded.event(), recorded.metadata()) {
                 (Ok(Event::User(UserEvent::CodeIssued(issued))), Ok(metadata)) => {
-                    self.push(recorded.id, issued, metadata);
+                    self.push(recorded.id, Asks::Code(issued), metadata);
                 }
+                (
+                    Ok(Event::Notifications(NotificationsEvent::DigestIssued(issued))),
+                    Ok(metadata),
+                ) => self.push(recorded.id, Asks::Digest(issued), metadata),
                 (Ok(_), Ok(_)) => {}
                 (Err(error), _) => unreadable(recorded, &error),
                 (Ok(_), Err(error)) => unreadable(recorded, &error),
@@ -96,15 +144,15 @@ impl Queue {
         }
     }
 
-    fn push(&mut self, asked_by: EventId, issued: CodeIssued, metadata: Metadata) {
+    fn push(&mut self, asked_by: EventId, asks: Asks, metadata: Metadata) {
         for older in &mut self.0 {
-            if older.is_replaced_by(&issued) {
+            if older.asks.is_replaced_by(&asks) {
                 older.replace();
             }
         }
         self.0.push(Waiting {
             asked_by,
-            issued,
+            asks,
             metadata,
             outcome: None,
             failures: 0,
@@ -128,7 +176,7 @@ impl Queue {
         let is_replaced = self
             .0
             .iter()
-            .any(|other| waiting.is_replaced_by(&other.issued));
+            .any(|other| waiting.asks.is_replaced_by(&other.asks));
         if is_replaced {
             waiting.replace();
         }

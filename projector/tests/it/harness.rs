@@ -12,6 +12,7 @@ use domain::conversation::{
     MemberLeft, MemberRemoved, MemberRole, MemberRoleChanged, MessageDeleted, MessageEdited,
     MessageSent, PinChanged, Reaction, Renamed, Role, Said, SettingsChanged, Started, WhoMayPost,
 };
+use domain::notifications::NotificationsEvent;
 use domain::receipts::{MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 use domain::service::{self, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
@@ -313,6 +314,11 @@ impl Log {
         self.append(StreamName::user(user), suspended).await;
     }
 
+    /// Changes of what `user` wants to be told.
+    pub(crate) async fn tell(&self, user: UserId, event: NotificationsEvent) {
+        self.append(StreamName::notifications(user), event).await;
+    }
+
     /// Makes a service, or ends it.
     pub(crate) async fn service(&self, number: u8, made: bool) {
         let stream = StreamName::service(ServiceId(user(number.into()).0));
@@ -595,7 +601,7 @@ pub(crate) fn registered(user: UserId, handle: &str) -> Registered {
     }
 }
 
-pub(crate) const ALL: [&Model; 9] = read_models::ALL;
+pub(crate) const ALL: [&Model; 10] = read_models::ALL;
 
 /// Waits for a condition; a minute without it fails the test.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {

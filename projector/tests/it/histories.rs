@@ -4,7 +4,14 @@
 use domain::conversation::{
     Content, Encrypted, HistoryVisibility, Mention, MessageSent, Origin, Role,
 };
-use domain::{AttachmentId, ConversationId, SessionId};
+use domain::notifications::{
+    DigestIssued, Level, NotificationsEvent, PushSubscriptionAdded, PushSubscriptionRemoved,
+    ReadUpTo, RemovedBecause, Rule, RuleChanged, Settings, SettingsChanged,
+};
+use domain::values::Email;
+use domain::{
+    AttachmentId, ConversationId, Personal, Position, PushSubscriptionId, SessionId, UserId,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -27,6 +34,8 @@ enum Step {
     Answer(u8, u8, u8),
     Follow(u8, u8, u8, bool),
     Forward(u8, u8, u8),
+    Reply(u8, u8, u8),
+    Tell(u8, u8, u8),
     ChangeRole(u8, u8),
     ThreadSeen(u8, u8, u8, u8),
     Add(u8, u8),
@@ -78,6 +87,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (room.clone(), person.clone(), 1..10_u8, seq.clone())
             .prop_map(|(r, p, t, s)| Step::ThreadSeen(r, p, t, s)),
         1 => (room.clone(), person.clone(), 0..3_u8).prop_map(|(r, p, o)| Step::Forward(r, p, o)),
+        3 => (room.clone(), person.clone(), seq.clone()).prop_map(|(r, p, s)| Step::Reply(r, p, s)),
+        3 => (person.clone(), 0..6_u8, 0..3_u8).prop_map(|(p, k, n)| Step::Tell(p, k, n)),
         1 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::ChangeRole(r, p)),
         2 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Add(r, p)),
         2 => (room.clone(), person.clone()).prop_map(|(r, p)| Step::Remove(r, p)),
@@ -105,7 +116,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::CatchUp),
         1 => Just(Step::Kill),
         1 => Just(Step::Restart),
-        1 => (0..9_u8).prop_map(Step::Rebuild),
+        1 => (0..10_u8).prop_map(Step::Rebuild),
     ]
 }
 
@@ -170,12 +181,14 @@ async fn happen(log: &Log, step: &Step) {
         | Step::Answer(..)
         | Step::Follow(..)
         | Step::ThreadSeen(..)
+        | Step::Reply(..)
         | Step::Forward(..)
         | Step::Attach(..)
         | Step::EditFiles(..) => say(log, step).await,
         Step::Upload(p, a) => log.upload(person(p), file(*a)).await,
         Step::TakeAway(a, erased) => log.take_away(file(*a), *erased).await,
         Step::Avatar(p, a) => log.avatar(person(p), a.map(file)).await,
+        Step::Tell(p, kind, number) => tell(log, person(p), *kind, *number).await,
         Step::ChangeRole(r, p) => {
             room(log, *r).change_role(person(p), Role::Admin).await;
         }
@@ -248,6 +261,10 @@ async fn say(log: &Log, step: &Step) {
         Step::ThreadSeen(r, p, t, s) => {
             room(log, *r).thread_seen(person(p), seq(t), seq(s)).await;
         }
+        Step::Reply(r, p, s) => {
+            let reply = |sent: &mut MessageSent| sent.reply_to = Some(seq(s));
+            room(log, *r).say_as(person(p), "no", reply).await;
+        }
         Step::Forward(r, p, o) => {
             let origin = Origin {
                 conversation: room(log, *o).id,
@@ -268,6 +285,50 @@ async fn say(log: &Log, step: &Step) {
         }
         other => panic!("{other:?} says nothing"),
     }
+}
+
+/// Changes one of the things that somebody wants to be told.
+async fn tell(log: &Log, who: UserId, kind: u8, number: u8) {
+    let subscription = PushSubscriptionId(Uuid::from_u128(number.into()));
+    let event = match kind {
+        0 => NotificationsEvent::RuleChanged(RuleChanged {
+            conversation: room(log, number).id,
+            rule: Rule {
+                level: (number > 0).then_some(Level::Mentions),
+                muted_until: (number > 1).then(|| log.clock.now()),
+            },
+        }),
+        1 => NotificationsEvent::SettingsChanged(SettingsChanged {
+            settings: Personal::new(
+                who,
+                Settings {
+                    groups: (number > 0).then_some(Level::None),
+                    include_text: number > 1,
+                    ..Settings::default()
+                },
+            ),
+        }),
+        2 => NotificationsEvent::ReadUpTo(ReadUpTo {
+            position: Position(number.into()),
+        }),
+        3 => NotificationsEvent::PushSubscriptionAdded(PushSubscriptionAdded {
+            subscription,
+            target: Personal::new(who, "sealed".to_owned()),
+            mark: "00".to_owned(),
+            session: session(number),
+            at: log.clock.now(),
+        }),
+        4 => NotificationsEvent::PushSubscriptionRemoved(PushSubscriptionRemoved {
+            subscription,
+            because: RemovedBecause::Gone,
+        }),
+        _ => NotificationsEvent::DigestIssued(DigestIssued {
+            email: Personal::new(who, Email::parse("a@example.org").unwrap()),
+            issued_at: log.clock.now(),
+            expires_at: log.clock.now(),
+        }),
+    };
+    log.tell(who, event).await;
 }
 
 /// Steps need not make sense: a conversation may be spoken in before it starts, and is parked then.

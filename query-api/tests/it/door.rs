@@ -80,6 +80,7 @@ impl Door {
             database: database.clone(),
             store,
             guard: Arc::new(guard),
+            push_key: "a key".into(),
             clock: log.clock.clone(),
             blobs: Some(blobs.clone()),
             links: BlobLinks::new(&secret),

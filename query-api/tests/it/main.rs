@@ -13,6 +13,7 @@ mod door;
 #[expect(dead_code, reason = "the projector's own tests use the rest")]
 mod harness;
 mod messages;
+mod notifications;
 mod people;
 mod reads;
 mod search;

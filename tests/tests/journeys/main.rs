@@ -19,6 +19,7 @@ mod mail;
 mod mail_in_a_cluster;
 mod matrix;
 mod messages;
+mod notifications;
 mod operations;
 mod outside;
 mod outsiders;

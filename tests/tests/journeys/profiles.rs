@@ -4,7 +4,8 @@ use tests::Plan;
 
 use crate::site::Site;
 use crate::{
-    attachments, messages, operations, outsiders, people, search, second_factor, sessions, tour,
+    attachments, messages, notifications, operations, outsiders, people, search, second_factor,
+    sessions, tour,
 };
 
 /// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
@@ -61,6 +62,7 @@ journeys! {
     search::messages_are_found_in_every_language_by_those_who_see_them,
     attachments::a_file_is_sent_got_and_erased,
     attachments::somebody_has_a_picture,
+    notifications::what_concerns_somebody_is_listed_until_it_is_read,
     operations::a_read_model_is_rebuilt_on_demand_while_it_is_read,
 }
 

@@ -20,6 +20,10 @@ const NO_PASSWORD: &str = "correct horse nobody has";
 /// Likewise.
 const NO_PASSKEY: &str = "0190d0f0-0000-7000-8000-000000000000";
 
+/// A browser's, of RFC 8291, appendix A.
+const PUSH_KEY: &str =
+    "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
+
 /// A request with `{…}` where a scene has names.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -68,7 +72,11 @@ impl Request {
                 | "/v1/users/me/export"
                 | "/v1/users/me/factors"
                 | "/v1/users/me/identities"
+                | "/v1/notifications"
+                | "/v1/push/key"
+                | "/v1/users/me/notifications"
                 | "/v1/users/me/preferences"
+                | "/v1/users/me/push-subscriptions"
                 | "/v1/users/{user}",
             )
             | (
@@ -91,6 +99,7 @@ impl Request {
                 | "/v1/sessions"
                 | "/v1/sessions/{session}"
                 | "/v1/users/me/identities/{issuer}"
+                | "/v1/users/me/push-subscriptions/{subscription}"
                 | "/v1/users/{user}/system-roles/{role}",
             )
             // What speaks no tus is told so, whoever it is.
@@ -193,6 +202,15 @@ impl Request {
             ("PUT", "/v1/users/me/password") => {
                 json!({ "current_password": NO_PASSWORD, "password": "another quiet horse" })
             }
+            ("PUT", "/v1/conversations/{conversation}/notifications") => {
+                json!({ "level": "mentions" })
+            }
+            ("PUT", "/v1/notifications/read") => json!({ "up_to": 1 }),
+            ("PUT", "/v1/users/me/notifications") => json!({ "direct": "all" }),
+            ("POST", "/v1/users/me/push-subscriptions") => json!({
+                "endpoint": "https://push.example/1",
+                "keys": { "p256dh": PUSH_KEY, "auth": "BTBZMqHH6r4Tts7J_aSIgg" },
+            }),
             ("PUT", "/v1/users/me/preferences") => json!({ "theme": "dark" }),
             ("POST", "/v1/users/me/verify-email") => json!({ "code": "12345678" }),
             _ => return None,
@@ -203,6 +221,7 @@ impl Request {
                 "{}{query}",
                 path.replace("{user}", whom)
                     .replace("{passkey}", NO_PASSKEY)
+                    .replace("{subscription}", NO_PASSKEY)
                     .replace("{thread}", "{seq}")
             ),
             body,
@@ -247,6 +266,8 @@ pub(super) fn frame(op: &str) -> Value {
         "mark_seen" | "mark_delivered" => with(json!({ "seq": "{seq}" })),
         "rename_conversation" => with(json!({ "title": "Another" })),
         "change_settings" => with(json!({ "history_visibility": "start" })),
+        "set_notifications" => with(json!({ "level": "mentions" })),
+        "read_notifications" => json!({ "up_to": 1 }),
         "add_member" => with(json!({ "user": "{outsider}" })),
         "remove_member" => with(json!({ "user": "{user}" })),
         "change_role" => with(json!({ "user": "{user}", "role": "admin" })),

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use crate::execute::{Envelope, Limits};
 use crate::import::slack::*;
-use crate::{CommandApi, Parts, PasswordCost, SessionRules};
+use crate::{CommandApi, NotificationRules, Parts, PasswordCost, SessionRules};
 
 /// A server on a log in memory.
 pub(super) struct Server {
@@ -60,6 +60,7 @@ impl Server {
             login_gate: LoginGate::new(Limit::Off, Limit::Off),
             second_factors: crate::testing::second_factors(Limit::Off),
             attachments: crate::testing::uploads::Place::new(None).rules,
+            notifications: NotificationRules::default(),
             owner_code: None,
         })
         .unwrap();

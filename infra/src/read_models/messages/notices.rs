@@ -1,0 +1,251 @@
+//! What concerned somebody, in the order of the log: who called them, answered or reacted to what they
+//! wrote, and made them something else. One row for each person whom an event is about, at most as many as
+//! a message calls by name; what is for many (a call for everyone, an answer in a thread, members who were
+//! added) is found in the rows that there are of it once.
+
+use chrono::{DateTime, Utc};
+use domain::{ConversationId, Position, Seq, UserId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::NOTICES;
+use crate::database::{DatabaseError, Row, Transaction, Value, micros};
+use crate::read_models::{ReadError, Snapshot, parse_stored};
+
+/// Of the calls for everyone, or for a role, in one conversation so many are listed.
+const CALLS_MAX: usize = 100;
+
+/// What is unread is counted up to this.
+pub const UNREAD_MAX: usize = 100;
+
+/// Of what is not read in the list so much is looked at, as some of it was seen where it is.
+const LOOKED_AT_MAX: usize = 2 * UNREAD_MAX;
+
+/// What concerned somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeKind {
+    /// A message calls them: by name, by role or everyone.
+    Mention,
+    /// A message answers one of theirs.
+    Reply,
+    /// Somebody answered in a thread that they follow; of each thread the last answer.
+    ThreadAnswer,
+    /// Somebody reacted to a message of theirs.
+    Reaction,
+    /// Somebody added them to a group.
+    Added,
+    /// Somebody made them something else in a group.
+    RoleChanged,
+}
+
+/// A row of `notices`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// Whom it concerned.
+    pub user_id: UserId,
+    /// Of the event.
+    pub position: Position,
+    /// Where.
+    pub conversation: ConversationId,
+    /// The event.
+    pub seq: Seq,
+    /// What it was to them.
+    pub kind: NoticeKind,
+    /// The message that it is about; the event itself where there is none.
+    pub message: Seq,
+    /// In which thread.
+    pub thread: Option<Seq>,
+    /// Who did it.
+    pub actor: UserId,
+    /// When.
+    #[serde(serialize_with = "micros")]
+    pub at: DateTime<Utc>,
+    /// The emoji, or the role.
+    pub detail: Option<String>,
+}
+
+/// What concerned somebody, in their list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// What.
+    pub notice: Notice,
+    /// Whether they know: the list is read up to there, or they have seen it where it is.
+    pub is_read: bool,
+}
+
+/// Writes what a batch adds.
+pub(super) async fn store(
+    transaction: &mut Transaction,
+    generation: u64,
+    notices: &[Notice],
+) -> Result<(), DatabaseError> {
+    NOTICES.upsert(transaction, generation, notices).await
+}
+
+/// That `$1` is in the conversation of `of` and sees its event `seq`.
+fn is_in(of: &str, seq: &str) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM members AS v WHERE v.conversation = {of}.conversation \
+         AND v.member = $1 AND v.left_seq IS NULL AND v.visible_from <= {seq})"
+    )
+}
+
+/// That `$1` does not block `actor`.
+fn is_free(actor: &str) -> String {
+    format!("NOT EXISTS (SELECT 1 FROM blocks AS b WHERE b.blocker = $1 AND b.blocked = {actor})")
+}
+
+/// What is of theirs alone, less what was taken back.
+fn personal() -> String {
+    format!(
+        "SELECT n.position, n.conversation, n.seq, n.kind, n.message, n.thread, n.actor, n.at, \
+            n.detail, 0 AS rank FROM notices AS n \
+         WHERE n.user_id = $1 AND n.position < $2 AND n.position > $3 AND {} AND {} \
+            AND CASE n.kind WHEN 'role_changed' THEN TRUE \
+            WHEN 'reaction' THEN EXISTS (SELECT 1 FROM reactions AS r \
+                WHERE r.conversation = n.conversation AND r.message = n.message \
+                    AND r.member = n.actor AND r.seq = n.seq) \
+            ELSE EXISTS (SELECT 1 FROM messages AS x WHERE x.conversation = n.conversation \
+                AND x.seq = n.message AND x.deleted_seq IS NULL) END",
+        is_in("n", "n.seq"),
+        is_free("n.actor"),
+    )
+}
+
+/// Calls for `target`, where `$1` is that by `role`, a condition on their membership `m`.
+fn calls(target: &str, role: &str) -> String {
+    format!(
+        "SELECT x.position, x.conversation, x.seq, 'mention' AS kind, x.seq AS message, x.thread, \
+            x.author AS actor, x.sent_at AS at, CAST(NULL AS TEXT) AS detail, 1 AS rank \
+         FROM members AS m CROSS JOIN mentions AS y CROSS JOIN messages AS x \
+         WHERE m.member = $1 AND m.left_seq IS NULL AND {role} \
+            AND y.conversation = m.conversation AND y.target = '{target}' AND y.author <> $1 \
+            AND y.message > m.joined_seq \
+            AND y.message >= COALESCE((SELECT z.message FROM mentions AS z \
+                WHERE z.conversation = m.conversation AND z.target = '{target}' \
+                ORDER BY z.message DESC LIMIT 1 OFFSET {}), 0) \
+            AND x.conversation = y.conversation AND x.seq = y.message \
+            AND x.position < $2 AND x.position > $3 AND {}",
+        CALLS_MAX - 1,
+        is_free("x.author"),
+    )
+}
+
+/// The last answers of others in threads that `$1` follows.
+fn answers() -> String {
+    format!(
+        "SELECT x.position, x.conversation, x.seq, 'thread_answer' AS kind, x.seq AS message, \
+            x.thread, x.author AS actor, x.sent_at AS at, CAST(NULL AS TEXT) AS detail, 2 AS rank \
+         FROM thread_followers AS f CROSS JOIN messages AS x \
+         WHERE f.member = $1 AND {} AND x.conversation = f.conversation \
+            AND x.seq = (SELECT w.seq FROM messages AS w \
+                WHERE w.conversation = f.conversation AND w.thread = f.thread \
+                    AND w.author <> $1 AND w.deleted_seq IS NULL AND w.seq > f.since_seq AND {} \
+                ORDER BY w.seq DESC LIMIT 1) \
+            AND x.position < $2 AND x.position > $3",
+        is_in("f", "f.thread"),
+        is_free("w.author"),
+    )
+}
+
+/// The groups to which somebody else added `$1`.
+fn added() -> String {
+    format!(
+        "SELECT m.joined_position AS position, m.conversation, m.joined_seq AS seq, \
+            'added' AS kind, m.joined_seq AS message, CAST(NULL AS BIGINT) AS thread, \
+            COALESCE(x.author, c.creator) AS actor, m.joined_at AS at, \
+            CAST(NULL AS TEXT) AS detail, 3 AS rank \
+         FROM members AS m CROSS JOIN conversations AS c LEFT JOIN messages AS x \
+            ON x.conversation = m.conversation AND x.seq = m.joined_seq AND x.system IS NOT NULL \
+         WHERE m.member = $1 AND m.left_seq IS NULL AND c.id = m.conversation \
+            AND c.kind = 'group' AND COALESCE(x.author, c.creator) <> $1 \
+            AND m.joined_position < $2 AND m.joined_position > $3 AND {}",
+        is_free("COALESCE(x.author, c.creator)"),
+    )
+}
+
+/// All of it, newest first: `$4` at most, before position `$2` and after `$3`. What is one event is told
+/// once.
+fn all() -> String {
+    let parts = [
+        personal(),
+        calls("everyone", "TRUE"),
+        calls("admin", "m.role IN ('admin', 'owner')"),
+        calls("owner", "m.role = 'owner'"),
+        answers(),
+        added(),
+    ];
+    // Each part alone is in order and short, so that what is put together is.
+    let parts =
+        parts.map(|part| format!("SELECT * FROM ({part} ORDER BY position DESC LIMIT $4) AS one"));
+    format!(
+        "SELECT e.*, e.position <= COALESCE((SELECT s.read_position FROM notification_settings AS s \
+                WHERE s.user_id = $1), 0) \
+            OR EXISTS (SELECT 1 FROM receipts AS r WHERE r.conversation = e.conversation \
+                AND r.member = $1 AND r.kind = 'seen' AND r.seq >= e.seq) \
+            OR EXISTS (SELECT 1 FROM thread_receipts AS r WHERE r.conversation = e.conversation \
+                AND r.thread = e.thread AND r.member = $1 AND r.seq >= e.seq) AS is_read \
+         FROM (SELECT p.*, row_number() OVER (PARTITION BY p.position ORDER BY p.rank) AS nth \
+            FROM ({}) AS p) AS e \
+         WHERE e.nth = 1 ORDER BY e.position DESC LIMIT $4",
+        parts.join(" UNION ALL ")
+    )
+}
+
+/// What concerned `user` in the conversations that they are in, newest first: up to `limit`, before
+/// position `before`. Needs this model, conversations, members, notifications, receipts and users.
+pub async fn list(
+    snapshot: &mut Snapshot,
+    user: UserId,
+    before: Option<Position>,
+    limit: usize,
+) -> Result<Vec<Listed>, ReadError> {
+    let values = [
+        user.into(),
+        before.map_or(i64::MAX.into(), Value::from),
+        Position::ZERO.into(),
+        limit.into(),
+    ];
+    let rows = snapshot.all(&all(), &values).await?;
+    let listed = |row: &Row| -> Result<Listed, DatabaseError> {
+        Ok(Listed {
+            notice: Notice {
+                user_id: user,
+                position: row.get("position")?,
+                conversation: row.get("conversation")?,
+                seq: row.get("seq")?,
+                kind: parse_stored(&row.get::<String>("kind")?)?,
+                message: row.get("message")?,
+                thread: row.get("thread")?,
+                actor: row.get("actor")?,
+                at: row.get("at")?,
+                detail: row.get("detail")?,
+            },
+            is_read: row.get("is_read")?,
+        })
+    };
+    Ok(rows.iter().map(listed).collect::<Result<_, _>>()?)
+}
+
+/// How much of that they do not know, up to [`UNREAD_MAX`], where the list is read up to `read`. Needs the
+/// same.
+pub async fn unread(
+    snapshot: &mut Snapshot,
+    user: UserId,
+    read: Position,
+) -> Result<u64, ReadError> {
+    let sql = format!(
+        "SELECT count(*) AS unread FROM (SELECT 1 FROM ({}) AS a WHERE NOT a.is_read \
+         LIMIT {UNREAD_MAX}) AS b",
+        all()
+    );
+    let values = [
+        user.into(),
+        i64::MAX.into(),
+        read.into(),
+        LOOKED_AT_MAX.into(),
+    ];
+    let row = snapshot.first(&sql, &values).await?;
+    Ok(row.map_or(Ok(0), |row| row.get("unread"))?)
+}

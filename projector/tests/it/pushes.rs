@@ -1,0 +1,448 @@
+//! Who is told of what while they are not looking, and that they are told once.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use chrono::{TimeDelta, Utc};
+use domain::conversation::HistoryVisibility::Start;
+use domain::conversation::{Mention, MessageSent};
+use domain::notifications::{
+    ClockTime, Level, NotificationsEvent, PushSubscriptionAdded, QuietHours, RemovedBecause, Rule,
+    RuleChanged, Settings, SettingsChanged,
+};
+use domain::values::TimeZone;
+use domain::{ConversationId, Event, Personal, SessionId, StreamName, UserId, Version};
+use infra::auth::{Guard, Tokens};
+use infra::database::Database;
+use infra::event_store::{Direction, EventStore};
+use infra::failure::Failure;
+use infra::keys::Secret;
+use infra::push::{Addresses, Push, PushError, PushTarget, Pusher, TargetSeal};
+use projector::{Pushing, PushingParts};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{BOTH, Kinds, Log, Running, Scratch, until, user};
+
+/// Of RFC 8291, appendix A.
+const KEY: &str =
+    "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
+const AUTH: &str = "BTBZMqHH6r4Tts7J_aSIgg";
+
+/// A push that was taken.
+#[derive(Clone, Debug)]
+struct Taken {
+    target: PushTarget,
+    topic: String,
+    payload: Value,
+}
+
+/// A push service that answers as it is told, and else takes everything.
+#[derive(Default)]
+struct Service {
+    answers: Mutex<VecDeque<PushError>>,
+    taken: Mutex<Vec<Taken>>,
+}
+
+#[async_trait]
+impl Pusher for Service {
+    async fn push(&self, target: &PushTarget, push: &Push) -> Result<(), PushError> {
+        if let Some(error) = self.answers.lock().unwrap().pop_front() {
+            return Err(error);
+        }
+        self.taken.lock().unwrap().push(Taken {
+            target: target.clone(),
+            topic: push.topic.clone(),
+            payload: serde_json::from_str(&push.payload).unwrap(),
+        });
+        Ok(())
+    }
+}
+
+struct World {
+    log: Arc<Log>,
+    database: Database,
+    running: Running,
+    service: Arc<Service>,
+    pushing: Option<(CancellationToken, JoinHandle<()>)>,
+    _scratch: Scratch,
+}
+
+fn secret() -> Secret {
+    Secret::new([7; 32])
+}
+
+fn target(of: UserId) -> PushTarget {
+    let endpoint = format!("https://push.example/{of}");
+    PushTarget::parse(&endpoint, KEY, AUTH, Addresses::PublicOnly).unwrap()
+}
+
+fn later() -> PushError {
+    PushError::Later {
+        failure: Failure::unavailable("push", "no"),
+        after: None,
+    }
+}
+
+impl World {
+    /// Alice (1), bob (2) and carol (3), who have logged in and have browsers.
+    async fn new(kind: Kinds) -> Self {
+        let log = Arc::new(Log::new());
+        let scratch = Scratch::new(kind).await;
+        let database = scratch.open().await;
+        for (number, name) in [(1, "alice"), (2, "bob"), (3, "carol")] {
+            let who = user(number);
+            log.register(who, name).await;
+            log.log_in(who, SessionId(who.0)).await;
+            let seal = TargetSeal::new(&secret()).unwrap();
+            let target = target(who);
+            let added = PushSubscriptionAdded {
+                subscription: seal.name(who, &target),
+                target: Personal::new(who, seal.seal(&target).unwrap()),
+                mark: seal.mark(&target),
+                session: SessionId(who.0),
+                at: log.clock.now(),
+            };
+            let added = NotificationsEvent::PushSubscriptionAdded(added);
+            log.tell(who, added).await;
+        }
+        let running = Running::start(&log, &database);
+        let mut world = Self {
+            log,
+            database,
+            running,
+            service: Arc::default(),
+            pushing: None,
+            _scratch: scratch,
+        };
+        world.start();
+        world
+    }
+
+    fn start(&mut self) {
+        let store: Arc<dyn EventStore> = self.log.store.clone();
+        let tokens = Tokens::new(&secret()).unwrap();
+        let pushing = Pushing::new(PushingParts {
+            guard: Arc::new(Guard::new(tokens, &store, &self.log.clock)),
+            store,
+            database: self.database.clone(),
+            pusher: self.service.clone(),
+            targets: TargetSeal::new(&secret()).unwrap(),
+            clock: self.log.clock.clone(),
+            delay: TimeDelta::zero(),
+        });
+        let stop = CancellationToken::new();
+        let token = stop.clone();
+        let task = tokio::spawn(async move { pushing.run(token).await });
+        self.pushing = Some((stop, task));
+    }
+
+    async fn stop(&mut self) {
+        let (stop, task) = self.pushing.take().unwrap();
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    /// Ends it at once, wherever it is, and starts another.
+    async fn kill_and_start(&mut self) {
+        let (_, task) = self.pushing.take().unwrap();
+        task.abort();
+        let _ = task.await;
+        self.start();
+    }
+
+    async fn set(&self, who: UserId, settings: Settings) {
+        let settings = Personal::new(who, settings);
+        let changed = NotificationsEvent::SettingsChanged(SettingsChanged { settings });
+        self.log.tell(who, changed).await;
+    }
+
+    async fn rule(&self, who: UserId, conversation: ConversationId, rule: Rule) {
+        let changed = NotificationsEvent::RuleChanged(RuleChanged { conversation, rule });
+        self.log.tell(who, changed).await;
+    }
+
+    /// What was taken for `who`, as soon as it is `count` pushes.
+    async fn taken(&self, who: UserId, count: usize) -> Vec<Taken> {
+        let target = target(who);
+        let taken = || -> Vec<Taken> {
+            let all = self.service.taken.lock().unwrap();
+            let theirs = all.iter().filter(|taken| taken.target == target);
+            theirs.cloned().collect()
+        };
+        until(async || taken().len() >= count).await;
+        assert_eq!(taken().len(), count, "{:?}", taken());
+        taken()
+    }
+
+    /// The events of a type in `stream`, as soon as there are `count`.
+    async fn recorded(&self, stream: &StreamName, event_type: &str, count: usize) -> Vec<Event> {
+        let read = async || -> Vec<Event> {
+            let from = Version(1);
+            let all = self
+                .log
+                .store
+                .read_stream(stream, from, Direction::Forward, 1_000);
+            let all = all.await.unwrap();
+            let of_type = all.iter().filter(|it| &*it.event_type == event_type);
+            of_type.map(|it| it.event().unwrap()).collect()
+        };
+        until(async || read().await.len() >= count).await;
+        let found = read().await;
+        assert_eq!(found.len(), count, "{event_type}: {found:?}");
+        found
+    }
+
+    async fn removed(&self, who: UserId) -> RemovedBecause {
+        let stream = StreamName::notifications(who);
+        let events = self.recorded(&stream, "push-subscription-removed", 1).await;
+        match &events[0] {
+            Event::Notifications(NotificationsEvent::PushSubscriptionRemoved(removed)) => {
+                removed.because
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn close(mut self) {
+        self.stop().await;
+        self.running.stop().await.unwrap();
+        self.database.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_told_once_whoever_starts_again() {
+    for kind in BOTH {
+        let mut world = World::new(kind).await;
+        let (alice, bob) = (user(1), user(2));
+        let group = world.log.group(alice, &[bob], Start).await.id;
+        let seq = world.log.room(group).send(alice, "tea?").await;
+        let first = world.taken(bob, 1).await;
+        let expected = json!({
+            "type": "message", "conversation": group, "seq": seq, "reason": "message",
+            "author": alice, "author_name": "alice", "title": "A group",
+        });
+        assert_eq!(first[0].payload, expected);
+        world
+            .recorded(&StreamName::pushes_sent(), "pushes-settled", 1)
+            .await;
+        world.stop().await;
+        world.log.room(group).send(alice, "or coffee?").await;
+        world.start();
+        world.taken(bob, 2).await;
+        world
+            .recorded(&StreamName::pushes_sent(), "pushes-settled", 2)
+            .await;
+        world.kill_and_start().await;
+        world.log.room(group).send(alice, "hello?").await;
+        let all = world.taken(bob, 3).await;
+        assert_ne!(all[0].topic, all[1].topic);
+        world.taken(alice, 0).await;
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_is_what_each_wants() {
+    for kind in BOTH {
+        let mut world = World::new(kind).await;
+        let (alice, bob, carol) = (user(1), user(2), user(3));
+        let group = world.log.group(alice, &[bob, carol], Start).await.id;
+        let log = Arc::clone(&world.log);
+        let room = log.room(group);
+        let mentions = Rule {
+            level: Some(Level::Mentions),
+            muted_until: None,
+        };
+        world.rule(bob, group, mentions).await;
+        let settings = Settings {
+            include_text: true,
+            ..Settings::default()
+        };
+        world.set(carol, settings).await;
+        let plain = room.send(alice, "tea?").await;
+        assert_eq!(world.taken(carol, 1).await[0].payload["text"], "tea?");
+        let call = |sent: &mut MessageSent| sent.mentions = [Mention::User(bob)].into();
+        room.say_as(alice, "bob?", call).await;
+        let told = world.taken(bob, 1).await;
+        assert_eq!(told[0].payload["reason"], "mention");
+        assert_eq!(told[0].payload.get("text"), None);
+        let answer = |sent: &mut MessageSent| sent.reply_to = Some(plain);
+        room.say_as(bob, "yes", answer).await;
+        assert_eq!(world.taken(alice, 1).await[0].payload["reason"], "reply");
+        world.taken(carol, 3).await;
+        // Neither who is muted nor whom one blocks; the last message comes after all that might.
+        let muted = Rule {
+            level: None,
+            muted_until: Some(world.log.clock.now() + TimeDelta::hours(1)),
+        };
+        world.rule(bob, group, muted).await;
+        world.log.block(carol, alice, true).await;
+        let call = |sent: &mut MessageSent| sent.mentions = [Mention::Everyone].into();
+        room.say_as(alice, "all?", call).await;
+        room.answer(alice, plain, "in a thread that nobody else follows")
+            .await;
+        room.send(carol, "hello").await;
+        world.taken(alice, 2).await;
+        world.taken(bob, 1).await;
+        world.taken(carol, 3).await;
+        // What was seen before anybody could be told.
+        world.stop().await;
+        let seen = room.send(carol, "seen by alice").await;
+        room.seen(alice, seen).await;
+        let last = room.send(carol, "the last").await;
+        world.start();
+        assert_eq!(world.taken(alice, 3).await[2].payload["seq"], json!(last));
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_is_gone_or_logged_out_is_removed() {
+    let world = World::new(Kinds::Sqlite).await;
+    let (alice, bob, carol) = (user(1), user(2), user(3));
+    let group = world.log.group(alice, &[bob, carol], Start).await.id;
+    world.log.log_out(SessionId(carol.0)).await;
+    world
+        .service
+        .answers
+        .lock()
+        .unwrap()
+        .push_back(PushError::Gone);
+    world.log.room(group).send(alice, "tea?").await;
+    assert_eq!(world.removed(bob).await, RemovedBecause::Gone);
+    assert_eq!(world.removed(carol).await, RemovedBecause::SessionEnded);
+    world.log.room(group).send(bob, "yes").await;
+    world.taken(alice, 1).await;
+    world.taken(bob, 0).await;
+    world.taken(carol, 0).await;
+    world.close().await;
+}
+
+#[tokio::test]
+async fn what_a_push_service_does_not_take_is_told_together_later() {
+    let mut world = World::new(Kinds::Sqlite).await;
+    let (alice, bob) = (user(1), user(2));
+    let group = world.log.group(alice, &[bob], Start).await.id;
+    world
+        .service
+        .answers
+        .lock()
+        .unwrap()
+        .extend([(); 3].map(|()| later()));
+    world.log.room(group).send(alice, "tea?").await;
+    let waiting = StreamName::pushes_waiting();
+    world.recorded(&waiting, "push-retries-changed", 1).await;
+    world.log.room(group).send(alice, "hello?").await;
+    // It comes after what might be told.
+    world.log.room(group).send(bob, "zzz").await;
+    world.taken(alice, 1).await;
+    world.stop().await;
+    world.start();
+    let told = world.taken(bob, 1).await;
+    assert_eq!(told[0].payload["type"], "missed");
+    assert_eq!(told[0].payload["conversations"], 1);
+    let changed = world.recorded(&waiting, "push-retries-changed", 2).await;
+    assert_eq!(changed.len(), 2);
+    world.log.room(group).send(alice, "there you are").await;
+    let told = world.taken(bob, 2).await;
+    assert_eq!(told[1].payload["type"], "message");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn quiet_hours_end_with_one_push_for_all() {
+    for kind in BOTH {
+        let mut world = World::new(kind).await;
+        let (alice, bob) = (user(1), user(2));
+        let now = world.log.clock.now();
+        let time = |after: TimeDelta| {
+            let at = (now + after).format("%H:%M").to_string();
+            ClockTime::parse(&at).unwrap()
+        };
+        let quiet = QuietHours {
+            time_zone: TimeZone::parse("UTC").unwrap(),
+            from: time(-TimeDelta::hours(1)),
+            until: time(TimeDelta::hours(1)),
+            days: [].into(),
+        };
+        let end = quiet.end_at(now).unwrap();
+        let settings = Settings {
+            quiet_hours: Some(quiet),
+            ..Settings::default()
+        };
+        world.set(bob, settings).await;
+        let group = world.log.group(alice, &[bob], Start).await.id;
+        for text in ["tea?", "hello?"] {
+            world.log.room(group).send(alice, text).await;
+        }
+        // It comes after what might be told.
+        world.log.room(group).send(bob, "zzz").await;
+        world.taken(alice, 1).await;
+        world.taken(bob, 0).await;
+        world.log.clock.set(end);
+        let told = world.taken(bob, 1).await;
+        let expected = json!({ "type": "missed", "messages": 2, "conversations": 1 });
+        assert_eq!(told[0].payload, expected);
+        world.stop().await;
+        world.start();
+        world.log.room(group).send(alice, "good morning").await;
+        let told = world.taken(bob, 2).await;
+        assert_eq!(told[1].payload["type"], "message");
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_absent_gets_a_digest_once_and_another_for_what_is_new() {
+    for kind in BOTH {
+        let mut world = World::new(kind).await;
+        let (alice, bob, carol) = (user(1), user(2), user(3));
+        for (who, email) in [(bob, "bob@example.org"), (carol, "carol@example.org")] {
+            world.log.verify(who, email).await;
+            let settings = Settings {
+                digest_after_s: Some(3_600),
+                ..Settings::default()
+            };
+            world.set(who, settings).await;
+        }
+        let group = world.log.group(alice, &[bob, carol], Start).await.id;
+        let call = |sent: &mut MessageSent| sent.mentions = [Mention::User(bob)].into();
+        world.log.room(group).say_as(alice, "bob?", call).await;
+        world.taken(bob, 1).await;
+        let stream = StreamName::notifications(bob);
+        world.recorded(&stream, "digest-issued", 0).await;
+        let later = |world: &World| {
+            let now = world.log.clock.now();
+            world.log.clock.set(now + TimeDelta::hours(1));
+        };
+        later(&world);
+        world.recorded(&stream, "digest-issued", 1).await;
+        // Of the same there is no other, however long they are away and whoever looks.
+        later(&world);
+        world.stop().await;
+        world.start();
+        let call = |sent: &mut MessageSent| sent.mentions = [Mention::User(carol)].into();
+        world.log.room(group).say_as(alice, "carol?", call).await;
+        // Who comes later was looked at later.
+        let of_carol = StreamName::notifications(carol);
+        world.recorded(&of_carol, "digest-issued", 1).await;
+        world.recorded(&stream, "digest-issued", 1).await;
+        let call = |sent: &mut MessageSent| sent.mentions = [Mention::Everyone].into();
+        world
+            .log
+            .room(group)
+            .say_as(alice, "still there?", call)
+            .await;
+        let issued = world.recorded(&stream, "digest-issued", 2).await;
+        let Event::Notifications(NotificationsEvent::DigestIssued(issued)) = &issued[1] else {
+            panic!("{issued:?}");
+        };
+        assert_eq!(issued.email.value.as_str(), "bob@example.org");
+        assert!(issued.expires_at > world.log.clock.now().with_timezone(&Utc));
+        world.close().await;
+    }
+}
