@@ -9,6 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::audit::{AuditEvent, Exported, Replayed, Selection};
+use crate::change::Change;
 use crate::conversation::{
     ArchiveChanged, Content, ConversationEvent, Encrypted, FollowChanged, HistoryVisibility, Kind,
     MemberAdded, MemberLeft, MemberRemoved, MemberRoleChanged, Mention, MentionedRole,
@@ -36,10 +37,11 @@ use crate::user::factors::{
 use crate::user::{
     BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified, ExternalIdentityLinked,
     ExternalIdentityUnlinked, ExternalIdentityUpdated, LoggedOutEverywhere, PasswordSet,
-    Preferences, PreferencesChanged, ProfileChanged, Reactivated, Registered, Reinstated,
-    ServiceAttached, Suspended, SystemRole, SystemRoleChanged, UnlinkedBecause, UserEvent,
+    Preferences, PreferencesChanged, PresenceChosen, PrivacyChanged, ProfileChanged, Reactivated,
+    Registered, Reinstated, ServiceAttached, Shown, ShownTo, Suspended, SystemRole,
+    SystemRoleChanged, UnlinkedBecause, UserEvent,
 };
-use crate::values::{DisplayName, Email, Handle, IssuerName, Reason, Subject};
+use crate::values::{DisplayName, Email, Handle, IssuerName, Reason, StatusText, Subject};
 
 /// One event of each type, every optional field given.
 fn samples() -> Vec<Event> {
@@ -55,6 +57,7 @@ fn samples() -> Vec<Event> {
     let mark = MarkedUpTo {
         member: ALICE,
         seq: Version(7),
+        private: false,
     };
     samples.push(ReceiptsEvent::Delivered(mark.clone()).into());
     samples.push(ReceiptsEvent::Seen(mark).into());
@@ -62,6 +65,7 @@ fn samples() -> Vec<Event> {
         member: ALICE,
         thread: Version(2),
         seq: Version(7),
+        private: false,
     };
     samples.push(ReceiptsEvent::ThreadSeen(thread_mark).into());
     let opened = Opened {
@@ -248,7 +252,37 @@ fn later_samples() -> Vec<(&'static str, Event)> {
             }),
         ),
     ];
-    events.map(|(what, event)| (what, event.into())).into()
+    let mut samples: Vec<(&'static str, Event)> =
+        events.map(|(what, event)| (what, event.into())).into();
+    samples.extend(own_samples());
+    samples
+}
+
+/// What a user keeps to themselves, and for how long they say what they are up to.
+fn own_samples() -> [(&'static str, Event); 3] {
+    let status = UserEvent::ProfileChanged(ProfileChanged {
+        status_text: StatusText::parse("Lunch")
+            .map_or(Change::Keep, |text| Change::Set(Personal::new(ALICE, text))),
+        status_emoji: Change::Set(Personal::new(ALICE, emoji("🍜"))),
+        status_until: Change::Set(moment(3_600)),
+        ..ProfileChanged::default()
+    });
+    let seen = MarkedUpTo {
+        member: ALICE,
+        seq: Version(7),
+        private: true,
+    };
+    let thread_seen = ThreadMarkedUpTo {
+        member: ALICE,
+        thread: Version(2),
+        seq: Version(7),
+        private: true,
+    };
+    [
+        ("status", status.into()),
+        ("private", ReceiptsEvent::Seen(seen).into()),
+        ("private", ReceiptsEvent::ThreadSeen(thread_seen).into()),
+    ]
 }
 
 fn user_samples() -> Vec<UserEvent> {
@@ -306,6 +340,14 @@ fn standing_samples() -> Vec<UserEvent> {
     vec![
         UserEvent::PreferencesChanged(PreferencesChanged {
             preferences: Personal::new(ALICE, preferences),
+        }),
+        UserEvent::PrivacyChanged(PrivacyChanged {
+            seen: Some(ShownTo::Nobody),
+            last_seen: Some(ShownTo::Everyone),
+        }),
+        UserEvent::PresenceChosen(PresenceChosen {
+            shown: Shown::Invisible,
+            until: Some(moment(60)),
         }),
         UserEvent::Blocked(BlockChanged { user: BOB }),
         UserEvent::Unblocked(BlockChanged { user: BOB }),

@@ -14,6 +14,8 @@ pub(crate) mod logout;
 pub(crate) mod logout_everywhere;
 pub(crate) mod open_session;
 pub(crate) mod preferences;
+pub(crate) mod presence;
+pub(crate) mod privacy;
 pub(crate) mod profile;
 pub(crate) mod refresh;
 pub(crate) mod register;
@@ -48,6 +50,8 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
         .routes(routes!(logout::delete))
         .routes(routes!(profile::patch))
         .routes(routes!(preferences::put))
+        .routes(routes!(privacy::put))
+        .routes(routes!(presence::put))
         .routes(routes!(blocks::put, blocks::delete))
         .routes(routes!(standing::deactivate))
         .routes(routes!(standing::suspend))

@@ -18,7 +18,7 @@ use crate::read_models::{Model, ReadError, Snapshot};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "sessions",
-    version: 2,
+    version: 3,
     category: "session",
     tables: &[&SESSIONS],
 };
@@ -40,11 +40,18 @@ const SESSIONS: Table = Table {
         time("revoked_at").nullable(),
     ],
     key: &["id"],
-    indexes: &[Index {
-        name: "by_user",
-        columns: "user_id, opened_position",
-        condition: Some("revoked_at IS NULL"),
-    }],
+    indexes: &[
+        Index {
+            name: "by_user",
+            columns: "user_id, opened_position",
+            condition: Some("revoked_at IS NULL"),
+        },
+        Index {
+            name: "by_use",
+            columns: "user_id, last_used_at",
+            condition: None,
+        },
+    ],
 };
 
 /// A row of `sessions`.
@@ -171,4 +178,15 @@ pub async fn active(
         .iter()
         .map(Session::from_row)
         .collect::<Result<_, _>>()?)
+}
+
+/// When `user` last opened or refreshed a session, if ever.
+pub async fn last_used(
+    snapshot: &mut Snapshot,
+    user: UserId,
+) -> Result<Option<DateTime<Utc>>, ReadError> {
+    let sql = "SELECT last_used_at FROM sessions WHERE user_id = $1 \
+               ORDER BY last_used_at DESC LIMIT 1";
+    let row = snapshot.first(sql, &[user.into()]).await?;
+    Ok(row.map(|row| row.get("last_used_at")).transpose()?)
 }

@@ -13,6 +13,7 @@ mod door;
 mod harness;
 mod messages;
 mod people;
+mod presence;
 mod reads;
 mod threads;
 mod visibility;
