@@ -22,6 +22,7 @@ mod operations;
 mod outside;
 mod outsiders;
 mod people;
+mod presence;
 mod profiles;
 mod read_database;
 mod schema;
