@@ -761,7 +761,7 @@ mod tests {
         assert_eq!(here(ours, HereState::Idle), None, "online here");
         assert_eq!(here(ours, HereState::Away), Some(PresenceState::Away));
         given.known.remove_node(node);
-        let to = |user| given.known.untold.get(&user).map(|change| change.to);
+        let to = |user: UserId| given.known.untold.get(&user).map(|change| change.to);
         assert_eq!(to(user), Some(PresenceState::Offline));
         assert_eq!(to(ours), Some(PresenceState::Online));
         assert!(given.known.with.is_empty() && given.known.elsewhere.is_empty());
