@@ -201,6 +201,7 @@ async fn fill(store: &dyn EventStore, options: &Options) -> Result<(), Failed> {
             let seen = ReceiptsEvent::Seen(MarkedUpTo {
                 member: user((number + 1) % 10),
                 seq: Version(number / options.conversations + 2),
+                private: false,
             });
             append(store, StreamName::receipts(id), seen).await?;
         }

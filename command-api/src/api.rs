@@ -13,7 +13,7 @@ use domain::owners::Owners;
 use domain::reservation::Reservation;
 use domain::service::{Service, State as ServiceState};
 use domain::session::Session;
-use domain::user::{self, Account, User, UserEvent};
+use domain::user::{self, Account, Privacy, User, UserEvent};
 use domain::values::{Email, Handle};
 use domain::{
     AttachmentId, ConversationId, Decider, Event, Position, Seq, ServiceId, StreamName, UserId,
@@ -353,6 +353,17 @@ impl CommandApi {
     pub(crate) async fn inherited_role(&self, user: UserId) -> Result<Option<Role>, Failure> {
         let state = self.0.seen.users.recent(&StreamName::user(user)).await?;
         Ok(state.account.as_ref().and_then(Role::inherited_by))
+    }
+
+    /// What `user` lets others learn, as of at most [`States::AGE_MAX`] ago; after
+    /// [`Self::forget_user`] as of now.
+    pub(crate) async fn privacy(&self, user: UserId) -> Result<Privacy, Failure> {
+        let state = self.0.seen.users.recent(&StreamName::user(user)).await?;
+        Ok(state
+            .account
+            .as_ref()
+            .map(|it| it.privacy)
+            .unwrap_or_default())
     }
 
     /// Carries `command` out on the account of `user`, and makes it count at once on this node.

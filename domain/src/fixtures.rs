@@ -12,6 +12,7 @@ use crate::attachment::{
     AttachmentEvent, Dimensions, Erased, Removed, RemovedBecause, Thumbnail, Uploaded,
 };
 use crate::audit::{AuditEvent, Exported, Replayed, Selection};
+use crate::change::Change;
 use crate::conversation::{
     ArchiveChanged, Content, ConversationEvent, Encrypted, FollowChanged, HistoryVisibility, Kind,
     MemberAdded, MemberLeft, MemberRemoved, MemberRoleChanged, Mention, MentionedRole,
@@ -48,13 +49,13 @@ use crate::user::factors::{
 use crate::user::{
     AvatarChanged, BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified,
     ExternalIdentityLinked, ExternalIdentityUnlinked, ExternalIdentityUpdated, LoggedOutEverywhere,
-    PasswordSet, Preferences, PreferencesChanged, ProfileChanged, Reactivated, Registered,
-    Reinstated, ServiceAttached, Suspended, SystemRole, SystemRoleChanged, UnlinkedBecause,
-    UserEvent,
+    PasswordSet, Preferences, PreferencesChanged, PresenceChosen, PrivacyChanged, ProfileChanged,
+    Reactivated, Registered, Reinstated, ServiceAttached, Shown, ShownTo, Suspended, SystemRole,
+    SystemRoleChanged, UnlinkedBecause, UserEvent,
 };
 use crate::values::{
-    DisplayName, Email, FileName, Handle, IssuerName, MediaType, MessageBody, Reason, Subject,
-    TimeZone,
+    DisplayName, Email, FileName, Handle, IssuerName, MediaType, MessageBody, Reason, StatusText,
+    Subject, TimeZone,
 };
 
 /// One event of each type, every optional field given.
@@ -73,6 +74,7 @@ fn samples() -> Vec<Event> {
     let mark = MarkedUpTo {
         member: ALICE,
         seq: Version(7),
+        private: false,
     };
     samples.push(ReceiptsEvent::Delivered(mark.clone()).into());
     samples.push(ReceiptsEvent::Seen(mark).into());
@@ -80,6 +82,7 @@ fn samples() -> Vec<Event> {
         member: ALICE,
         thread: Version(2),
         seq: Version(7),
+        private: false,
     };
     samples.push(ReceiptsEvent::ThreadSeen(thread_mark).into());
     let opened = Opened {
@@ -310,7 +313,37 @@ fn later_samples() -> Vec<(&'static str, Event)> {
             }),
         ),
     ];
-    events.map(|(what, event)| (what, event.into())).into()
+    let mut samples: Vec<(&'static str, Event)> =
+        events.map(|(what, event)| (what, event.into())).into();
+    samples.extend(own_samples());
+    samples
+}
+
+/// What a user keeps to themselves, and for how long they say what they are up to.
+fn own_samples() -> [(&'static str, Event); 3] {
+    let status = UserEvent::ProfileChanged(ProfileChanged {
+        status_text: StatusText::parse("Lunch")
+            .map_or(Change::Keep, |text| Change::Set(Personal::new(ALICE, text))),
+        status_emoji: Change::Set(Personal::new(ALICE, emoji("🍜"))),
+        status_until: Change::Set(moment(3_600)),
+        ..ProfileChanged::default()
+    });
+    let seen = MarkedUpTo {
+        member: ALICE,
+        seq: Version(7),
+        private: true,
+    };
+    let thread_seen = ThreadMarkedUpTo {
+        member: ALICE,
+        thread: Version(2),
+        seq: Version(7),
+        private: true,
+    };
+    [
+        ("status", status.into()),
+        ("private", ReceiptsEvent::Seen(seen).into()),
+        ("private", ReceiptsEvent::ThreadSeen(thread_seen).into()),
+    ]
 }
 
 fn user_samples() -> Vec<UserEvent> {
@@ -371,6 +404,14 @@ fn standing_samples() -> Vec<UserEvent> {
     vec![
         UserEvent::PreferencesChanged(PreferencesChanged {
             preferences: Personal::new(ALICE, preferences),
+        }),
+        UserEvent::PrivacyChanged(PrivacyChanged {
+            seen: Some(ShownTo::Nobody),
+            last_seen: Some(ShownTo::Everyone),
+        }),
+        UserEvent::PresenceChosen(PresenceChosen {
+            shown: Shown::Invisible,
+            until: Some(moment(60)),
         }),
         UserEvent::Blocked(BlockChanged { user: BOB }),
         UserEvent::Unblocked(BlockChanged { user: BOB }),

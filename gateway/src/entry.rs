@@ -17,6 +17,8 @@ pub(crate) struct Entry {
     pub(crate) position: Position,
     pub(crate) conversation: ConversationId,
     pub(crate) change: MembersChange,
+    /// Whose alone it is, where others do not learn of it.
+    only_for: Option<UserId>,
     /// The frame up to the value of `cursor`, which differs from user to user.
     head: String,
 }
@@ -33,12 +35,12 @@ impl Entry {
     /// Encodes `recorded`; `None` where it is of no conversation.
     pub(crate) fn encode(recorded: &RecordedEvent) -> Option<Self> {
         let conversation = recorded.stream.conversation_id()?;
-        let (change, data) = match recorded.event() {
-            Ok(event) => (change_of(&event), newest_data(&event)),
+        let (change, only_for, data) = match recorded.event() {
+            Ok(event) => (change_of(&event), only_for(&event), newest_data(&event)),
             Err(error) => {
                 // Written by a newer version of the program: clients may know it though we do not.
                 tracing::warn!(position = %recorded.position, %error, "sent as it is stored");
-                (MembersChange::Nobody, recorded.data.clone())
+                (MembersChange::Nobody, None, recorded.data.clone())
             }
         };
         let metadata = recorded.metadata();
@@ -67,6 +69,7 @@ impl Entry {
             position: recorded.position,
             conversation,
             change,
+            only_for,
             head,
         })
     }
@@ -84,6 +87,11 @@ impl Entry {
     /// What it takes to keep it.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>() + self.head.len()
+    }
+
+    /// Whether `user`, who is in the conversation, learns of it.
+    pub(crate) fn is_for(&self, user: UserId) -> bool {
+        self.only_for.is_none_or(|only| only == user)
     }
 
     /// Whether it takes `user` in.
@@ -117,6 +125,20 @@ fn newest_data(event: &Event) -> Bytes {
         },
         Bytes::from,
     )
+}
+
+fn only_for(event: &Event) -> Option<UserId> {
+    match event {
+        Event::Receipts(event) => event.only_for(),
+        Event::Conversation(_)
+        | Event::User(_)
+        | Event::Session(_)
+        | Event::Service(_)
+        | Event::Owners(_)
+        | Event::Reservation(_)
+        | Event::Mail(_)
+        | Event::Audit(_) => None,
+    }
 }
 
 fn change_of(event: &Event) -> MembersChange {
@@ -213,6 +235,7 @@ pub(crate) mod tests {
             position: Position(position),
             conversation: ConversationId(Uuid::nil()),
             change: MembersChange::Nobody,
+            only_for: None,
             head: String::from("{\"cursor\":\""),
         }
     }

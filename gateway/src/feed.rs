@@ -24,12 +24,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cursor::CursorTag;
 use crate::entry::{Entry, Outgoing};
-use crate::frames::{Close, ResetReason, ServerFrame, Subscribe};
+use crate::frames::{Activity, Close, ResetReason, ServerFrame, Subscribe};
 use crate::gateway::Gateway;
 use crate::hub::Registration;
 use crate::mailbox::Mailbox;
 use crate::memberships::{Membership, MembershipsAt, MembershipsError};
-use crate::presence::CONVERSATIONS_MAX;
 use crate::replay::{Located, Part, Replay, Step, Want};
 
 /// How long a cursor may be ahead of the log as this process sees it, before it is taken for one
@@ -52,8 +51,10 @@ pub(crate) struct Feed {
     backlog: VecDeque<Backlog>,
     /// A ring had more than the watermark allowed: look again once it is past this.
     again_after: Option<Position>,
-    /// Others were told that the user is online.
-    present: bool,
+    /// What the user does on this connection, once it counts.
+    activity: Option<Activity>,
+    /// Up to here it is known from elsewhere which conversations the user is in.
+    known_up_to: Position,
 }
 
 /// A conversation that is followed.
@@ -212,13 +213,16 @@ impl Feed {
             watched: HashMap::new(),
             backlog: VecDeque::new(),
             again_after: None,
-            present: false,
+            activity: None,
+            known_up_to: Position::ZERO,
         };
         let now = feed.follow_memberships(resume_after).await?;
         let open = now.memberships.iter().filter(|m| m.left.is_none());
         let open: Vec<_> = open.map(|membership| membership.conversation).collect();
-        feed.present = true;
-        gateway.hub.came(caller.user, &open);
+        feed.activity = Some(Activity::Online);
+        feed.known_up_to = now.position;
+        let mailbox = feed.registration.mailbox();
+        gateway.hub.came(mailbox, caller.presence, &open);
         let first = match resume_after {
             None => vec![feed.ready(&now, open)],
             Some(after) => {
@@ -283,10 +287,12 @@ impl Feed {
         }
         let outside: Vec<_> = self.outside().collect();
         self.stop_watching(outside);
+        let presence = self.gateway.hub.present_with(self.user(), &conversations);
         Outgoing::Frame(ServerFrame::Ready {
             user: self.user(),
             cursor: self.cursor(),
-            online: self.gateway.hub.online_with(self.user(), &conversations),
+            online: presence.keys().copied().collect(),
+            presence,
             conversations,
         })
     }
@@ -534,11 +540,13 @@ impl Feed {
         for (conversation, watch) in &mut self.watched {
             watch.inside |= located.inside.contains(conversation);
         }
+        let presence = self.gateway.hub.present_with(self.user(), &conversations);
         Outgoing::Frame(ServerFrame::Resumed {
             user: self.user(),
             cursor: self.cursor(),
             missed: located.missed,
-            online: self.gateway.hub.online_with(self.user(), &conversations),
+            online: presence.keys().copied().collect(),
+            presence,
             conversations,
         })
     }
@@ -553,18 +561,26 @@ impl Feed {
     /// Lets one event go by: sends it if it may be seen, and learns from it who is in.
     fn pass(&mut self, entry: &Arc<Entry>, out: &mut Vec<Outgoing>) {
         let user = self.user();
+        let hub = &self.gateway.hub;
+        let is_new = entry.position > self.known_up_to;
         let watch = self.watched.entry(entry.conversation).or_default();
+        if is_new && entry.takes_in(user) {
+            hub.moves(user, entry.conversation, true);
+        }
         if entry.takes_in(user) && !watch.inside {
             watch.inside = true;
             watch.muted = false;
             self.registration.mailbox().look_away(entry.conversation);
         }
-        if (watch.inside && !watch.muted) || watch.auditing {
+        if (watch.inside && !watch.muted && entry.is_for(user)) || watch.auditing {
             out.push(Outgoing::Event(Arc::clone(entry), entry.position));
         }
         if let Some(reason) = entry.puts_out(user)
             && std::mem::take(&mut watch.inside)
         {
+            if is_new {
+                hub.moves(user, entry.conversation, false);
+            }
             if watch.auditing {
                 self.registration.mailbox().look_at(entry.conversation);
                 return;
@@ -604,12 +620,13 @@ impl Feed {
         }
     }
 
-    fn presence_conversations(&self) -> Vec<ConversationId> {
-        let inside = self.watched.iter().filter(|(_, watch)| watch.inside);
-        inside
-            .map(|(conversation, _)| *conversation)
-            .take(CONVERSATIONS_MAX)
-            .collect()
+    /// Notes what the user does on this connection.
+    pub(crate) fn turn(&mut self, to: Activity) {
+        if let Some(from) = self.activity.replace(to)
+            && from != to
+        {
+            self.gateway.hub.turns(self.user(), from, to);
+        }
     }
 
     /// Whether the user is a member, as far as events have been sent.
@@ -733,8 +750,8 @@ impl Feed {
 impl Drop for Feed {
     fn drop(&mut self) {
         let hub = &self.gateway.hub;
-        if self.present {
-            hub.goes(self.user(), self.presence_conversations());
+        if let Some(activity) = self.activity {
+            hub.goes(self.user(), activity);
         }
         for conversation in self.watched.keys() {
             hub.unfollow(*conversation, self.registration.mailbox());

@@ -5,6 +5,8 @@
 //! wrong with a frame (an unknown `op`, a field of the wrong type) is answered with an `error` and
 //! the connection lives on. Fields that are not known are ignored.
 
+use std::collections::HashMap;
+
 use axum::extract::ws::{CloseFrame, Utf8Bytes};
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -39,9 +41,12 @@ pub enum ServerFrame {
         cursor: String,
         /// The conversations you are a member of, all of which are followed.
         conversations: Vec<ConversationId>,
-        /// Who is online among those with whom you share a conversation: at most 100, and none that
-        /// share only conversations with more than 200 connections.
+        /// Who is there among those with whom you share a conversation, online, idle or away: at most
+        /// 100, and none that share only conversations with more than 200 connections.
         online: Vec<UserId>,
+        /// As what each of `online` is shown.
+        #[schema(value_type = HashMap<String, PresenceState>)]
+        presence: HashMap<UserId, PresenceState>,
     },
     /// Identified with a cursor. What you missed follows, then `caught_up`.
     Resumed {
@@ -50,12 +55,15 @@ pub enum ServerFrame {
         /// Your cursor.
         cursor: String,
         /// How many events follow before `caught_up`: exact, unless you leave or are taken out of a
-        /// conversation meanwhile.
+        /// conversation meanwhile, or others marked in private.
         missed: u64,
         /// The conversations you are a member of, all of which are followed.
         conversations: Vec<ConversationId>,
         /// As in `ready`.
         online: Vec<UserId>,
+        /// As in `ready`.
+        #[schema(value_type = HashMap<String, PresenceState>)]
+        presence: HashMap<UserId, PresenceState>,
     },
     /// What follows is live. With `conversation` it ends what `subscribe` asked for.
     CaughtUp {
@@ -139,9 +147,9 @@ impl ServerFrame {
 pub struct EventFrame {
     /// Where.
     pub conversation: ConversationId,
-    /// Place in the conversation, from 1 without gaps. Events of the types `delivered-up-to` and
-    /// `seen-up-to` are of the conversation's receipts, which have a sequence of their own, also
-    /// from 1 without gaps.
+    /// Place in the conversation, from 1 without gaps. Events of the types `delivered-up-to`,
+    /// `seen-up-to` and `thread-seen-up-to` are of the conversation's receipts, which have a sequence of
+    /// their own, also from 1; gaps in it are marks that others keep to themselves.
     pub seq: Seq,
     /// What: a name of the event catalogue, such as `message-sent`.
     #[serde(rename = "type")]
@@ -186,7 +194,7 @@ pub struct SignalFrame {
 pub enum SignalType {
     /// They are writing; good for a few seconds.
     Typing,
-    /// They came or went.
+    /// They are shown as something else.
     Presence,
 }
 
@@ -197,14 +205,28 @@ pub struct Presence {
     pub state: PresenceState,
 }
 
-/// Whether somebody is there.
+/// Whether somebody is there, as it is shown to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PresenceState {
-    /// At least one connection.
+    /// They do something, on at least one connection.
     Online,
-    /// None for a while.
+    /// They have connections, and do nothing on any.
+    Idle,
+    /// They have connections, and chose to be away.
+    Away,
+    /// They had no connection for a while, or chose not to be seen.
     Offline,
+}
+
+/// What somebody does on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    /// Something; so every connection begins.
+    Online,
+    /// Nothing for a while.
+    Idle,
 }
 
 /// Why a conversation is no longer yours to show.
@@ -232,6 +254,8 @@ pub enum ClientFrame {
     Unsubscribe(InConversation),
     /// You are writing. At most one a second and conversation is passed on.
     Typing(InConversation),
+    /// You do something here, or nothing for a while. At most one change of a user is told each second.
+    Presence(Active),
     /// A newer token of the same login: the connection goes on until that ends.
     Renew(Renew),
     /// You are there.
@@ -279,6 +303,13 @@ pub struct Subscribe {
     /// them.
     #[serde(default)]
     pub after_seq: Option<Seq>,
+}
+
+/// `presence`
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+pub struct Active {
+    /// What you do on this connection.
+    pub state: Activity,
 }
 
 /// `unsubscribe` and `typing`
@@ -340,6 +371,7 @@ pub(crate) fn read(text: &str) -> Result<Incoming, FrameInvalid> {
         "unsubscribe" => Some(parse_json(bytes).map(ClientFrame::Unsubscribe)),
         "renew" => Some(parse_json(bytes).map(ClientFrame::Renew)),
         "typing" => Some(parse_json(bytes).map(ClientFrame::Typing)),
+        "presence" => Some(parse_json(bytes).map(ClientFrame::Presence)),
         "heartbeat" => Some(Ok(ClientFrame::Heartbeat)),
         _ => None,
     };
@@ -354,8 +386,8 @@ pub(crate) fn read(text: &str) -> Result<Incoming, FrameInvalid> {
     if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&id_bytes) {
         Ok(Incoming::Command { envelope, frame })
     } else {
-        let rule = "any other op than identify, renew, subscribe, unsubscribe, typing and heartbeat is a \
-                    command, and a command has an id of 1 to 200 bytes";
+        let rule = "any other op than identify, renew, subscribe, unsubscribe, typing, presence and \
+                    heartbeat is a command, and a command has an id of 1 to 200 bytes";
         Err(wrong(None, Problem::invalid_field("/id", "invalid", rule)))
     }
 }

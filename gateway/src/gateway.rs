@@ -75,7 +75,12 @@ impl Gateway {
     pub fn start(mut parts: Parts, secret: &Secret) -> Arc<Self> {
         parts.limits.batch_events_max = parts.limits.batch_events_max.max(1);
         Arc::new(Self {
-            hub: Hub::start(parts.live, parts.signals, parts.limits.clone()),
+            hub: Hub::start(
+                parts.live,
+                parts.signals,
+                parts.limits.clone(),
+                parts.clock.clone(),
+            ),
             connections: Connections::new(parts.limits.connections_max),
             cursors: CursorKey::new(secret),
             store: parts.store,

@@ -14,19 +14,19 @@ use std::time::Duration;
 
 use domain::user::{SystemRole, UserEvent};
 use domain::{ConversationId, Event, Position, ServiceId, SessionId, UserId};
-use infra::bus::{Announced, Interest, LiveEvents, NodeId, Signal, SignalKind, Signals};
-use infra::clock::fresh_id;
+use infra::bus::{Announced, Interest, LiveEvents, NodeId, SignalKind, Signals};
+use infra::clock::{Clock, fresh_id};
 use infra::event_store::RecordedEvent;
 use infra::failure::Failure;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::entry::{Entry, MembersChange};
 use crate::frames::Close;
 use crate::limits::Limits;
 use crate::mailbox::{Mailbox, Marked};
-use crate::presence::Presences;
+use crate::presence::{PRESENCE_CHOSEN, Presences, attend};
 use crate::ring::{Collected, Ring};
 
 /// How long the hub waits after a failed read of the log before it reads again. There is no end to
@@ -113,7 +113,8 @@ pub(crate) struct Hub {
     watermark: watch::Sender<Position>,
     /// Cancelled when nobody follows the log any more.
     ended: CancellationToken,
-    limits: Limits,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
 }
 
 /// What is on the rings of all conversations, oldest first. Only the hub's task touches it. An
@@ -130,6 +131,7 @@ impl Hub {
         live: Box<dyn LiveEvents>,
         signals: Arc<dyn Signals>,
         limits: Limits,
+        clock: Clock,
     ) -> Arc<Self> {
         let head = live.position();
         let signalled = signals.listen();
@@ -145,15 +147,22 @@ impl Hub {
             watermark: watch::Sender::new(head),
             ended: CancellationToken::new(),
             limits,
+            clock,
         });
         hub.say(SignalKind::RollCall { of: None });
-        // The task ends when the last handle of the hub is gone.
-        let following = Arc::downgrade(&hub);
-        // Also when it panics.
-        let ends = hub.ended.clone().drop_guard();
+        // The tasks end when the last handle of the hub is gone.
+        let (following, attending) = (Arc::downgrade(&hub), Arc::downgrade(&hub));
+        // Also when one panics.
+        let stop = hub.ended.clone();
+        let ends = [hub.ended.clone(), hub.ended.clone()].map(CancellationToken::drop_guard);
+        let [follows, attends] = ends;
         tokio::spawn(async move {
-            follow(following, live, signalled).await;
-            drop(ends);
+            follow(following, live, stop).await;
+            drop(follows);
+        });
+        tokio::spawn(async move {
+            attend(attending, signalled).await;
+            drop(attends);
         });
         hub
     }
@@ -290,7 +299,7 @@ impl Hub {
             "user" => {
                 matches!(
                     event_type,
-                    ROLE_REVOKED | LOGGED_OUT_EVERYWHERE | IDENTITY_UNLINKED
+                    ROLE_REVOKED | LOGGED_OUT_EVERYWHERE | IDENTITY_UNLINKED | PRESENCE_CHOSEN
                 ) || USER_SHUT_OUT.contains(&event_type)
             }
             "service" => SERVICE_SHUT_OUT.contains(&event_type),
@@ -327,6 +336,7 @@ impl Hub {
                     self.note_logout_everywhere(recorded);
                     self.note_standing(recorded);
                     self.note_identities(recorded);
+                    self.note_presence(recorded);
                 }
                 "service" => self.note_service(recorded),
                 _ => {}
@@ -402,6 +412,12 @@ impl Hub {
         self.trim(kept);
     }
 
+    /// The connections of `user`.
+    pub(crate) fn connections_of(&self, user: UserId) -> Vec<Arc<Mailbox>> {
+        let connections = self.users.part(&user).get(&user).cloned();
+        connections.unwrap_or_default()
+    }
+
     fn is_followed(&self, conversation: ConversationId) -> bool {
         self.conversations
             .part(&conversation)
@@ -474,8 +490,7 @@ impl Hub {
         let Ok(user) = recorded.stream.key().parse::<UserId>() else {
             return;
         };
-        let connections = self.users.part(&user).get(&user).cloned();
-        for mailbox in connections.unwrap_or_default() {
+        for mailbox in self.connections_of(user) {
             if ends(&mailbox) {
                 mailbox.close(close);
             }
@@ -508,8 +523,7 @@ impl Hub {
             return;
         };
         if auditor_no_more {
-            let connections = self.users.part(&user).get(&user).cloned();
-            for mailbox in connections.unwrap_or_default() {
+            for mailbox in self.connections_of(user) {
                 mailbox.end_auditing();
             }
         }
@@ -555,35 +569,15 @@ fn takes_in(event_type: &str) -> bool {
     matches!(event_type, "conversation-started" | "member-added")
 }
 
-/// Hears of events and signals for as long as there is a hub.
-async fn follow(
-    hub: std::sync::Weak<Hub>,
-    mut live: Box<dyn LiveEvents>,
-    mut heard: broadcast::Receiver<Signal>,
-) {
+/// Hears of events for as long as there is a hub. Whoever attends to signals looks whether there is
+/// one, also while there are no events, and says so to `stop`.
+async fn follow(hub: std::sync::Weak<Hub>, mut live: Box<dyn LiveEvents>, stop: CancellationToken) {
     let mut kept = Kept::default();
-    let mut tick = tokio::time::interval(Presences::LOOKED_AT_EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        // One future over many ticks and signals: each would make the reading of a page begin anew.
-        let mut next = live.next();
-        let up_to = loop {
-            tokio::select! {
-                up_to = &mut next => break up_to,
-                signal = heard.recv() => {
-                    let Some(hub) = hub.upgrade() else { return };
-                    // Those that were missed are made up for by what the nodes say later.
-                    if let Ok(signal) = signal {
-                        hub.hear(signal);
-                    }
-                }
-                _ = tick.tick() => {
-                    let Some(hub) = hub.upgrade() else { return };
-                    hub.look_after_presences(hub.limits.offline_after);
-                }
-            }
+        let up_to = tokio::select! {
+            up_to = live.next() => up_to,
+            () = stop.cancelled() => return,
         };
-        drop(next);
         let Some(hub) = hub.upgrade() else { return };
         let failed = match up_to {
             Ok(up_to) => hub.take(up_to, &mut *live, &mut kept).await.err(),
@@ -642,7 +636,7 @@ mod tests {
 
     fn hub_on(store: &Arc<dyn EventStore>, signals: Arc<LocalSignals>) -> Arc<Hub> {
         let live = LogEvents::new(store, *store.head().borrow());
-        Hub::start(Box::new(live), signals, Limits::default())
+        Hub::start(Box::new(live), signals, Limits::default(), Clock::system())
     }
 
     fn connection(hub: &Arc<Hub>, user: UserId) -> Registration {

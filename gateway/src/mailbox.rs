@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use domain::user::PresenceChoice;
 use domain::{Actor, ConversationId, SessionId, UserId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -12,7 +13,7 @@ use crate::frames::{Close, Presence, PresenceState, SignalFrame, SignalType};
 /// Typing signals that wait for one connection; the oldest is lost.
 const TYPING_WAITING_MAX: usize = 32;
 
-/// Users whose coming or going waits to be told to one connection; further ones are lost.
+/// Users of whom word waits to be told to one connection; further ones are lost.
 const PRESENCE_WAITING_MAX: usize = 256;
 
 /// The place of one identified connection in the hub.
@@ -35,6 +36,8 @@ struct Mail {
     /// and no signal comes from there.
     looked_at: HashSet<ConversationId>,
     auditor_no_more: bool,
+    /// What the user chose to be shown as since there is the mailbox.
+    chosen: Option<PresenceChoice>,
     close: Option<Close>,
     /// The connection has ended.
     gone: bool,
@@ -136,6 +139,16 @@ impl Mailbox {
         self.mail.lock().close
     }
 
+    /// Notes as what the user is shown from now on.
+    pub(crate) fn choose(&self, choice: PresenceChoice) {
+        self.mail.lock().chosen = Some(choice);
+    }
+
+    /// As what the user chose to be shown since there is the mailbox, if they did.
+    pub(crate) fn chosen(&self) -> Option<PresenceChoice> {
+        self.mail.lock().chosen
+    }
+
     /// Tells the connection that its user is an auditor no more.
     pub(crate) fn end_auditing(&self) {
         self.mail.lock().auditor_no_more = true;
@@ -155,7 +168,7 @@ impl Mailbox {
         self.wake();
     }
 
-    /// Leaves word of a user's coming or going; the latest counts.
+    /// Leaves word of as what a user is shown; the latest counts.
     pub(crate) fn presence(&self, of: UserId, state: PresenceState) {
         let mut mail = self.mail.lock();
         if mail.presence.len() < PRESENCE_WAITING_MAX || mail.presence.contains_key(&of) {

@@ -407,6 +407,10 @@ impl Session {
                 identified.feed.unsubscribe(asked.conversation);
                 Ok(())
             }
+            (ClientFrame::Presence(active), Some(identified)) => {
+                identified.feed.turn(active.state);
+                Ok(())
+            }
             (ClientFrame::Typing(asked), Some(identified)) => {
                 if identified.feed.is_inside(asked.conversation) {
                     identified.typing(asked.conversation, &self.gateway.hub);

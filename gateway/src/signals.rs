@@ -10,8 +10,12 @@ use crate::hub::Hub;
 const TYPING_FOLLOWERS_MAX: usize = 1_000;
 
 impl Hub {
-    /// Passes on that `by` is writing in `conversation`, here and to the other nodes.
+    /// Passes on that `by` is writing in `conversation`, here and to the other nodes; not of one who
+    /// chose not to be seen.
     pub(crate) fn typing(&self, conversation: ConversationId, by: UserId) {
+        if self.is_invisible(by) {
+            return;
+        }
         self.tell_typing(conversation, by);
         self.say(SignalKind::Typing {
             conversation,

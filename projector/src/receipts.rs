@@ -4,11 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use domain::receipts::{MarkKind, ReceiptsEvent};
-use domain::{ConversationId, Event, Seq};
+use domain::{ConversationId, Event, Seq, UserId};
 use infra::database::{DatabaseError, Transaction};
 use infra::read_models::Model;
-use infra::read_models::receipts::{self, Mark, MarkKey, ThreadMark, ThreadMarkKey};
+use infra::read_models::receipts::{
+    self, Changes, LastMark, Mark, MarkKey, ThreadMark, ThreadMarkKey,
+};
 
 use crate::Projection;
 use crate::fact::{Fact, Parking, Unfit};
@@ -31,8 +34,10 @@ impl Projection for Receipts {
     ) -> Result<(), DatabaseError> {
         let mut keys = BTreeSet::new();
         let mut thread_keys = BTreeSet::new();
-        for (name, _) in facts.iter().filter_map(|fact| mark(fact).ok()) {
-            match name {
+        let mut members = BTreeSet::new();
+        for mark in facts.iter().filter_map(|fact| mark(fact).ok()) {
+            members.insert(mark.member());
+            match mark.name {
                 Name::Conversation(key) => keys.insert(key),
                 Name::Thread(key) => thread_keys.insert(key),
             };
@@ -42,60 +47,122 @@ impl Projection for Receipts {
         let highest = receipts::load_highest(transaction, generation, &keys).await?;
         let in_threads =
             receipts::load_highest_in_threads(transaction, generation, &thread_keys).await?;
+        let last = receipts::load_last(transaction, generation, members).await?;
         let mut fold = Fold {
             highest: highest.into_iter().collect(),
             highest_in_threads: in_threads.into_iter().collect(),
+            last: last
+                .into_iter()
+                .map(|last| (last.member, last.at))
+                .collect(),
             ..Fold::default()
         };
         parking.fold(facts, |fact| fold.fold(fact));
-        receipts::store(transaction, generation, &fold.marks, &fold.in_threads).await
+        let later = fold.later.iter();
+        fold.changes.last = later
+            .map(|member| LastMark {
+                member: *member,
+                at: fold.last[member],
+            })
+            .collect();
+        receipts::store(transaction, generation, &fold.changes).await
     }
 }
 
 /// Names the mark that a fact moves.
+#[derive(Clone, Copy)]
 enum Name {
     Conversation(MarkKey),
     Thread(ThreadMarkKey),
+}
+
+/// A mark as a fact moves it.
+#[derive(Clone, Copy)]
+struct Moved {
+    name: Name,
+    seq: Seq,
+    private: bool,
+}
+
+impl Moved {
+    const fn member(self) -> UserId {
+        match self.name {
+            Name::Conversation(key) => key.member,
+            Name::Thread(key) => key.member,
+        }
+    }
+
+    /// Whether it says to everybody that something was seen.
+    fn tells_of_seeing(self) -> bool {
+        let sees = match self.name {
+            Name::Conversation(key) => key.kind == MarkKind::Seen,
+            Name::Thread(_) => true,
+        };
+        sees && !self.private
+    }
 }
 
 #[derive(Default)]
 struct Fold {
     highest: BTreeMap<MarkKey, Seq>,
     highest_in_threads: BTreeMap<ThreadMarkKey, Seq>,
-    marks: Vec<Mark>,
-    in_threads: Vec<ThreadMark>,
+    last: BTreeMap<UserId, DateTime<Utc>>,
+    /// Whose last mark is later than before.
+    later: BTreeSet<UserId>,
+    changes: Changes,
 }
 
 impl Fold {
     fn fold(&mut self, fact: &Fact) -> Result<(), Unfit> {
-        let (name, seq) = mark(fact)?;
-        match name {
+        let moved = mark(fact)?;
+        let Moved { name, seq, private } = moved;
+        let is_new = match name {
             Name::Conversation(key) => {
-                if grows(self.highest.entry(key).or_default(), seq) {
-                    self.marks.push(Mark {
+                let grows = grows(self.highest.entry(key).or_default(), seq);
+                if grows {
+                    self.changes.marks.push(Mark {
                         conversation: key.conversation,
                         member: key.member,
                         kind: key.kind,
                         seq,
                         position: fact.position,
                         at: fact.at,
+                        private,
                     });
                 }
+                grows
             }
             Name::Thread(key) => {
-                if grows(self.highest_in_threads.entry(key).or_default(), seq) {
-                    self.in_threads.push(ThreadMark {
+                let grows = grows(self.highest_in_threads.entry(key).or_default(), seq);
+                if grows {
+                    self.changes.in_threads.push(ThreadMark {
                         conversation: key.conversation,
                         thread: key.thread,
                         member: key.member,
                         seq,
                         position: fact.position,
                         at: fact.at,
+                        private,
                     });
                 }
+                grows
             }
+        };
+        if is_new && moved.tells_of_seeing() {
+            self.was_here(moved.member(), fact.at);
         }
         Ok(())
+    }
+
+    /// Notes the minute of a member's mark, where it is later than that of the last.
+    fn was_here(&mut self, member: UserId, at: DateTime<Utc>) {
+        // Only a moment beyond what can be counted in nanoseconds has no minute; it stays itself.
+        let minute = at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(at);
+        let last = self.last.entry(member).or_insert(DateTime::<Utc>::MIN_UTC);
+        if minute > *last {
+            *last = minute;
+            self.later.insert(member);
+        }
     }
 }
 
@@ -108,7 +175,7 @@ fn grows(highest: &mut Seq, seq: Seq) -> bool {
     grows
 }
 
-fn mark(fact: &Fact) -> Result<(Name, Seq), Unfit> {
+fn mark(fact: &Fact) -> Result<Moved, Unfit> {
     let conversation: ConversationId = fact
         .stream
         .conversation_id()
@@ -122,7 +189,11 @@ fn mark(fact: &Fact) -> Result<(Name, Seq), Unfit> {
                 thread: mark.thread,
                 member: mark.member,
             };
-            return Ok((Name::Thread(key), mark.seq));
+            return Ok(Moved {
+                name: Name::Thread(key),
+                seq: mark.seq,
+                private: mark.private,
+            });
         }
         Event::Conversation(_)
         | Event::User(_)
@@ -141,5 +212,9 @@ fn mark(fact: &Fact) -> Result<(Name, Seq), Unfit> {
         member: mark.member,
         kind,
     };
-    Ok((Name::Conversation(key), mark.seq))
+    Ok(Moved {
+        name: Name::Conversation(key),
+        seq: mark.seq,
+        private: mark.private,
+    })
 }

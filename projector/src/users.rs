@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use domain::user::{ProfileChanged, Registered, UserEvent};
-use domain::values::{Locale, Pronouns, StatusText, TimeZone};
+use domain::user::{PrivacyChanged, ProfileChanged, Registered, Shown, ShownTo, UserEvent};
+use domain::values::{Emoji, Locale, Pronouns, StatusText, TimeZone};
 use domain::{AttachmentId, Change, Event, Personal, UserId};
 use infra::database::{DatabaseError, Transaction};
 use infra::read_models::Model;
@@ -150,6 +150,11 @@ impl Batch {
                 user.preferences = changed.preferences.value.text();
                 user.discoverable = changed.preferences.value.discoverable();
             }
+            UserEvent::PrivacyChanged(changed) => change_privacy(user, changed),
+            UserEvent::PresenceChosen(chosen) => {
+                user.presence = chosen.shown;
+                user.presence_until = chosen.until;
+            }
             UserEvent::Blocked(changed) => {
                 let block = Block {
                     blocker: id,
@@ -193,11 +198,17 @@ fn begun(id: UserId, registered: &Registered, fact: &Fact) -> User {
         registered_at: fact.at,
         registered_position: fact.position,
         status_text: None,
+        status_emoji: None,
+        status_until: None,
         time_zone: None,
         locale: None,
         pronouns: None,
         preferences: "{}".to_owned(),
         discoverable: true,
+        seen_shown_to: ShownTo::default(),
+        last_seen_shown_to: ShownTo::default(),
+        presence: Shown::default(),
+        presence_until: None,
         suspended: false,
         suspended_until: None,
         deactivated: false,
@@ -229,6 +240,12 @@ fn change_avatar(
         })
 }
 
+fn change_privacy(user: &mut User, changed: &PrivacyChanged) {
+    let PrivacyChanged { seen, last_seen } = *changed;
+    user.seen_shown_to = seen.unwrap_or(user.seen_shown_to);
+    user.last_seen_shown_to = last_seen.unwrap_or(user.last_seen_shown_to);
+}
+
 fn change_profile(user: &mut User, changed: &ProfileChanged) {
     if let Some(name) = &changed.display_name {
         name.value.as_str().clone_into(&mut user.display_name);
@@ -238,6 +255,8 @@ fn change_profile(user: &mut User, changed: &ProfileChanged) {
         &changed.status_text,
         StatusText::as_str,
     );
+    change(&mut user.status_emoji, &changed.status_emoji, Emoji::as_str);
+    user.status_until = changed.status_until.apply(user.status_until.take());
     change(&mut user.time_zone, &changed.time_zone, TimeZone::as_str);
     change(&mut user.locale, &changed.locale, Locale::as_str);
     change(&mut user.pronouns, &changed.pronouns, Pronouns::as_str);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
-use domain::user::SystemRole;
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use domain::user::{Privacy, Shown, ShownTo, SystemRole};
 use domain::values::Handle;
 use domain::{Position, UserId};
 use infra::auth::Caller;
@@ -14,7 +14,7 @@ use infra::http::{Authenticated, InPath, Query};
 use infra::problem::Problem;
 use infra::read_models::users::{self as model, Search, User};
 use infra::read_models::words::words;
-use infra::read_models::{Model, Snapshot, members};
+use infra::read_models::{Model, Snapshot, members, receipts, sessions};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -27,6 +27,14 @@ const MODELS: [&Model; 1] = [&model::MODEL];
 
 /// For whether two share a conversation.
 const WITH_MEMBERS: [&Model; 2] = [&model::MODEL, &members::MODEL];
+
+/// And for when somebody was here last.
+const WITH_LAST_SEEN: [&Model; 4] = [
+    &model::MODEL,
+    &members::MODEL,
+    &sessions::MODEL,
+    &receipts::MODEL,
+];
 
 /// Users on a page of the directory, unless said otherwise, and at most.
 const PAGE: usize = 20;
@@ -79,6 +87,12 @@ pub(crate) struct UserView {
     /// What they are up to.
     #[serde(skip_serializing_if = "Option::is_none")]
     status_text: Option<String>,
+    /// The same as a picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_emoji: Option<String>,
+    /// From when on text and picture are not shown any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_until: Option<DateTime<Utc>>,
     /// Where their clock is, by the name in the tz database.
     #[serde(skip_serializing_if = "Option::is_none")]
     time_zone: Option<String>,
@@ -95,6 +109,10 @@ pub(crate) struct UserView {
 pub(crate) struct UserAnswer {
     #[serde(flatten)]
     user: UserView,
+    /// The minute in which they last logged in, exchanged a token or said what they have seen. Only for
+    /// those who share a conversation with them; absent where they, or the asker, keep it to themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen_at: Option<DateTime<Utc>>,
     /// Everything up to here is in the answer.
     position: Position,
 }
@@ -117,8 +135,36 @@ pub(crate) struct MeAnswer {
     /// Where the account came from, if it was imported.
     #[serde(skip_serializing_if = "Option::is_none")]
     imported_from: Option<String>,
+    /// What others learn of them.
+    privacy: Privacy,
+    /// As what they chose to be shown.
+    presence: ChosenView,
     /// Everything up to here is in the answer.
     position: Position,
+}
+
+/// As what a user chose to be shown while they are there.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChosenView {
+    shown: Shown,
+    /// When that ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<DateTime<Utc>>,
+}
+
+impl ChosenView {
+    fn of(user: &User, now: DateTime<Utc>) -> Self {
+        match user.presence_until {
+            Some(until) if until <= now => Self {
+                shown: Shown::Automatic,
+                until: None,
+            },
+            until => Self {
+                shown: user.presence,
+                until,
+            },
+        }
+    }
 }
 
 /// Users of the directory; of a handle one or none.
@@ -133,6 +179,7 @@ pub(crate) struct UserList {
 }
 
 fn view(user: User, signer: &Signer) -> UserView {
+    let has_status = user.has_status(signer.now);
     UserView {
         active: user.is_active(signer.now),
         bot: user.service.is_some(),
@@ -140,7 +187,9 @@ fn view(user: User, signer: &Signer) -> UserView {
         handle: user.handle,
         display_name: user.display_name,
         registered_at: user.registered_at,
-        status_text: user.status_text,
+        status_text: user.status_text.filter(|_| has_status),
+        status_emoji: user.status_emoji.filter(|_| has_status),
+        status_until: user.status_until.filter(|_| has_status),
         time_zone: user.time_zone,
         pronouns: user.pronouns,
         avatar: user.avatar.map(|avatar| signer.avatar(avatar)),
@@ -163,6 +212,34 @@ async fn seen_by(
         || asker.is_admin()
         || members::share(snapshot, asker.user, user.id).await?;
     Ok(is_seen.then(|| view(user, signer)))
+}
+
+/// When `user` was here last, as far as `asker` learns that: what the log says of it, in minutes. Of
+/// services and of those who may not come in nothing is said.
+async fn last_seen(
+    snapshot: &mut Snapshot,
+    asker: UserId,
+    user: &User,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, Problem> {
+    if user.service.is_some() || !user.is_active(now) {
+        return Ok(None);
+    }
+    if user.id != asker {
+        let own = model::one(snapshot, asker).await?;
+        let shows = |user: &User| user.last_seen_shown_to == ShownTo::Everyone;
+        if !shows(user)
+            || !own.as_ref().is_some_and(shows)
+            || !members::share_now(snapshot, asker, user.id).await?
+            || model::does_block(snapshot, user.id, asker).await?
+        {
+            return Ok(None);
+        }
+    }
+    let of_session = sessions::last_used(snapshot, user.id).await?;
+    let of_mark = receipts::last_mark(snapshot, user.id).await?;
+    let minute = |at: DateTime<Utc>| at.duration_trunc(TimeDelta::minutes(1)).ok();
+    Ok(of_session.max(of_mark).and_then(minute))
 }
 
 pub(crate) fn user_not_found() -> Problem {
@@ -188,6 +265,7 @@ pub(crate) async fn me(
     Query(params): Query<OneParams>,
 ) -> Result<Json<MeAnswer>, Problem> {
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
+    let now = api.guard.now();
     let user = model::one(&mut snapshot, caller.user)
         .await?
         .ok_or_else(user_not_found)?;
@@ -197,6 +275,11 @@ pub(crate) async fn me(
         system_roles: user.system_roles.clone(),
         locale: user.locale.clone(),
         imported_from: user.imported_from.clone(),
+        privacy: Privacy {
+            seen: user.seen_shown_to,
+            last_seen: user.last_seen_shown_to,
+        },
+        presence: ChosenView::of(&user, now),
         user: view(user, &api.signer()),
         position: snapshot.position(),
     }))
@@ -224,11 +307,17 @@ pub(crate) async fn one(
     InPath(id): InPath<UserId>,
     Query(params): Query<OneParams>,
 ) -> Result<Json<UserAnswer>, Problem> {
-    let mut snapshot = api.snapshot(&WITH_MEMBERS, params.min_position).await?;
+    let mut snapshot = api.snapshot(&WITH_LAST_SEEN, params.min_position).await?;
+    let now = api.guard.now();
     let user = model::one(&mut snapshot, id).await?;
+    let last_seen_at = match &user {
+        Some(user) => last_seen(&mut snapshot, caller.user, user, now).await?,
+        None => None,
+    };
     let user = seen_by(&mut snapshot, &caller, user, &api.signer()).await?;
     Ok(Json(UserAnswer {
         user: user.ok_or_else(user_not_found)?,
+        last_seen_at,
         position: snapshot.position(),
     }))
 }

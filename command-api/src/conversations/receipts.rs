@@ -36,6 +36,7 @@ pub(crate) async fn mark(
         member: asking.user,
         seq: request.seq,
         head: state.version,
+        shown_to: api.privacy(asking.user).await?.seen,
     };
     let envelope = asking.envelope(&("mark", conversation, kind, request))?;
     let done = api.marks().mark(conversation, mark, envelope).await?;

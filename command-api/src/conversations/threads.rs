@@ -58,6 +58,7 @@ pub(crate) async fn mark_thread_seen(
         member: asking.user,
         seq: request.seq,
         head: state.version,
+        shown_to: api.privacy(asking.user).await?.seen,
     };
     let envelope = asking.envelope(&("mark_thread_seen", conversation, thread, request))?;
     let done = api.marks().mark(conversation, mark, envelope).await?;

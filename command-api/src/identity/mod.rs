@@ -15,6 +15,8 @@ pub(crate) mod logout;
 pub(crate) mod logout_everywhere;
 pub(crate) mod open_session;
 pub(crate) mod preferences;
+pub(crate) mod presence;
+pub(crate) mod privacy;
 pub(crate) mod profile;
 pub(crate) mod refresh;
 pub(crate) mod register;
@@ -50,6 +52,8 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
         .routes(routes!(profile::patch))
         .routes(routes!(avatar::put, avatar::delete))
         .routes(routes!(preferences::put))
+        .routes(routes!(privacy::put))
+        .routes(routes!(presence::put))
         .routes(routes!(blocks::put, blocks::delete))
         .routes(routes!(standing::deactivate))
         .routes(routes!(standing::suspend))

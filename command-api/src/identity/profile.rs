@@ -1,8 +1,9 @@
 //! Changing what one says of oneself.
 
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use domain::user::{Command, ProfileDraft};
-use domain::values::{DisplayName, Invalid, Locale, Pronouns, StatusText, TimeZone};
+use domain::values::{DisplayName, Emoji, Invalid, Locale, Pronouns, StatusText, TimeZone};
 use domain::{Change, StreamName};
 use infra::commands::Accepted;
 use infra::http::Body;
@@ -28,6 +29,14 @@ pub(crate) struct ChangeProfile {
     #[serde(default, skip_serializing_if = "Change::is_keep")]
     #[schema(value_type = Option<String>, required = false)]
     status_text: Change<String>,
+    /// The same as a picture: an emoji.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    #[schema(value_type = Option<String>, required = false)]
+    status_emoji: Change<String>,
+    /// From when on text and picture are not shown any more. A new one without it stays.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    #[schema(value_type = Option<String>, format = DateTime, required = false)]
+    status_until: Change<DateTime<Utc>>,
     /// Where one's clock is: a name of the tz database, such as `Europe/Berlin`.
     #[serde(default, skip_serializing_if = "Change::is_keep")]
     #[schema(value_type = Option<String>, required = false)]
@@ -53,7 +62,7 @@ fn field<T>(
 }
 
 impl ChangeProfile {
-    fn checked(&self) -> Result<ProfileDraft, Problem> {
+    fn checked(&self, now: DateTime<Utc>) -> Result<ProfileDraft, Problem> {
         let display_name = match field("/display_name", &self.display_name, DisplayName::parse)? {
             Change::Keep => None,
             Change::Set(name) => Some(name),
@@ -62,9 +71,15 @@ impl ChangeProfile {
                 return Err(Problem::invalid_field("/display_name", "missing", rule));
             }
         };
+        if matches!(self.status_until, Change::Set(until) if until <= now) {
+            let rule = "the end of a status is in the future";
+            return Err(Problem::invalid_field("/status_until", "in_the_past", rule));
+        }
         Ok(ProfileDraft {
             display_name,
             status_text: field("/status_text", &self.status_text, StatusText::parse)?,
+            status_emoji: field("/status_emoji", &self.status_emoji, Emoji::parse)?,
+            status_until: self.status_until,
             time_zone: field("/time_zone", &self.time_zone, TimeZone::parse)?,
             locale: field("/locale", &self.locale, Locale::parse)?,
             pronouns: field("/pronouns", &self.pronouns, Pronouns::parse)?,
@@ -78,7 +93,7 @@ async fn change_profile(
     asking: Asking,
     request: ChangeProfile,
 ) -> Result<Answer, Problem> {
-    let profile = Box::new(request.checked()?);
+    let profile = Box::new(request.checked(api.clock().now())?);
     let user = asking.user;
     let envelope = asking.envelope(&("change_profile", &request))?;
     let command = Command::ChangeProfile { user, profile };
@@ -145,7 +160,7 @@ mod tests {
         let change = |body: serde_json::Value| world.patch("alice", "/v1/users/me").body(body);
         let full = json!({
             "status_text": "Away", "time_zone": "europe/berlin", "locale": "de-CH",
-            "pronouns": "she/her",
+            "pronouns": "she/her", "status_emoji": "🍜", "status_until": "2100-01-01T00:00:00Z",
         });
         assert_eq!(change(full).send().await.0, 200);
         assert_eq!(change(json!({"status_text": null})).send().await.0, 200);
@@ -159,6 +174,11 @@ mod tests {
         for (body, pointer) in [
             (json!({"display_name": null}), "/display_name"),
             (json!({"status_text": "x".repeat(141)}), "/status_text"),
+            (json!({"status_emoji": "two words"}), "/status_emoji"),
+            (
+                json!({"status_until": "2000-01-01T00:00:00Z"}),
+                "/status_until",
+            ),
             (json!({"time_zone": "Mars/Olympus"}), "/time_zone"),
             (json!({"locale": "de_CH"}), "/locale"),
             (json!({"pronouns": 7}), "/pronouns"),

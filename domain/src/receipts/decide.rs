@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::decider::{Decider, Refusal, RefusalKind};
 use crate::ids::{Seq, UserId, Version};
 use crate::receipts::event::{MarkKind, MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
+use crate::user::ShownTo;
 
 /// Decides for streams `receipts-{conversation}`.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,8 @@ pub struct Mark {
     pub seq: Seq,
     /// The last seq of the conversation when this was asked.
     pub head: Seq,
+    /// Who learns of it, where it says what was seen.
+    pub shown_to: ShownTo,
 }
 
 /// What may be asked.
@@ -134,6 +137,7 @@ impl Decider for Receipts {
             member,
             seq,
             head,
+            shown_to,
         }) = *command;
         if seq > head {
             return Err(Refused::BeyondTheEnd { seq, head });
@@ -141,14 +145,23 @@ impl Decider for Receipts {
         if seq <= state.mark(of, member) {
             return Ok(vec![]);
         }
-        let mark = MarkedUpTo { member, seq };
+        let private = match shown_to {
+            ShownTo::Everyone => false,
+            ShownTo::Nobody => true,
+        };
+        let mark = |private| MarkedUpTo {
+            member,
+            seq,
+            private,
+        };
         Ok(vec![match of {
-            MarkOf::Conversation(MarkKind::Delivered) => ReceiptsEvent::Delivered(mark),
-            MarkOf::Conversation(MarkKind::Seen) => ReceiptsEvent::Seen(mark),
+            MarkOf::Conversation(MarkKind::Delivered) => ReceiptsEvent::Delivered(mark(false)),
+            MarkOf::Conversation(MarkKind::Seen) => ReceiptsEvent::Seen(mark(private)),
             MarkOf::Thread(thread) => ReceiptsEvent::ThreadSeen(ThreadMarkedUpTo {
                 member,
                 thread,
                 seq,
+                private,
             }),
         }])
     }
@@ -190,17 +203,26 @@ mod tests {
             member,
             seq: Version(seq),
             head: HEAD,
+            shown_to: ShownTo::Everyone,
         })
     }
 
     fn seen(member: UserId, seq: u64) -> ReceiptsEvent {
         let seq = Version(seq);
-        ReceiptsEvent::Seen(MarkedUpTo { member, seq })
+        ReceiptsEvent::Seen(MarkedUpTo {
+            member,
+            seq,
+            private: false,
+        })
     }
 
     fn delivered(member: UserId, seq: u64) -> ReceiptsEvent {
         let seq = Version(seq);
-        ReceiptsEvent::Delivered(MarkedUpTo { member, seq })
+        ReceiptsEvent::Delivered(MarkedUpTo {
+            member,
+            seq,
+            private: false,
+        })
     }
 
     fn thread_seen(member: UserId, thread: u64, seq: u64) -> ReceiptsEvent {
@@ -209,7 +231,29 @@ mod tests {
             member,
             thread,
             seq,
+            private: false,
         })
+    }
+
+    #[test]
+    fn what_was_seen_in_private_is_the_members_own_and_what_was_delivered_never_is() {
+        let private = |of| {
+            let Command::Mark(mark) = mark(of, ALICE, 5);
+            Command::Mark(Mark {
+                shown_to: ShownTo::Nobody,
+                ..mark
+            })
+        };
+        let only_for = |of| {
+            let mut given = given([]);
+            let events = given.accept(&private(of)).expect("it is moved");
+            events.first().expect("a mark").only_for()
+        };
+        assert_eq!(only_for(SEEN), Some(ALICE));
+        assert_eq!(only_for(MarkOf::Thread(Version(2))), Some(ALICE));
+        assert_eq!(only_for(DELIVERED), None);
+        // What is there already stays as it was made.
+        given([seen(ALICE, 5)]).when(private(SEEN)).then([]);
     }
 
     #[test]
@@ -298,7 +342,7 @@ mod tests {
         fn marks_only_grow(marks in marks()) {
             let mut given = given([]);
             for command in &marks {
-                let Command::Mark(Mark { of, member, seq, head }) = *command;
+                let Command::Mark(Mark { of, member, seq, head, .. }) = *command;
                 let before = given.state.clone();
                 let accepted = given.accept(command).is_ok();
                 prop_assert_eq!(accepted, seq <= head);

@@ -25,6 +25,10 @@ pub struct MarkedUpTo {
     pub member: UserId,
     /// The last seq of the conversation that it covers.
     pub seq: Seq,
+    /// Whether it is the member's own only: others did not learn of it when it was made. Never of what
+    /// was delivered.
+    #[serde(default, skip_serializing_if = "is_open")]
+    pub private: bool,
 }
 
 /// `thread-seen-up-to`
@@ -36,6 +40,28 @@ pub struct ThreadMarkedUpTo {
     pub thread: Seq,
     /// The last seq of the conversation that it covers, of what is in the thread.
     pub seq: Seq,
+    /// Whether it is the member's own only: others did not learn of it when it was made.
+    #[serde(default, skip_serializing_if = "is_open")]
+    pub private: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it like this"
+)]
+const fn is_open(private: &bool) -> bool {
+    !*private
+}
+
+impl ReceiptsEvent {
+    /// Whose alone it is, where others do not learn of it.
+    pub const fn only_for(&self) -> Option<UserId> {
+        let (member, private) = match self {
+            Self::Delivered(mark) | Self::Seen(mark) => (mark.member, mark.private),
+            Self::ThreadSeen(mark) => (mark.member, mark.private),
+        };
+        if private { Some(member) } else { None }
+    }
 }
 
 events! {

@@ -18,6 +18,8 @@ use crate::user::factors::{self, FactorCommand, Factors};
 use crate::user::identity::{self, Identities, IdentityCommand, Vouched};
 use crate::user::login_epochs::Through;
 use crate::user::preferences::Preferences;
+use crate::user::presence::PresenceChoice;
+use crate::user::privacy::{Privacy, PrivacyDraft};
 use crate::user::profile::{Profile, ProfileDraft};
 use crate::user::refused::Refused;
 use crate::user::standing::{Suspend, Suspension};
@@ -107,6 +109,10 @@ pub enum Command {
         /// All of them.
         preferences: Preferences,
     },
+    /// Let others learn something else.
+    ChangePrivacy(PrivacyDraft),
+    /// Be shown as something else.
+    ChoosePresence(PresenceChoice),
     /// Have nothing to do with `user` any more. That they have an account is known.
     Block {
         /// Who asks, whose account it is.
@@ -198,6 +204,10 @@ pub struct Account {
     /// themselves are not kept here, as nothing is decided by them and every check of a token
     /// carries this state.
     pub preferences: Option<Uuid>,
+    /// What others learn of them.
+    pub privacy: Privacy,
+    /// As what they are shown while they are there.
+    pub presence: PresenceChoice,
     /// Whom they block; at most [`User::BLOCKS_MAX`].
     pub blocked: BTreeSet<UserId>,
     /// Set while they are suspended, and after a suspension has ended by itself.
@@ -310,6 +320,8 @@ impl Decider for User {
             Command::ChangePreferences { user, preferences } => {
                 Ok(state.account()?.change_preferences(*user, preferences))
             }
+            Command::ChangePrivacy(draft) => Ok(state.account()?.change_privacy(*draft)),
+            Command::ChoosePresence(choice) => Ok(state.account()?.choose_presence(*choice)),
             Command::Block { by, user } => state.account()?.block(*by, *user),
             Command::Unblock { user } => Ok(state.account()?.unblock(*user)),
             Command::Suspend(suspend) => state.account()?.suspend(suspend),
@@ -340,6 +352,8 @@ impl Decider for User {
                     profile: Profile::default(),
                     avatar: None,
                     preferences: None,
+                    privacy: Privacy::default(),
+                    presence: PresenceChoice::default(),
                     blocked: BTreeSet::new(),
                     suspension: None,
                     deactivated: false,
@@ -385,6 +399,12 @@ impl Decider for User {
             UserEvent::PreferencesChanged(changed) => state.change(|account| {
                 account.preferences = Some(changed.preferences.value.mark());
             }),
+            UserEvent::PrivacyChanged(changed) => {
+                state.change(|account| account.privacy.changed(changed));
+            }
+            UserEvent::PresenceChosen(chosen) => {
+                state.change(|account| account.presence = chosen.clone().into());
+            }
             UserEvent::Blocked(changed) => state.change(|account| {
                 account.blocked.insert(changed.user);
             }),

@@ -15,8 +15,11 @@ use crate::user::factors::{
     SecondFactorRefused, SecondFactorsRemoved, TotpBegun, TotpEnrolled, TotpRemoved, TotpUsed,
 };
 use crate::user::preferences::Preferences;
+use crate::user::presence::Shown;
+use crate::user::privacy::ShownTo;
 use crate::values::{
-    DisplayName, Email, Handle, IssuerName, Locale, Pronouns, Reason, StatusText, Subject, TimeZone,
+    DisplayName, Email, Emoji, Handle, IssuerName, Locale, Pronouns, Reason, StatusText, Subject,
+    TimeZone,
 };
 
 /// What a user may do on the whole server, besides being a user.
@@ -59,6 +62,12 @@ pub struct ProfileChanged {
     /// What they are up to.
     #[serde(default, skip_serializing_if = "Change::is_keep")]
     pub status_text: Change<Personal<StatusText>>,
+    /// The same as a picture.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub status_emoji: Change<Personal<Emoji>>,
+    /// From when on text and picture are no longer shown.
+    #[serde(default, skip_serializing_if = "Change::is_keep")]
+    pub status_until: Change<DateTime<Utc>>,
     /// Where their clock is.
     #[serde(default, skip_serializing_if = "Change::is_keep")]
     pub time_zone: Change<Personal<TimeZone>>,
@@ -136,6 +145,27 @@ pub struct SystemRoleChanged {
 pub struct PreferencesChanged {
     /// What is preferred.
     pub preferences: Personal<Preferences>,
+}
+
+/// `privacy-changed`: what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivacyChanged {
+    /// Who learns from now on what the user has seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<ShownTo>,
+    /// Who learns when they were here last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<ShownTo>,
+}
+
+/// `presence-chosen`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceChosen {
+    /// As what the user is shown from now on, while they are there.
+    pub shown: Shown,
+    /// When that ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// `user-blocked` and `user-unblocked`
@@ -271,6 +301,10 @@ events! {
         "system-role-revoked" => SystemRoleRevoked(SystemRoleChanged),
         /// It has other preferences.
         "preferences-changed" => PreferencesChanged(PreferencesChanged),
+        /// Others learn something else of its user.
+        "privacy-changed" => PrivacyChanged(PrivacyChanged),
+        /// Its user is shown as something else.
+        "presence-chosen" => PresenceChosen(PresenceChosen),
         /// Its user wants nothing to do with another.
         "user-blocked" => Blocked(BlockChanged),
         /// They do not mind any more.

@@ -1,5 +1,6 @@
 //! What users say of themselves.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -8,7 +9,7 @@ use crate::ids::{AttachmentId, UserId};
 use crate::personal::Personal;
 use crate::user::decide::Account;
 use crate::user::event::{AvatarChanged, ProfileChanged, UserEvent};
-use crate::values::{DisplayName, Locale, Pronouns, StatusText, TimeZone};
+use crate::values::{DisplayName, Emoji, Locale, Pronouns, StatusText, TimeZone};
 
 /// What becomes different about a profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,11 @@ pub struct ProfileDraft {
     pub display_name: Option<DisplayName>,
     /// What they are up to.
     pub status_text: Change<StatusText>,
+    /// The same as a picture.
+    pub status_emoji: Change<Emoji>,
+    /// From when on text and picture are not shown any more. Without it new ones stay until they are
+    /// changed.
+    pub status_until: Change<DateTime<Utc>>,
     /// Where their clock is.
     pub time_zone: Change<TimeZone>,
     /// Their language.
@@ -30,12 +36,28 @@ pub struct ProfileDraft {
 pub struct Profile {
     /// What they are up to.
     pub status_text: Option<StatusText>,
+    /// The same as a picture.
+    pub status_emoji: Option<Emoji>,
+    /// From when on text and picture are not shown any more.
+    pub status_until: Option<DateTime<Utc>>,
     /// Where their clock is.
     pub time_zone: Option<TimeZone>,
     /// Their language.
     pub locale: Option<Locale>,
     /// How to speak of them.
     pub pronouns: Option<Pronouns>,
+}
+
+impl ProfileDraft {
+    /// What becomes of the end of the status: that of the one before is not that of a new one.
+    fn status_until(&self) -> Change<DateTime<Utc>> {
+        let is_new = matches!(self.status_text, Change::Set(_))
+            || matches!(self.status_emoji, Change::Set(_));
+        match self.status_until {
+            Change::Keep if is_new => Change::Clear,
+            Change::Keep | Change::Clear | Change::Set(_) => self.status_until,
+        }
+    }
 }
 
 impl Account {
@@ -50,11 +72,14 @@ impl Account {
     pub(super) fn change_profile(&self, user: UserId, draft: &ProfileDraft) -> Vec<UserEvent> {
         let display_name = draft.display_name.clone();
         let (draft, now) = (draft.clone(), &self.profile);
+        let status_until = draft.status_until();
         let changed = ProfileChanged {
             display_name: display_name
                 .filter(|name| *name != self.display_name)
                 .map(|name| Personal::new(user, name)),
             status_text: personal(user, draft.status_text.unless(now.status_text.as_ref())),
+            status_emoji: personal(user, draft.status_emoji.unless(now.status_emoji.as_ref())),
+            status_until: status_until.unless(now.status_until.as_ref()),
             time_zone: personal(user, draft.time_zone.unless(now.time_zone.as_ref())),
             locale: personal(user, draft.locale.unless(now.locale.as_ref())),
             pronouns: personal(user, draft.pronouns.unless(now.pronouns.as_ref())),
@@ -69,6 +94,8 @@ impl Account {
         let ProfileChanged {
             display_name,
             status_text,
+            status_emoji,
+            status_until,
             time_zone,
             locale,
             pronouns,
@@ -78,6 +105,8 @@ impl Account {
         }
         let profile = &mut self.profile;
         apply(status_text, &mut profile.status_text);
+        apply(status_emoji, &mut profile.status_emoji);
+        profile.status_until = status_until.apply(profile.status_until.take());
         apply(time_zone, &mut profile.time_zone);
         apply(locale, &mut profile.locale);
         apply(pronouns, &mut profile.pronouns);
@@ -96,7 +125,7 @@ fn apply<T: Clone>(change: &Change<Personal<T>>, field: &mut Option<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{ALICE, Given};
+    use crate::testing::{ALICE, Given, moment};
     use crate::user::testing::registered;
     use crate::user::{Command, User};
 
@@ -157,6 +186,39 @@ mod tests {
         let account = given.state.account.expect("an account");
         assert_eq!(account.profile.status_text, None);
         assert_eq!(account.display_name.as_str(), "Alice");
+    }
+
+    #[test]
+    fn a_status_ends_with_its_own_end_and_not_that_of_the_one_before() {
+        let set = |text: &str, until: Change<DateTime<Utc>>| Command::ChangeProfile {
+            user: ALICE,
+            profile: Box::new(ProfileDraft {
+                status_text: Change::Set(status(text)),
+                status_emoji: Change::Set(Emoji::parse("🍜").expect("an emoji")),
+                status_until: until,
+                ..ProfileDraft::default()
+            }),
+        };
+        let mut given = Given::<User>::history([registered(ALICE)]);
+        let mut until = |command: &Command| {
+            let events = given.accept(command).map(|events| events.len());
+            let account = given.state.account.as_ref().expect("an account");
+            (events, account.profile.status_until)
+        };
+        let lunch = set("Lunch", Change::Set(moment(60)));
+        assert_eq!(until(&lunch), (Ok(1), Some(moment(60))));
+        assert_eq!(until(&lunch), (Ok(0), Some(moment(60))));
+        let later = set("Lunch", Change::Set(moment(90)));
+        assert_eq!(until(&later), (Ok(1), Some(moment(90))));
+        let other = Command::ChangeProfile {
+            user: ALICE,
+            profile: Box::new(ProfileDraft {
+                pronouns: Change::Set(Pronouns::parse("she/her").expect("pronouns")),
+                ..ProfileDraft::default()
+            }),
+        };
+        assert_eq!(until(&other), (Ok(1), Some(moment(90))));
+        assert_eq!(until(&set("Noodles", Change::Keep)), (Ok(1), None));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod abuse;
 mod commands;
 mod drain;
 mod members;
+mod presence;
 mod resume;
 mod session;
 mod signals;

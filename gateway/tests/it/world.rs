@@ -14,8 +14,8 @@ use domain::receipts::{MarkedUpTo, ReceiptsEvent};
 use domain::service::{Created, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Revoked, RevokedBecause, SessionEvent};
 use domain::user::{
-    ExternalIdentityUnlinked, LoggedOutEverywhere, Registered, SystemRole, SystemRoleChanged,
-    UnlinkedBecause, UserEvent,
+    ExternalIdentityUnlinked, LoggedOutEverywhere, PresenceChosen, Registered, Shown, SystemRole,
+    SystemRoleChanged, UnlinkedBecause, UserEvent,
 };
 use domain::values::{DisplayName, Handle, IssuerName, MessageBody, Subject, Title};
 use domain::{
@@ -279,6 +279,13 @@ impl World {
         token
     }
 
+    /// Chooses as what `user` is shown.
+    pub(crate) async fn choose(&self, user: &User, shown: Shown) {
+        let chosen = PresenceChosen { shown, until: None };
+        self.happens_to(user.id, UserEvent::PresenceChosen(chosen))
+            .await;
+    }
+
     pub(crate) async fn role(&self, user: &User, role: SystemRole, has: bool) {
         let changed = SystemRoleChanged { role };
         let event = if has {
@@ -350,7 +357,22 @@ impl World {
     }
 
     pub(crate) async fn see(&self, id: ConversationId, by: &User, seq: Seq) -> Version {
-        let mark = MarkedUpTo { member: by.id, seq };
+        self.see_as(id, by, seq, false).await
+    }
+
+    /// The same, where others do not learn of it if it is `private`.
+    pub(crate) async fn see_as(
+        &self,
+        id: ConversationId,
+        by: &User,
+        seq: Seq,
+        private: bool,
+    ) -> Version {
+        let mark = MarkedUpTo {
+            member: by.id,
+            seq,
+            private,
+        };
         let event = ReceiptsEvent::Seen(mark).into();
         self.append(&StreamName::receipts(id), Actor::User(by.id), event)
             .await

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use domain::service::Scope;
-use domain::user::{SystemRole, Through};
+use domain::user::{PresenceChoice, SystemRole, Through};
 use domain::values::IssuerName;
 use domain::{Actor, ServiceId, SessionId, UserId};
 
@@ -26,6 +26,8 @@ pub struct Caller {
     pub expires_at: DateTime<Utc>,
     /// The account's login epoch when what opened the login was checked.
     pub login_epoch: u32,
+    /// As what the account's user chose to be shown.
+    pub presence: PresenceChoice,
     /// Person or service.
     pub kind: CallerKind,
 }
@@ -115,6 +117,7 @@ mod tests {
             expires_at: Clock::system().now(),
             login_epoch: 0,
             issuer: None,
+            presence: PresenceChoice::default(),
             kind: CallerKind::Person,
         }
     }

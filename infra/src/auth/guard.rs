@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use chrono::{DateTime, Utc};
 use domain::service::{self, Live, Scope, Service};
 use domain::session::{self, Session};
-use domain::user::{self, Account, Standing, SystemRole, User};
+use domain::user::{self, Account, PresenceChoice, Standing, SystemRole, User};
 use domain::{ServiceId, SessionId, StreamName, UserId};
 use futures::future::BoxFuture;
 use moka::future::Cache;
@@ -230,6 +230,7 @@ impl Guard {
             expires_at,
             issuer: login.vouched_by.map(|word| word.issuer),
             login_epoch: login.login_epoch,
+            presence: account.presence,
             kind: CallerKind::Person,
         })
     }
@@ -302,6 +303,7 @@ impl Guard {
             expires_at,
             issuer: Some(token.issuer.clone()),
             login_epoch: login.login_epoch,
+            presence: account.presence,
             kind: CallerKind::Person,
         }))
     }
@@ -353,12 +355,14 @@ impl Guard {
         if expires_at <= self.now() {
             return Err(TokenRefused::Expired.into());
         }
+        let mut caller = service_caller(service, live, expires_at);
         if let Some(bot) = live.account {
             let user = self.user(bot, age).await?;
             let account = user.account.as_ref().ok_or(TokenRefused::Invalid)?;
             self.check_standing(account)?;
+            caller.presence = account.presence;
         }
-        Ok(service_caller(service, live, expires_at))
+        Ok(caller)
     }
 
     /// What `token` says. A signature that was good stays good, so that it is checked once while it
@@ -478,6 +482,7 @@ fn service_caller(service: ServiceId, live: &Live, expires_at: DateTime<Utc>) ->
         // No login opened it, and none ends it.
         login_epoch: u32::MAX,
         issuer: None,
+        presence: PresenceChoice::default(),
         kind: CallerKind::Service {
             service,
             scopes: live.scopes.clone(),

@@ -11,4 +11,6 @@ mod signals;
 
 pub use live::{Announced, Interest, LiveEvents, LogEvents};
 pub use nats::{EventStream, NatsBus, NatsEvents, NatsSignals, NatsUrlInvalid, PublishError};
-pub use signals::{Here, LocalSignals, NodeId, SIGNALS_WAITING_MAX, Signal, SignalKind, Signals};
+pub use signals::{
+    Here, HereState, LocalSignals, NodeId, SIGNALS_WAITING_MAX, Signal, SignalKind, Signals,
+};

@@ -34,19 +34,20 @@ pub enum SignalKind {
         /// Who.
         user: UserId,
     },
-    /// These are connected to the node: one that has just come, or a part of the answer to a roll call.
+    /// These are connected to the node: some that have just come, or are shown as something else, or a
+    /// part of the answer to a roll call.
     Here {
         /// Who.
         users: Vec<Here>,
     },
-    /// Somebody is no longer connected to the node.
+    /// Somebody is no longer connected to the node, or no longer shown.
     Gone {
         /// Who.
         user: UserId,
     },
     /// The node lives. One that has not said so for a while is dead, and nobody is there any more.
     Alive {
-        /// How many users are connected to it.
+        /// How many users are connected to it and shown.
         users: usize,
     },
     /// The node asks who is with another, or with all others where it is new itself.
@@ -66,6 +67,22 @@ pub struct Here {
     pub user: UserId,
     /// Where it is told: conversations that they are in.
     pub conversations: Vec<ConversationId>,
+    /// As what they are shown. Who is shown as not there is not named at all.
+    #[serde(default)]
+    pub state: HereState,
+}
+
+/// As what somebody who is connected to a node is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HereState {
+    /// They do something, on a device at least. Nodes of before say no more than this.
+    #[default]
+    Online,
+    /// Nothing is done on any of their devices.
+    Idle,
+    /// They chose to be away.
+    Away,
 }
 
 /// Passes signals between nodes. At most once, in no promised order.
@@ -95,5 +112,27 @@ impl Signals for LocalSignals {
 
     fn listen(&self) -> broadcast::Receiver<Signal> {
         self.0.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_of_before_says_that_somebody_is_online() {
+        let (node, user) = (Uuid::from_u128(1), UserId(Uuid::from_u128(2)));
+        let said = json!({
+            "node": node, "signal": "here", "users": [{ "user": user, "conversations": [] }],
+        });
+        let signal: Signal = serde_json::from_value(said).unwrap();
+        let here = Here {
+            user,
+            conversations: Vec::new(),
+            state: HereState::Online,
+        };
+        assert_eq!(signal.kind, SignalKind::Here { users: vec![here] });
     }
 }

@@ -213,6 +213,20 @@ pub async fn share(snapshot: &mut Snapshot, one: UserId, other: UserId) -> Resul
     Ok(row.is_some())
 }
 
+/// Whether there is a conversation that both `one` and `other` are in now, in a snapshot that has this
+/// model.
+pub async fn share_now(
+    snapshot: &mut Snapshot,
+    one: UserId,
+    other: UserId,
+) -> Result<bool, ReadError> {
+    let sql = "SELECT 1 AS found FROM members AS a JOIN members AS b \
+               ON b.conversation = a.conversation AND b.member = $2 AND b.left_seq IS NULL \
+               WHERE a.member = $1 AND a.left_seq IS NULL LIMIT 1";
+    let row = snapshot.first(sql, &[one.into(), other.into()]).await?;
+    Ok(row.is_some())
+}
+
 /// The memberships of `conversation` that were there when its event `at` was the last, in the order
 /// of members: up to `limit`, those after member `after`.
 pub async fn at(

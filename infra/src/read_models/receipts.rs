@@ -5,15 +5,17 @@ use domain::receipts::MarkKind;
 use domain::{ConversationId, Position, Seq, UserId};
 use serde::Serialize;
 
-use crate::database::{DatabaseError, Row, Table, Transaction, id, int, micros, text, time};
+use crate::database::{
+    DatabaseError, Index, Row, Table, Transaction, flag, id, int, micros, text, time,
+};
 use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 
 /// The read model.
 pub const MODEL: Model = Model {
     name: "receipts",
-    version: 2,
+    version: 3,
     category: "receipts",
-    tables: &[&RECEIPTS, &THREAD_RECEIPTS],
+    tables: &[&RECEIPTS, &THREAD_RECEIPTS, &LAST_MARKS],
 };
 
 const RECEIPTS: Table = Table {
@@ -25,9 +27,15 @@ const RECEIPTS: Table = Table {
         int("seq"),
         int("position"),
         time("at"),
+        flag("private"),
     ],
     key: &["conversation", "member", "kind", "seq"],
-    indexes: &[],
+    // So that what others see is found without looking at what they do not.
+    indexes: &[Index {
+        name: "open",
+        columns: "conversation, member, kind, seq",
+        condition: Some("NOT private"),
+    }],
 };
 
 const THREAD_RECEIPTS: Table = Table {
@@ -39,8 +47,21 @@ const THREAD_RECEIPTS: Table = Table {
         int("seq"),
         int("position"),
         time("at"),
+        flag("private"),
     ],
     key: &["conversation", "thread", "member", "seq"],
+    indexes: &[Index {
+        name: "open",
+        columns: "conversation, thread, member, seq",
+        condition: Some("NOT private"),
+    }],
+};
+
+/// When each member last said that they had seen something, wherever that was, and to everybody.
+const LAST_MARKS: Table = Table {
+    name: "last_marks",
+    columns: &[id("member"), time("at")],
+    key: &["member"],
     indexes: &[],
 };
 
@@ -60,6 +81,8 @@ pub struct Mark {
     /// Since when.
     #[serde(serialize_with = "micros")]
     pub at: DateTime<Utc>,
+    /// Whether only the member sees it.
+    pub private: bool,
 }
 
 /// A row of `thread_receipts`: from `at` on, a member had seen everything in a thread up to `seq`.
@@ -76,6 +99,18 @@ pub struct ThreadMark {
     /// Of the mark in the log.
     pub position: Position,
     /// Since when.
+    #[serde(serialize_with = "micros")]
+    pub at: DateTime<Utc>,
+    /// Whether only the member sees it.
+    pub private: bool,
+}
+
+/// A row of `last_marks`: the minute in which a member last said that they had seen something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LastMark {
+    /// Who.
+    pub member: UserId,
+    /// When that minute began.
     #[serde(serialize_with = "micros")]
     pub at: DateTime<Utc>,
 }
@@ -172,17 +207,66 @@ async fn highest<K: Serialize>(
     Ok(highest)
 }
 
+/// The last marks of `members` in a generation.
+pub async fn load_last(
+    transaction: &mut Transaction,
+    generation: u64,
+    members: impl IntoIterator<Item = UserId>,
+) -> Result<Vec<LastMark>, DatabaseError> {
+    #[derive(Serialize)]
+    struct Key {
+        member: UserId,
+    }
+    let keys: Vec<Key> = members.into_iter().map(|member| Key { member }).collect();
+    LAST_MARKS
+        .load(transaction, generation, LAST_MARKS.key, &keys)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(LastMark {
+                member: row.get("member")?,
+                at: row.get("at")?,
+            })
+        })
+        .collect()
+}
+
+/// What a batch of marks changes.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// New marks.
+    pub marks: Vec<Mark>,
+    /// New marks in threads.
+    pub in_threads: Vec<ThreadMark>,
+    /// The last marks that are later than before.
+    pub last: Vec<LastMark>,
+}
+
 /// Writes the marks of a batch.
 pub async fn store(
     transaction: &mut Transaction,
     generation: u64,
-    marks: &[Mark],
-    in_threads: &[ThreadMark],
+    changes: &Changes,
 ) -> Result<(), DatabaseError> {
-    RECEIPTS.upsert(transaction, generation, marks).await?;
+    RECEIPTS
+        .upsert(transaction, generation, &changes.marks)
+        .await?;
     THREAD_RECEIPTS
-        .upsert(transaction, generation, in_threads)
+        .upsert(transaction, generation, &changes.in_threads)
+        .await?;
+    LAST_MARKS
+        .upsert(transaction, generation, &changes.last)
         .await
+}
+
+/// The minute in which `member` last said to everybody that they had seen something, if ever.
+pub async fn last_mark(
+    snapshot: &mut Snapshot,
+    member: UserId,
+) -> Result<Option<DateTime<Utc>>, ReadError> {
+    let sql = "SELECT at FROM last_marks WHERE member = $1";
+    let row = snapshot.first(sql, &[member.into()]).await?;
+    Ok(row.map(|row| row.get("at")).transpose()?)
 }
 
 /// What a member has of a message.
@@ -205,61 +289,107 @@ pub struct FirstMark {
     pub at: DateTime<Utc>,
 }
 
-/// What those who may see message `seq` of `conversation`, except its author, have of it, in the
-/// order of members: up to `limit`, those after member `after`; of the marks those up to position
-/// `until`. Needs this model, members and messages.
+/// Of what is asked who has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Which message.
+    pub message: Seq,
+    /// Which event made the version that is asked for: the message itself, or an edit of it.
+    pub version: Seq,
+    /// Who asks: private marks are their own only.
+    pub viewer: UserId,
+    /// The last position of a mark that they see.
+    pub until: Option<Position>,
+}
+
+/// What those who may see a version of a message, except its author, have of it, in the order of
+/// members: up to `limit`, those after member `after`. Of a message in a thread it is seen with the
+/// mark of the conversation or of the thread, whichever came first. Needs this model, members and
+/// messages.
 pub async fn of_message(
     snapshot: &mut Snapshot,
-    conversation: ConversationId,
-    seq: Seq,
-    until: Option<Position>,
+    asked: Asked,
     after: Option<UserId>,
     limit: usize,
 ) -> Result<Vec<Receipt>, ReadError> {
-    let first = |kind: &str| {
+    // Two looks into an index each, of which one is taken: the smallest of what everybody sees, or of
+    // what the member sees.
+    let first = |table: &str, wanted: &str| {
+        let least = |also: &str| {
+            format!(
+                "(SELECT min(r.seq) FROM {table} AS r WHERE r.conversation = $1 {wanted} \
+                 AND r.member = v.member AND r.seq >= $3 AND r.position <= $4{also})"
+            )
+        };
         format!(
-            "(SELECT min(r.seq) FROM receipts AS r WHERE r.conversation = $1 \
-             AND r.member = v.member AND r.kind = '{kind}' AND r.seq >= $2 AND r.position <= $3)"
+            "CASE WHEN v.member = $5 THEN {} ELSE {} END",
+            least(""),
+            least(" AND NOT r.private")
         )
     };
+    let is_in = |seq: &str| {
+        format!("m.visible_from <= {seq} AND (m.left_seq IS NULL OR m.left_seq >= {seq})")
+    };
     let sql = format!(
-        "WITH v AS (SELECT DISTINCT m.member FROM members AS m \
-            WHERE m.conversation = $1 AND m.visible_from <= $2 \
-            AND (m.left_seq IS NULL OR m.left_seq >= $2) AND m.joined_position <= $3 \
-            AND m.member > $4 AND m.member <> (SELECT x.author FROM messages AS x \
-                WHERE x.conversation = $1 AND x.seq = $2) \
-            ORDER BY m.member LIMIT $5), \
-         f AS (SELECT v.member, {} AS delivered_seq, {} AS seen_seq FROM v) \
-         SELECT f.member, f.delivered_seq, d.at AS delivered_at, f.seen_seq, s.at AS seen_at \
+        "WITH x AS MATERIALIZED (SELECT author, thread FROM messages \
+            WHERE conversation = $1 AND seq = $2), \
+         v AS MATERIALIZED (SELECT DISTINCT e.member, x.thread FROM members AS e CROSS JOIN x \
+            WHERE e.conversation = $1 AND e.visible_from <= $2 \
+            AND (e.left_seq IS NULL OR e.left_seq >= $2) AND e.joined_position <= $4 \
+            AND e.member > $6 AND e.member <> x.author \
+            AND EXISTS (SELECT 1 FROM members AS m WHERE m.conversation = $1 \
+                AND m.member = e.member AND {}) \
+            ORDER BY e.member LIMIT $7), \
+         f AS MATERIALIZED (SELECT v.member, v.thread, {} AS delivered_seq, {} AS seen_seq, \
+            {} AS thread_seq FROM v) \
+         SELECT f.member, f.delivered_seq, d.at AS delivered_at, d.position AS delivered_position, \
+            f.seen_seq, s.at AS seen_at, s.position AS seen_position, \
+            f.thread_seq, t.at AS thread_at, t.position AS thread_position \
          FROM f LEFT JOIN receipts AS d ON d.conversation = $1 AND d.member = f.member \
             AND d.kind = 'delivered' AND d.seq = f.delivered_seq \
          LEFT JOIN receipts AS s ON s.conversation = $1 AND s.member = f.member \
-            AND s.kind = 'seen' AND s.seq = f.seen_seq ORDER BY f.member",
-        first("delivered"),
-        first("seen"),
+            AND s.kind = 'seen' AND s.seq = f.seen_seq \
+         LEFT JOIN thread_receipts AS t ON t.conversation = $1 AND t.thread = f.thread \
+            AND t.member = f.member AND t.seq = f.thread_seq ORDER BY f.member",
+        is_in("$3"),
+        first("receipts", "AND r.kind = 'delivered'"),
+        first("receipts", "AND r.kind = 'seen'"),
+        first("thread_receipts", "AND r.thread = v.thread"),
     );
     let values = [
-        conversation.into(),
-        seq.into(),
-        until.map_or(i64::MAX.into(), Into::into),
+        asked.conversation.into(),
+        asked.message.into(),
+        asked.version.into(),
+        asked.until.map_or(i64::MAX.into(), Into::into),
+        asked.viewer.into(),
         after.unwrap_or(UserId(uuid::Uuid::nil())).into(),
         limit.into(),
     ];
     let rows = snapshot.all(&sql, &values).await?;
     let mut receipts = Vec::with_capacity(rows.len());
     for row in &rows {
+        let in_conversation = first_mark(row, "seen")?;
+        let in_thread = first_mark(row, "thread")?;
+        let seen = in_conversation.into_iter().chain(in_thread);
         receipts.push(Receipt {
             member: row.get("member")?,
-            delivered: first_mark(row, "delivered_seq", "delivered_at")?,
-            seen: first_mark(row, "seen_seq", "seen_at")?,
+            delivered: first_mark(row, "delivered")?.map(|(_, mark)| mark),
+            seen: seen.min_by_key(|(at, _)| *at).map(|(_, mark)| mark),
         });
     }
     Ok(receipts)
 }
 
-fn first_mark(row: &Row, seq: &str, at: &str) -> Result<Option<FirstMark>, DatabaseError> {
-    Ok(match (row.get(seq)?, row.get(at)?) {
-        (Some(seq), Some(at)) => Some(FirstMark { seq, at }),
+/// The mark that stands in the columns of `name`, with its position.
+fn first_mark(row: &Row, name: &str) -> Result<Option<(Position, FirstMark)>, DatabaseError> {
+    let column = |what: &str| format!("{name}_{what}");
+    let seq = row.get(&column("seq"))?;
+    let at = row.get(&column("at"))?;
+    let position = row.get(&column("position"))?;
+    Ok(match (seq, at, position) {
+        (Some(seq), Some(at), Some(position)) => Some((position, FirstMark { seq, at })),
         _ => None,
     })
 }

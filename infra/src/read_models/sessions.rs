@@ -40,11 +40,18 @@ const SESSIONS: Table = Table {
         time("revoked_at").nullable(),
     ],
     key: &["id"],
-    indexes: &[Index {
-        name: "by_user",
-        columns: "user_id, opened_position",
-        condition: None,
-    }],
+    indexes: &[
+        Index {
+            name: "by_user",
+            columns: "user_id, opened_position",
+            condition: None,
+        },
+        Index {
+            name: "by_use",
+            columns: "user_id, last_used_at",
+            condition: None,
+        },
+    ],
 };
 
 /// A row of `sessions`.
@@ -171,4 +178,15 @@ pub async fn active(
         .iter()
         .map(Session::from_row)
         .collect::<Result<_, _>>()?)
+}
+
+/// When `user` last opened or refreshed a session, if ever.
+pub async fn last_used(
+    snapshot: &mut Snapshot,
+    user: UserId,
+) -> Result<Option<DateTime<Utc>>, ReadError> {
+    let sql = "SELECT last_used_at FROM sessions WHERE user_id = $1 \
+               ORDER BY last_used_at DESC LIMIT 1";
+    let row = snapshot.first(sql, &[user.into()]).await?;
+    Ok(row.map(|row| row.get("last_used_at")).transpose()?)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
-use domain::user::SystemRole;
+use domain::user::{Shown, ShownTo, SystemRole};
 use domain::{AttachmentId, Position, ServiceId, UserId};
 use serde::Serialize;
 
@@ -36,11 +36,17 @@ const USERS: Table = Table {
         time("registered_at"),
         int("registered_position"),
         text("status_text").nullable(),
+        text("status_emoji").nullable(),
+        time("status_until").nullable(),
         text("time_zone").nullable(),
         text("locale").nullable(),
         text("pronouns").nullable(),
         text("preferences"),
         flag("discoverable"),
+        text("seen_shown_to"),
+        text("last_seen_shown_to"),
+        text("presence"),
+        time("presence_until").nullable(),
         flag("suspended"),
         time("suspended_until").nullable(),
         flag("deactivated"),
@@ -126,6 +132,11 @@ pub struct User {
     pub registered_position: domain::Position,
     /// What they are up to.
     pub status_text: Option<String>,
+    /// The same as a picture.
+    pub status_emoji: Option<String>,
+    /// From when on neither is shown any more.
+    #[serde(serialize_with = "micros_if_any")]
+    pub status_until: Option<DateTime<Utc>>,
     /// Where their clock is.
     pub time_zone: Option<String>,
     /// Their language, for themselves only.
@@ -136,6 +147,15 @@ pub struct User {
     pub preferences: String,
     /// Whether the directory shows them.
     pub discoverable: bool,
+    /// Who learns what they have seen.
+    pub seen_shown_to: ShownTo,
+    /// Who learns when they were here last.
+    pub last_seen_shown_to: ShownTo,
+    /// As what they chose to be shown while they are there.
+    pub presence: Shown,
+    /// When that ends by itself, or ended.
+    #[serde(serialize_with = "micros_if_any")]
+    pub presence_until: Option<DateTime<Utc>>,
     /// Whether they were suspended and not reinstated.
     pub suspended: bool,
     /// When the suspension ends by itself, or ended.
@@ -196,6 +216,11 @@ impl User {
         !self.deactivated && (!self.suspended || ended)
     }
 
+    /// Whether text and picture of what they are up to are shown at the moment `now`.
+    pub fn has_status(&self, now: DateTime<Utc>) -> bool {
+        self.status_until.is_none_or(|until| now < until)
+    }
+
     /// Whether the address that they have now was shown to be theirs.
     pub fn is_email_verified(&self) -> bool {
         self.email.is_some() && self.email == self.verified_email
@@ -217,11 +242,17 @@ impl User {
             registered_at: row.get("registered_at")?,
             registered_position: row.get("registered_position")?,
             status_text: row.get("status_text")?,
+            status_emoji: row.get("status_emoji")?,
+            status_until: row.get("status_until")?,
             time_zone: row.get("time_zone")?,
             locale: row.get("locale")?,
             pronouns: row.get("pronouns")?,
             preferences: row.get("preferences")?,
             discoverable: row.get("discoverable")?,
+            seen_shown_to: parse_stored(&row.get::<String>("seen_shown_to")?)?,
+            last_seen_shown_to: parse_stored(&row.get::<String>("last_seen_shown_to")?)?,
+            presence: parse_stored(&row.get::<String>("presence")?)?,
+            presence_until: row.get("presence_until")?,
             suspended: row.get("suspended")?,
             suspended_until: row.get("suspended_until")?,
             deactivated: row.get("deactivated")?,
@@ -419,6 +450,17 @@ pub async fn search(snapshot: &mut Snapshot, search: &Search<'_>) -> Result<Vec<
     sql.push_str(" ORDER BY handle LIMIT $4");
     let rows = snapshot.all(&sql, &values).await?;
     Ok(rows.iter().map(User::from_row).collect::<Result<_, _>>()?)
+}
+
+/// Whether `blocker` blocks `other`.
+pub async fn does_block(
+    snapshot: &mut Snapshot,
+    blocker: UserId,
+    other: UserId,
+) -> Result<bool, ReadError> {
+    let sql = "SELECT 1 AS found FROM blocks WHERE blocker = $1 AND blocked = $2";
+    let row = snapshot.first(sql, &[blocker.into(), other.into()]).await?;
+    Ok(row.is_some())
 }
 
 /// Whom `blocker` blocks, in the order of ids: up to `limit`, those after `after`.

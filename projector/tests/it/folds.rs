@@ -1,8 +1,10 @@
 //! What events become.
 
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use domain::conversation::HistoryVisibility::{Joined, Start};
 use domain::user::{State, User, UserEvent};
 use domain::{Decider as _, Position, SessionId, UserId};
+use infra::read_models::receipts::Asked;
 use infra::read_models::{
     Snapshot, conversations, members, messages, receipts, services, sessions, users,
 };
@@ -197,7 +199,14 @@ async fn who_has_seen_a_message_is_told_by_the_first_mark_that_covers_it() {
     room.add(late).await;
     room.seen(late, third).await;
     projected!(log, |snapshot| {
-        let told = receipts::of_message(&mut snapshot, room.id, second, None, None, 10).await;
+        let asked = |viewer| Asked {
+            conversation: room.id,
+            message: second,
+            version: second,
+            viewer,
+            until: None,
+        };
+        let told = receipts::of_message(&mut snapshot, asked(alice), None, 10).await;
         let told = told.unwrap();
         let members: Vec<_> = told.iter().map(|receipt| receipt.member).collect();
         assert_eq!(members, [bob, carol], "the late one could not see it");
@@ -205,8 +214,48 @@ async fn who_has_seen_a_message_is_told_by_the_first_mark_that_covers_it() {
         assert_eq!((seen.seq, seen.at), (third, seen_at));
         assert_eq!(told[0].delivered.unwrap().seq, third);
         assert_eq!((told[1].seen, told[1].delivered), (None, None));
-        let page = receipts::of_message(&mut snapshot, room.id, second, None, Some(bob), 10).await;
+        let page = receipts::of_message(&mut snapshot, asked(alice), Some(bob), 10).await;
         assert_eq!(page.unwrap()[0].member, carol);
+    });
+}
+
+#[tokio::test]
+async fn a_private_mark_is_its_members_own_and_a_thread_is_seen_by_its_own_mark() {
+    let log = Log::new();
+    let (alice, bob) = (user(1), user(2));
+    let room = log.group(alice, &[bob], Joined).await;
+    let root = room.send(alice, "1").await;
+    let answer = room.answer(alice, root, "2").await;
+    room.seen_as(bob, root, true).await;
+    room.thread_seen(bob, root, answer).await;
+    let in_thread = log.clock.now();
+    room.seen(bob, answer).await;
+    let minute = |at: DateTime<Utc>| at.duration_trunc(TimeDelta::minutes(1)).unwrap();
+    let last = minute(log.clock.now());
+    projected!(log, |snapshot| {
+        for (message, viewer, seen) in [
+            (root, alice, Some(answer)),
+            (root, bob, Some(root)),
+            (answer, alice, Some(answer)),
+        ] {
+            let asked = Asked {
+                conversation: room.id,
+                message,
+                version: message,
+                viewer,
+                until: None,
+            };
+            let told = receipts::of_message(&mut snapshot, asked, None, 10).await;
+            let told = told.unwrap();
+            assert_eq!(told[0].seen.map(|mark| mark.seq), seen, "{message:?}");
+            if message == answer {
+                assert_eq!(told[0].seen.map(|mark| mark.at), Some(in_thread));
+            }
+        }
+        let mark = receipts::last_mark(&mut snapshot, bob).await.unwrap();
+        assert_eq!(mark, Some(last));
+        let none = receipts::last_mark(&mut snapshot, alice).await.unwrap();
+        assert_eq!(none, None);
     });
 }
 

@@ -18,8 +18,8 @@ use domain::service::{self, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
 use domain::user::{
     AvatarChanged, BlockChanged, EmailVerified, ExternalIdentityLinked, LoggedOutEverywhere,
-    PreferencesChanged, ProfileChanged, Registered, Suspended, SystemRole, SystemRoleChanged,
-    UserEvent,
+    PreferencesChanged, PresenceChosen, PrivacyChanged, ProfileChanged, Registered, Shown, ShownTo,
+    Suspended, SystemRole, SystemRoleChanged, UserEvent,
 };
 use domain::values::{
     DisplayName, Email, Emoji, FileName, Handle, IssuerName, MediaType, MessageBody, Reason,
@@ -256,6 +256,36 @@ impl Log {
         self.append(StreamName::user(user), changed).await;
     }
 
+    /// Lets others learn what `user` has seen and when they were here last, or nobody.
+    pub(crate) async fn private(&self, user: UserId, private: bool) {
+        let shown_to = if private {
+            ShownTo::Nobody
+        } else {
+            ShownTo::Everyone
+        };
+        let changed = UserEvent::PrivacyChanged(PrivacyChanged {
+            seen: Some(shown_to),
+            last_seen: Some(shown_to),
+        });
+        self.append(StreamName::user(user), changed).await;
+    }
+
+    pub(crate) async fn choose(&self, user: UserId, shown: Shown, until: Option<DateTime<Utc>>) {
+        let chosen = UserEvent::PresenceChosen(PresenceChosen { shown, until });
+        self.append(StreamName::user(user), chosen).await;
+    }
+
+    /// Shows what `user` is up to, until `until`.
+    pub(crate) async fn status(&self, user: UserId, text: &str, until: DateTime<Utc>) {
+        let changed = UserEvent::ProfileChanged(ProfileChanged {
+            status_text: Change::Set(Personal::new(user, StatusText::parse(text).unwrap())),
+            status_emoji: Change::Set(Personal::new(user, Emoji::parse("🍜").unwrap())),
+            status_until: Change::Set(until),
+            ..ProfileChanged::default()
+        });
+        self.append(StreamName::user(user), changed).await;
+    }
+
     pub(crate) async fn block(&self, blocker: UserId, user: UserId, blocks: bool) {
         let change = BlockChanged { user };
         let event = if blocks {
@@ -451,10 +481,22 @@ impl Room<'_> {
     }
 
     pub(crate) async fn thread_seen(&self, member: UserId, thread: Seq, seq: Seq) {
+        self.thread_seen_as(member, thread, seq, false).await;
+    }
+
+    /// The same, where others do not learn of it if it is `private`.
+    pub(crate) async fn thread_seen_as(
+        &self,
+        member: UserId,
+        thread: Seq,
+        seq: Seq,
+        private: bool,
+    ) {
         let mark = ReceiptsEvent::ThreadSeen(ThreadMarkedUpTo {
             member,
             thread,
             seq,
+            private,
         });
         self.log.append(StreamName::receipts(self.id), mark).await;
     }
@@ -515,12 +557,25 @@ impl Room<'_> {
     }
 
     pub(crate) async fn seen(&self, member: UserId, seq: Seq) {
-        let mark = ReceiptsEvent::Seen(MarkedUpTo { member, seq });
+        self.seen_as(member, seq, false).await;
+    }
+
+    /// The same, where others do not learn of it if it is `private`.
+    pub(crate) async fn seen_as(&self, member: UserId, seq: Seq, private: bool) {
+        let mark = ReceiptsEvent::Seen(MarkedUpTo {
+            member,
+            seq,
+            private,
+        });
         self.log.append(StreamName::receipts(self.id), mark).await;
     }
 
     pub(crate) async fn delivered(&self, member: UserId, seq: Seq) {
-        let mark = ReceiptsEvent::Delivered(MarkedUpTo { member, seq });
+        let mark = ReceiptsEvent::Delivered(MarkedUpTo {
+            member,
+            seq,
+            private: false,
+        });
         self.log.append(StreamName::receipts(self.id), mark).await;
     }
 }

@@ -8,6 +8,7 @@ use domain::notifications::{
     DigestIssued, Level, NotificationsEvent, PushSubscriptionAdded, PushSubscriptionRemoved,
     ReadUpTo, RemovedBecause, Rule, RuleChanged, Settings, SettingsChanged,
 };
+use domain::user::Shown;
 use domain::values::Email;
 use domain::{
     AttachmentId, ConversationId, Personal, Position, PushSubscriptionId, SessionId, UserId,
@@ -37,16 +38,19 @@ enum Step {
     Reply(u8, u8, u8),
     Tell(u8, u8, u8),
     ChangeRole(u8, u8),
-    ThreadSeen(u8, u8, u8, u8),
+    ThreadSeen(u8, u8, u8, u8, bool),
     Add(u8, u8),
     Remove(u8, u8),
     Rename(u8),
     ShowHistory(u8, bool),
     Archive(u8),
-    Seen(u8, u8, u8),
+    Seen(u8, u8, u8, bool),
     Delivered(u8, u8, u8),
     Register(u8),
     Call(u8, bool),
+    Private(u8, bool),
+    Choose(u8, bool),
+    Status(u8),
     Block(u8, u8, bool),
     Suspend(u8, bool),
     Service(u8, bool),
@@ -84,8 +88,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (room.clone(), person.clone(), 1..10_u8).prop_map(|(r, p, s)| Step::Answer(r, p, s)),
         3 => (room.clone(), person.clone(), 1..10_u8, any::<bool>())
             .prop_map(|(r, p, s, b)| Step::Follow(r, p, s, b)),
-        2 => (room.clone(), person.clone(), 1..10_u8, seq.clone())
-            .prop_map(|(r, p, t, s)| Step::ThreadSeen(r, p, t, s)),
+        2 => (room.clone(), person.clone(), 1..10_u8, seq.clone(), any::<bool>())
+            .prop_map(|(r, p, t, s, b)| Step::ThreadSeen(r, p, t, s, b)),
         1 => (room.clone(), person.clone(), 0..3_u8).prop_map(|(r, p, o)| Step::Forward(r, p, o)),
         3 => (room.clone(), person.clone(), seq.clone()).prop_map(|(r, p, s)| Step::Reply(r, p, s)),
         3 => (person.clone(), 0..6_u8, 0..3_u8).prop_map(|(p, k, n)| Step::Tell(p, k, n)),
@@ -95,10 +99,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => room.clone().prop_map(Step::Rename),
         1 => (room.clone(), any::<bool>()).prop_map(|(r, b)| Step::ShowHistory(r, b)),
         1 => room.clone().prop_map(Step::Archive),
-        3 => (room.clone(), person.clone(), seq.clone()).prop_map(|(r, p, s)| Step::Seen(r, p, s)),
+        4 => (room.clone(), person.clone(), seq.clone(), any::<bool>())
+            .prop_map(|(r, p, s, b)| Step::Seen(r, p, s, b)),
         1 => (room, person.clone(), seq).prop_map(|(r, p, s)| Step::Delivered(r, p, s)),
         1 => person.clone().prop_map(Step::Register),
         1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Call(p, b)),
+        1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Private(p, b)),
+        1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Choose(p, b)),
+        1 => person.clone().prop_map(Step::Status),
         2 => (person.clone(), person.clone(), any::<bool>())
             .prop_map(|(p, q, b)| Step::Block(p, q, b)),
         1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Suspend(p, b)),
@@ -213,7 +221,9 @@ async fn happen(log: &Log, step: &Step) {
         Step::Archive(r) => {
             room(log, *r).archive(user(0)).await;
         }
-        Step::Seen(r, p, s) => room(log, *r).seen(person(p), seq(s)).await,
+        Step::Seen(r, p, s, private) => {
+            room(log, *r).seen_as(person(p), seq(s), *private).await;
+        }
         Step::Delivered(r, p, s) => room(log, *r).delivered(person(p), seq(s)).await,
         Step::Register(p) => log.register(person(p), "somebody").await,
         Step::Call(p, shown) => {
@@ -221,6 +231,12 @@ async fn happen(log: &Log, step: &Step) {
             log.call(person(p), name).await;
             log.discoverable(person(p), *shown).await;
         }
+        Step::Private(p, private) => log.private(person(p), *private).await,
+        Step::Choose(p, ends) => {
+            let until = ends.then(|| log.clock.now());
+            log.choose(person(p), Shown::Away, until).await;
+        }
+        Step::Status(p) => log.status(person(p), "busy", log.clock.now()).await,
         Step::Block(p, q, blocks) => log.block(person(p), person(q), *blocks).await,
         Step::Suspend(p, until) => log.suspend(person(p), *until).await,
         Step::Service(p, made) => log.service(*p, *made).await,
@@ -258,8 +274,10 @@ async fn say(log: &Log, step: &Step) {
         Step::Follow(r, p, s, follows) => {
             room(log, *r).follow(person(p), seq(s), *follows).await;
         }
-        Step::ThreadSeen(r, p, t, s) => {
-            room(log, *r).thread_seen(person(p), seq(t), seq(s)).await;
+        Step::ThreadSeen(r, p, t, s, private) => {
+            let (thread, seq) = (seq(t), seq(s));
+            let room = room(log, *r);
+            room.thread_seen_as(person(p), thread, seq, *private).await;
         }
         Step::Reply(r, p, s) => {
             let reply = |sent: &mut MessageSent| sent.reply_to = Some(seq(s));

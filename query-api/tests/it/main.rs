@@ -15,6 +15,7 @@ mod harness;
 mod messages;
 mod notifications;
 mod people;
+mod presence;
 mod reads;
 mod search;
 mod threads;

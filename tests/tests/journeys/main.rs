@@ -24,6 +24,7 @@ mod operations;
 mod outside;
 mod outsiders;
 mod people;
+mod presence;
 mod profiles;
 mod read_database;
 mod schema;

@@ -4,8 +4,8 @@ use tests::Plan;
 
 use crate::site::Site;
 use crate::{
-    attachments, messages, notifications, operations, outsiders, people, search, second_factor,
-    sessions, tour,
+    attachments, messages, notifications, operations, outsiders, people, presence, search,
+    second_factor, sessions, tour,
 };
 
 /// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
@@ -44,6 +44,9 @@ journeys! {
     messages::a_thread_is_followed_and_seen_apart,
     messages::who_is_called_is_told_and_what_is_forwarded_says_from_where,
     messages::a_group_says_who_writes_how_often_and_who_came_and_went,
+    presence::a_person_is_shown_as_their_devices_say_and_as_they_chose,
+    presence::what_is_seen_in_private_is_ones_own,
+    presence::who_has_an_edit_is_told_and_when_somebody_was_here,
     people::people_say_who_they_are_and_are_found,
     people::who_is_blocked_leaves_the_other_alone,
     people::who_is_suspended_is_out_everywhere_until_reinstated,

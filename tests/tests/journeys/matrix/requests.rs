@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::actors::Scene;
 
 /// Frames that are no commands, but signals and subscriptions.
-pub(super) const SIGNALS: [&str; 3] = ["subscribe", "unsubscribe", "typing"];
+pub(super) const SIGNALS: [&str; 4] = ["subscribe", "unsubscribe", "typing", "presence"];
 
 /// The route after which its asker is nobody.
 pub(super) const ENDS_THE_SESSION: &str = "/v1/sessions/current";
@@ -212,6 +212,9 @@ impl Request {
                 "keys": { "p256dh": PUSH_KEY, "auth": "BTBZMqHH6r4Tts7J_aSIgg" },
             }),
             ("PUT", "/v1/users/me/preferences") => json!({ "theme": "dark" }),
+            // What everybody is already: no scene needs it otherwise.
+            ("PUT", "/v1/users/me/privacy") => json!({ "seen": "everyone" }),
+            ("PUT", "/v1/users/me/presence") => json!({ "shown": "automatic" }),
             ("POST", "/v1/users/me/verify-email") => json!({ "code": "12345678" }),
             _ => return None,
         };
@@ -256,6 +259,7 @@ pub(super) fn frame(op: &str) -> Value {
         | "leave_conversation"
         | "archive_conversation"
         | "unarchive_conversation" => conversation(),
+        "presence" => json!({ "state": "online" }),
         "start_conversation" => json!({ "kind": "direct", "with": "{user}" }),
         "send_message" => with(json!({ "body": "hello" })),
         "edit_message" => with(json!({ "message": "{seq}", "body": "hello!" })),
