@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use domain::Position;
 use infra::commands::Accepted;
 use uuid::Uuid;
 
@@ -28,6 +29,12 @@ impl Answer {
             },
             changed: done.changed,
         }
+    }
+
+    /// The same, where what followed from it is in the log at `position`.
+    pub(crate) fn at_least(mut self, position: Position) -> Self {
+        self.accepted.position = self.accepted.position.max(position);
+        self
     }
 
     /// 200.

@@ -11,10 +11,11 @@ use domain::owners::Owners;
 use domain::reservation::Reservation;
 use domain::service::{Service, State as ServiceState};
 use domain::session::Session;
+use domain::space::{SpaceRules, State as SpaceState};
 use domain::user::{Account, User, UserEvent};
 use domain::values::{Email, Handle};
 use domain::{
-    ConversationId, Decider, Event, Position, Seq, ServiceId, StreamName, UserId, Version,
+    ConversationId, Decider, Event, Position, Seq, ServiceId, SpaceId, StreamName, UserId, Version,
 };
 use infra::auth::cookies::CookieSecurity;
 use infra::auth::{Guard, ServiceTokens};
@@ -22,6 +23,7 @@ use infra::clock::Clock;
 use infra::codes::CodeKeys;
 use infra::event_store::{Direction, EventStore};
 use infra::failure::Failure;
+use infra::invites::InviteKeys;
 use infra::issuers::Issuers;
 use infra::keys::{Secret, hex, keyed_hash};
 use infra::limits::LoginGate;
@@ -34,7 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer::Answer;
 use crate::asking::Asking;
-use crate::contacts::Directs;
+use crate::begun::Beginnings;
 use crate::execute::{Executor, Limits};
 use crate::identity::factors::keys::{SecondFactorRules, SecondFactors};
 use crate::marks::Marks;
@@ -132,8 +134,11 @@ struct Inner {
     reservations: Executor<Reservation>,
     services: Executor<Service>,
     owners: Executor<Owners>,
+    spaces: Executor<SpaceRules>,
+    invite_keys: InviteKeys,
+    snapshots: Arc<dyn Snapshots>,
     service_tokens: ServiceTokens,
-    directs: Directs,
+    beginnings: Beginnings,
     marks: Marks,
     seen: Seen,
 }
@@ -145,6 +150,7 @@ struct Seen {
     sessions: States<Session>,
     reservations: States<Reservation>,
     services: States<Service>,
+    spaces: States<SpaceRules>,
 }
 
 fn executor<D: Decider>(
@@ -188,6 +194,7 @@ impl CommandApi {
             sessions: States::new(Arc::clone(&store), clock.clone()),
             reservations: States::new(Arc::clone(&store), clock.clone()),
             services: States::new(Arc::clone(&store), clock.clone()),
+            spaces: States::new(Arc::clone(&store), clock.clone()),
         };
         Ok(Self(Arc::new(Inner {
             guard,
@@ -209,10 +216,13 @@ impl CommandApi {
             reservations: executor(&store, &snapshots, limits)?,
             services: executor(&store, &snapshots, limits)?,
             owners: executor(&store, &snapshots, limits)?,
+            spaces: executor(&store, &snapshots, limits)?,
+            invite_keys: InviteKeys::new(&secret),
             service_tokens: ServiceTokens::new(&secret),
-            directs: Directs::default(),
+            beginnings: Beginnings::default(),
             marks: Marks::new(receipts),
             seen,
+            snapshots,
             store,
         })))
     }
@@ -254,6 +264,7 @@ impl CommandApi {
             self.0.reservations.close(),
             self.0.services.close(),
             self.0.owners.close(),
+            self.0.spaces.close(),
         );
     }
 
@@ -378,11 +389,13 @@ impl CommandApi {
         let stream = StreamName::conversation(conversation);
         let contact = self.contact(asking.user, conversation, &act).await?;
         let inherited = self.inherited(asking.user, &act).await?;
+        let allowed = self.allowed(asking.user, conversation, &act).await?;
         let command = Command::User(UserCommand {
             by: asking.user,
             act,
             contact,
             inherited,
+            allowed,
         });
         let done = self.0.conversations.execute(&stream, envelope, command);
         Ok(Answer::new(conversation.0, done.await?))
@@ -438,6 +451,11 @@ impl CommandApi {
     /// What stands in for a password in a command's hash: the log must not help to guess it.
     pub(crate) fn password_mark(&self, password: &str) -> String {
         hex(&keyed_hash(&self.0.password_key, password.as_bytes()))
+    }
+
+    /// The log, to be held on to.
+    pub(crate) fn store_port(&self) -> Arc<dyn EventStore> {
+        Arc::clone(&self.0.store)
     }
 
     pub(crate) fn store(&self) -> &dyn EventStore {
@@ -506,8 +524,37 @@ impl CommandApi {
         &self.0.service_tokens
     }
 
-    pub(crate) fn directs(&self) -> &Directs {
-        &self.0.directs
+    pub(crate) fn beginnings(&self) -> &Beginnings {
+        &self.0.beginnings
+    }
+
+    /// Carries out commands on spaces. Their channels do not follow by it, see [`Self::rule`].
+    pub(crate) fn spaces(&self) -> &Executor<SpaceRules> {
+        &self.0.spaces
+    }
+
+    pub(crate) fn invite_keys(&self) -> &InviteKeys {
+        &self.0.invite_keys
+    }
+
+    /// Where what can be lost is kept.
+    pub(crate) fn snapshots(&self) -> &dyn Snapshots {
+        &*self.0.snapshots
+    }
+
+    /// The space as of now.
+    pub(crate) async fn space_now(&self, space: SpaceId) -> Result<Arc<SpaceState>, Failure> {
+        self.0.seen.spaces.current(&StreamName::space(space)).await
+    }
+
+    /// The space as of at most [`States::AGE_MAX`] ago; after [`Self::refresh_space`] as of then.
+    pub(crate) async fn space_recently(&self, space: SpaceId) -> Result<Arc<SpaceState>, Failure> {
+        self.0.seen.spaces.recent(&StreamName::space(space)).await
+    }
+
+    /// Makes what was changed about `space` count at once on this node.
+    pub(crate) async fn refresh_space(&self, space: SpaceId) -> Result<(), Failure> {
+        self.space_now(space).await.map(drop)
     }
 
     pub(crate) fn marks(&self) -> &Marks {

@@ -19,8 +19,11 @@ use crate::CommandApi;
 use crate::answer::Answer;
 use crate::asking::{Asking, Key};
 use crate::conversations::{
-    archive, change, delete_message, edit_message, members, pins, reactions, receipts,
-    send_message, start, threads,
+    archive, change, delete_message, edit_message, members as of_conversation, pins, reactions,
+    receipts, send_message, start, threads,
+};
+use crate::spaces::{
+    bans, categories, channels, create, invites, members, overrides, roles,
 };
 
 /// Fields of every frame, which are no command's.
@@ -50,6 +53,36 @@ enum Op {
     ChangeRole,
     ArchiveConversation,
     UnarchiveConversation,
+    Space(SpaceOp),
+}
+
+/// Those on spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SpaceOp {
+    CreateSpace,
+    ChangeSpace,
+    ArchiveSpace,
+    UnarchiveSpace,
+    TransferSpace,
+    CreateChannel,
+    ChangeChannel,
+    RemoveChannel,
+    SetOverride,
+    CreateCategory,
+    ChangeCategory,
+    RemoveCategory,
+    DefineRole,
+    ChangeSpaceRole,
+    RemoveRole,
+    AssignRole,
+    WithdrawRole,
+    JoinSpace,
+    LeaveSpace,
+    KickMember,
+    BanMember,
+    UnbanMember,
+    RevokeInvite,
+    UseInvite,
 }
 
 /// The `op` of every command that a frame may carry.
@@ -57,7 +90,7 @@ pub fn ops() -> impl Iterator<Item = &'static str> {
     COMMANDS.into_iter().map(|(op, _)| op)
 }
 
-const COMMANDS: [(&str, Op); 21] = [
+const COMMANDS: [(&str, Op); 45] = [
     ("send_message", Op::SendMessage),
     ("edit_message", Op::EditMessage),
     ("delete_message", Op::DeleteMessage),
@@ -79,6 +112,30 @@ const COMMANDS: [(&str, Op); 21] = [
     ("change_role", Op::ChangeRole),
     ("archive_conversation", Op::ArchiveConversation),
     ("unarchive_conversation", Op::UnarchiveConversation),
+    ("create_space", Op::Space(SpaceOp::CreateSpace)),
+    ("change_space", Op::Space(SpaceOp::ChangeSpace)),
+    ("archive_space", Op::Space(SpaceOp::ArchiveSpace)),
+    ("unarchive_space", Op::Space(SpaceOp::UnarchiveSpace)),
+    ("transfer_space", Op::Space(SpaceOp::TransferSpace)),
+    ("create_channel", Op::Space(SpaceOp::CreateChannel)),
+    ("change_channel", Op::Space(SpaceOp::ChangeChannel)),
+    ("remove_channel", Op::Space(SpaceOp::RemoveChannel)),
+    ("set_override", Op::Space(SpaceOp::SetOverride)),
+    ("create_category", Op::Space(SpaceOp::CreateCategory)),
+    ("change_category", Op::Space(SpaceOp::ChangeCategory)),
+    ("remove_category", Op::Space(SpaceOp::RemoveCategory)),
+    ("define_role", Op::Space(SpaceOp::DefineRole)),
+    ("change_space_role", Op::Space(SpaceOp::ChangeSpaceRole)),
+    ("remove_role", Op::Space(SpaceOp::RemoveRole)),
+    ("assign_role", Op::Space(SpaceOp::AssignRole)),
+    ("withdraw_role", Op::Space(SpaceOp::WithdrawRole)),
+    ("join_space", Op::Space(SpaceOp::JoinSpace)),
+    ("leave_space", Op::Space(SpaceOp::LeaveSpace)),
+    ("kick_member", Op::Space(SpaceOp::KickMember)),
+    ("ban_member", Op::Space(SpaceOp::BanMember)),
+    ("unban_member", Op::Space(SpaceOp::UnbanMember)),
+    ("revoke_invite", Op::Space(SpaceOp::RevokeInvite)),
+    ("use_invite", Op::Space(SpaceOp::UseInvite)),
 ];
 
 impl Op {
@@ -119,6 +176,13 @@ impl Fields {
         let conversation = self.conversation()?;
         self.none()?;
         Ok(conversation)
+    }
+
+    /// Takes the last field that there is to be.
+    fn only_one<T: DeserializeOwned>(mut self, name: &str) -> Result<T, Problem> {
+        let value = self.take(name)?;
+        self.none()?;
+        Ok(value)
     }
 
     fn message(&mut self) -> Result<(ConversationId, Seq), Problem> {
@@ -245,21 +309,134 @@ async fn run(
         }
         Op::AddMember => {
             let conversation = fields.conversation()?;
-            members::add_member(api, asking, conversation, fields.request()?).await
+            of_conversation::add_member(api, asking, conversation, fields.request()?).await
         }
         Op::RemoveMember => {
             let (conversation, user) = (fields.conversation()?, fields.take("user")?);
             fields.none()?;
-            members::remove_member(api, asking, conversation, user).await
+            of_conversation::remove_member(api, asking, conversation, user).await
         }
-        Op::LeaveConversation => members::leave(api, asking, fields.only_conversation()?).await,
+        Op::LeaveConversation => of_conversation::leave(api, asking, fields.only_conversation()?).await,
         Op::ChangeRole => {
             let (conversation, user) = (fields.conversation()?, fields.take("user")?);
-            members::change_role(api, asking, conversation, user, fields.request()?).await
+            of_conversation::change_role(api, asking, conversation, user, fields.request()?).await
         }
         Op::ArchiveConversation => archive::archive(api, asking, fields.only_conversation()?).await,
         Op::UnarchiveConversation => {
             archive::unarchive(api, asking, fields.only_conversation()?).await
+        }
+        Op::Space(op) => run_on_space(api, asking, op, fields).await,
+    }
+}
+
+async fn run_on_space(
+    api: &CommandApi,
+    asking: Asking,
+    op: SpaceOp,
+    mut fields: Fields,
+) -> Result<Answer, Problem> {
+    match op {
+        SpaceOp::CreateSpace => create::create_space(api, asking, fields.request()?).await,
+        SpaceOp::UseInvite => {
+            let code = fields.only_one("code")?;
+            invites::use_invite(api, asking, code).await
+        }
+        SpaceOp::ChangeSpace => {
+            let space = fields.take("space")?;
+            create::change_space(api, asking, space, fields.request()?).await
+        }
+        SpaceOp::TransferSpace => {
+            let space = fields.take("space")?;
+            create::transfer_space(api, asking, space, fields.request()?).await
+        }
+        SpaceOp::CreateChannel => {
+            let space = fields.take("space")?;
+            channels::create_channel(api, asking, space, fields.request()?).await
+        }
+        SpaceOp::ChangeChannel => {
+            let (space, channel) = (fields.take("space")?, fields.take("channel")?);
+            channels::change_channel(api, asking, space, channel, fields.request()?).await
+        }
+        SpaceOp::CreateCategory => {
+            let space = fields.take("space")?;
+            categories::create_category(api, asking, space, fields.request()?).await
+        }
+        SpaceOp::ChangeCategory => {
+            let (space, category) = (fields.take("space")?, fields.take("category")?);
+            categories::change_category(api, asking, space, category, fields.request()?).await
+        }
+        SpaceOp::DefineRole => {
+            let space = fields.take("space")?;
+            roles::define_role(api, asking, space, fields.request()?).await
+        }
+        SpaceOp::ChangeSpaceRole => {
+            let (space, role) = (fields.take("space")?, fields.take("role")?);
+            roles::change_space_role(api, asking, space, role, fields.request()?).await
+        }
+        SpaceOp::BanMember => {
+            let (space, user) = (fields.take("space")?, fields.take("user")?);
+            bans::ban_member(api, asking, space, user, fields.request()?).await
+        }
+        SpaceOp::SetOverride => {
+            let (space, channel) = (fields.take("space")?, fields.take("channel")?);
+            let (target, request) = (fields.take("target")?, fields.request()?);
+            overrides::set_override(api, asking, space, channel, target, request).await
+        }
+        SpaceOp::ArchiveSpace => {
+            let space = fields.only_one("space")?;
+            create::archive_space(api, asking, space).await
+        }
+        SpaceOp::UnarchiveSpace => {
+            let space = fields.only_one("space")?;
+            create::unarchive_space(api, asking, space).await
+        }
+        SpaceOp::JoinSpace => {
+            let space = fields.only_one("space")?;
+            members::join_space(api, asking, space).await
+        }
+        SpaceOp::LeaveSpace => {
+            let space = fields.only_one("space")?;
+            members::leave_space(api, asking, space).await
+        }
+        SpaceOp::RemoveChannel => {
+            let space = fields.take("space")?;
+            let channel = fields.only_one("channel")?;
+            channels::remove_channel(api, asking, space, channel).await
+        }
+        SpaceOp::RemoveCategory => {
+            let space = fields.take("space")?;
+            let category = fields.only_one("category")?;
+            categories::remove_category(api, asking, space, category).await
+        }
+        SpaceOp::RemoveRole => {
+            let space = fields.take("space")?;
+            let role = fields.only_one("role")?;
+            roles::remove_role(api, asking, space, role).await
+        }
+        SpaceOp::KickMember => {
+            let space = fields.take("space")?;
+            let user = fields.only_one("user")?;
+            members::kick_member(api, asking, space, user).await
+        }
+        SpaceOp::UnbanMember => {
+            let space = fields.take("space")?;
+            let user = fields.only_one("user")?;
+            bans::unban_member(api, asking, space, user).await
+        }
+        SpaceOp::RevokeInvite => {
+            let space = fields.take("space")?;
+            let invite = fields.only_one("invite")?;
+            invites::revoke_invite(api, asking, space, invite).await
+        }
+        SpaceOp::AssignRole => {
+            let (space, user) = (fields.take("space")?, fields.take("user")?);
+            let role = fields.only_one("role")?;
+            roles::assign_role(api, asking, space, user, role).await
+        }
+        SpaceOp::WithdrawRole => {
+            let (space, user) = (fields.take("space")?, fields.take("user")?);
+            let role = fields.only_one("role")?;
+            roles::withdraw_role(api, asking, space, user, role).await
         }
     }
 }

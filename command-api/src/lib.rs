@@ -7,6 +7,7 @@
 mod answer;
 mod api;
 mod asking;
+mod begun;
 mod contacts;
 mod conversations;
 mod even;
@@ -21,6 +22,7 @@ mod password_strength;
 mod passwords;
 mod problems;
 pub mod services;
+mod spaces;
 #[cfg(test)]
 mod testing;
 
@@ -33,6 +35,7 @@ pub use identity::factors::remove_all::remove_second_factors;
 pub use identity::login::KnownUser;
 pub use identity::system_roles::{RoleChange, change_role};
 pub use passwords::PasswordCost;
+pub use spaces::Following;
 
 /// Everything that takes commands, described in terms of `OpenAPI`: paths under `/v1`, and the public
 /// keys of our tokens.
@@ -42,6 +45,7 @@ pub fn routes(api: CommandApi) -> OpenApiRouter {
         .merge(owner::routes())
         .merge(services::routes())
         .merge(conversations::routes())
+        .merge(spaces::routes())
         .with_state(api)
 }
 

@@ -17,6 +17,7 @@ pub mod receipts;
 pub mod reservation;
 pub mod service;
 pub mod session;
+pub mod space;
 mod stream;
 #[cfg(test)]
 mod testing;
@@ -27,8 +28,8 @@ pub use change::Change;
 pub use decider::{Decider, Refusal, RefusalKind};
 pub use event::{Actor, DecodeError, Event, Metadata};
 pub use ids::{
-    CommandId, ConversationId, EventId, PasskeyId, Position, Seq, ServiceId, SessionId, UserId,
-    Version,
+    CategoryId, CommandId, ConversationId, EventId, InviteId, PasskeyId, Position, Seq, ServiceId,
+    SessionId, SpaceId, SpaceRoleId, UserId, Version,
 };
 pub use personal::Personal;
 pub use stream::{StreamName, StreamNameInvalid};

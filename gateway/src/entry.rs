@@ -145,7 +145,8 @@ fn change_of(event: &Event) -> MembersChange {
         | ConversationEvent::ThreadFollowed(_)
         | ConversationEvent::ThreadUnfollowed(_)
         | ConversationEvent::Archived(_)
-        | ConversationEvent::Unarchived(_) => MembersChange::Nobody,
+        | ConversationEvent::Unarchived(_)
+        | ConversationEvent::SpaceFollowed(_) => MembersChange::Nobody,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod event_store;
 pub mod factors;
 pub mod failure;
 pub mod http;
+pub mod invites;
 pub mod issuers;
 pub mod keys;
 pub mod leadership;

@@ -17,6 +17,7 @@ mod receipts;
 mod relay;
 mod services;
 mod sessions;
+mod spaces;
 mod users;
 
 pub use mail::Mailing;
@@ -48,12 +49,13 @@ trait Projection: Send + Sync + 'static {
 }
 
 /// Every projection.
-static PROJECTIONS: [&dyn Projection; 7] = [
+static PROJECTIONS: [&dyn Projection; 8] = [
     &conversations::Conversations,
     &members::Members,
     &messages::Messages,
     &receipts::Receipts,
     &services::Services,
     &sessions::Sessions,
+    &spaces::Spaces,
     &users::Users,
 ];

@@ -126,7 +126,8 @@ impl Touched {
                 | ConversationEvent::Renamed(_)
                 | ConversationEvent::SettingsChanged(_)
                 | ConversationEvent::Archived(_)
-                | ConversationEvent::Unarchived(_) => continue,
+                | ConversationEvent::Unarchived(_)
+                | ConversationEvent::SpaceFollowed(_) => continue,
             };
             touched.messages.insert(MessageKey {
                 conversation,
@@ -251,7 +252,8 @@ impl Fold {
             | ConversationEvent::Renamed(_)
             | ConversationEvent::SettingsChanged(_)
             | ConversationEvent::Archived(_)
-            | ConversationEvent::Unarchived(_) => {}
+            | ConversationEvent::Unarchived(_)
+            | ConversationEvent::SpaceFollowed(_) => {}
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use command_api::execute::Limits as ExecuteLimits;
 use command_api::owner::OwnerCode;
 use command_api::{
-    CommandApi, Parts as CommandParts, PasswordCost, SecondFactorRules, SessionRules,
+    CommandApi, Following, Parts as CommandParts, PasswordCost, SecondFactorRules, SessionRules,
 };
 use domain::{Position, UserId};
 use infra::auth::cookies::CookieSecurity;
@@ -213,6 +213,18 @@ impl Node {
             let mailing = Arc::clone(&mailing);
             async move {
                 mailing.run(stop).await;
+                Ok(())
+            }
+        })
+    }
+
+    /// Keeps channels in step with their spaces until it is stopped.
+    pub(crate) fn start_following(&self) -> Work {
+        let following = Arc::new(Following::new(self.command_api.clone()));
+        Work::start(self.engines.election("following"), move |stop| {
+            let following = Arc::clone(&following);
+            async move {
+                following.run(stop).await;
                 Ok(())
             }
         })

@@ -195,6 +195,7 @@ impl Working {
             all.push(node.start_projecting());
             all.extend(node.start_relaying());
             all.push(node.start_mailing());
+            all.push(node.start_following());
         }
         Self(all)
     }

@@ -4,17 +4,19 @@ use crate::conversation::command::{Draft, MessageFact};
 use crate::conversation::content::Content;
 use crate::conversation::decide::{Asker, Decision};
 use crate::conversation::event::{
-    ConversationEvent, MessageDeleted, MessageEdited, MessageSent, Reaction, Role,
+    ConversationEvent, Kind, MessageDeleted, MessageEdited, MessageSent, Reaction, Role,
 };
 use crate::conversation::refused::Refused;
 use crate::ids::Seq;
 use crate::personal::Personal;
+use crate::space::Permission;
 use crate::values::{Emoji, Reason};
 
 impl Asker<'_> {
     pub(super) fn send(&self, draft: &Draft) -> Decision {
         self.open()?;
         self.speaks()?;
+        self.needs_in_channel(Permission::SendMessages)?;
         draft.reply_to.map_or(Ok(()), |seq| self.visible(seq))?;
         draft.thread.map_or(Ok(()), |root| self.begins(root))?;
         self.calls(&draft.mentions)?;
@@ -37,6 +39,7 @@ impl Asker<'_> {
         if message.author != self.by {
             return Err(Refused::NotTheAuthor);
         }
+        self.needs_in_channel(Permission::SendMessages)?;
         self.not_deleted(message.seq)?;
         if message.kind != content.kind() {
             return Err(Refused::ContentDiffers);
@@ -51,8 +54,11 @@ impl Asker<'_> {
         self.open()?;
         self.visible(message.seq)?;
         if message.author != self.by {
-            self.in_group().map_err(|_| Refused::NotTheAuthor)?;
-            self.at_least(Role::Admin)?;
+            match self.settings.kind {
+                Kind::Direct => return Err(Refused::NotTheAuthor),
+                Kind::Group => self.at_least(Role::Admin)?,
+                Kind::Channel => self.needs_in_channel(Permission::ManageMessages)?,
+            }
         }
         if self.state.deleted.contains(&message.seq) {
             return Ok(vec![]);
@@ -66,6 +72,7 @@ impl Asker<'_> {
 
     pub(super) fn react(&self, message: Seq, emoji: &Emoji) -> Decision {
         self.speaks()?;
+        self.needs_in_channel(Permission::AddReactions)?;
         let reaction = self.reaction(message, emoji)?;
         Ok(vec![ConversationEvent::ReactionAdded(reaction)])
     }

@@ -12,6 +12,7 @@ pub mod receipts;
 pub mod services;
 pub mod sessions;
 mod snapshot;
+pub mod spaces;
 pub mod users;
 pub mod words;
 
@@ -33,13 +34,14 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 7] = [
+pub const ALL: [&Model; 8] = [
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
     &receipts::MODEL,
     &services::MODEL,
     &sessions::MODEL,
+    &spaces::MODEL,
     &users::MODEL,
 ];
 

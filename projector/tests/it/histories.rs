@@ -121,6 +121,7 @@ async fn happen(log: &Log, step: &Step) {
                     role: domain::conversation::Role::Owner,
                 }],
                 history_visibility: HistoryVisibility::Joined,
+                channel: None,
             };
             room(log, *r)
                 .say(domain::conversation::ConversationEvent::Started(started))
