@@ -547,14 +547,9 @@ impl CommandApi {
         self.0.seen.spaces.current(&StreamName::space(space)).await
     }
 
-    /// The space as of at most [`States::AGE_MAX`] ago; after [`Self::refresh_space`] as of then.
+    /// The space as of at most [`States::AGE_MAX`] ago; after [`Self::space_now`] as of then.
     pub(crate) async fn space_recently(&self, space: SpaceId) -> Result<Arc<SpaceState>, Failure> {
         self.0.seen.spaces.recent(&StreamName::space(space)).await
-    }
-
-    /// Makes what was changed about `space` count at once on this node.
-    pub(crate) async fn refresh_space(&self, space: SpaceId) -> Result<(), Failure> {
-        self.space_now(space).await.map(drop)
     }
 
     pub(crate) fn marks(&self) -> &Marks {

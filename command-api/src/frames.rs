@@ -22,9 +22,7 @@ use crate::conversations::{
     archive, change, delete_message, edit_message, members as of_conversation, pins, reactions,
     receipts, send_message, start, threads,
 };
-use crate::spaces::{
-    bans, categories, channels, create, invites, members, overrides, roles,
-};
+use crate::spaces::{bans, categories, channels, create, invites, members, overrides, roles};
 
 /// Fields of every frame, which are no command's.
 const FRAME_FIELDS: [&str; 3] = ["op", "id", "traceparent"];
@@ -316,7 +314,9 @@ async fn run(
             fields.none()?;
             of_conversation::remove_member(api, asking, conversation, user).await
         }
-        Op::LeaveConversation => of_conversation::leave(api, asking, fields.only_conversation()?).await,
+        Op::LeaveConversation => {
+            of_conversation::leave(api, asking, fields.only_conversation()?).await
+        }
         Op::ChangeRole => {
             let (conversation, user) = (fields.conversation()?, fields.take("user")?);
             of_conversation::change_role(api, asking, conversation, user, fields.request()?).await
@@ -329,6 +329,7 @@ async fn run(
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table, by op")]
 async fn run_on_space(
     api: &CommandApi,
     asking: Asking,
@@ -544,6 +545,78 @@ mod tests {
             "member-left",
         ];
         assert_eq!(events, expected);
+    }
+
+    #[tokio::test]
+    async fn every_op_on_a_space_does_what_its_route_does() {
+        let world = World::with(&["alice", "bob"]).await;
+        let bob = world.id("bob");
+        let mut number = 0;
+        let mut ask = async |who: &str, mut command: Value| {
+            number += 1;
+            command["id"] = json!(format!("frame {number}"));
+            let accepted = frame(&world, who, command.clone()).await;
+            let accepted = accepted.unwrap_or_else(|problem| panic!("{command}: {problem}"));
+            assert_eq!(frame(&world, who, command).await.unwrap(), accepted);
+            accepted.id
+        };
+        let create = json!({"op": "create_space", "name": "Tea house"});
+        let space = ask("alice", create).await;
+        let with = |op: &str, fields: Value| {
+            let mut frame = json!({"op": op, "space": space});
+            for (name, value) in fields.as_object().unwrap() {
+                frame[name] = value.clone();
+            }
+            frame
+        };
+        ask("alice", with("change_space", json!({"joining": "open"}))).await;
+        ask("bob", with("join_space", json!({}))).await;
+        let category = with("create_category", json!({"name": "Front"}));
+        let category = ask("alice", category).await;
+        let renamed = json!({"category": category, "name": "Back"});
+        ask("alice", with("change_category", renamed)).await;
+        let channel = json!({"name": "general", "kind": "text", "category": category});
+        let channel = ask("alice", with("create_channel", channel)).await;
+        let moved = json!({"channel": channel, "category": null, "position": 3});
+        ask("alice", with("change_channel", moved)).await;
+        let role = json!({"name": "Waiters", "rank": 3, "permissions": ["manage_messages"]});
+        let role = ask("alice", with("define_role", role)).await;
+        let changed = json!({"role": role, "rank": 4});
+        ask("alice", with("change_space_role", changed)).await;
+        let given = json!({"user": bob, "role": role});
+        ask("alice", with("assign_role", given.clone())).await;
+        let set = json!({"channel": channel, "target": {"role": role}, "deny": ["send_messages"]});
+        ask("alice", with("set_override", set)).await;
+        ask("alice", with("withdraw_role", given)).await;
+        ask("alice", with("remove_role", json!({"role": role}))).await;
+        ask("alice", with("remove_channel", json!({"channel": channel}))).await;
+        ask(
+            "alice",
+            with("remove_category", json!({"category": category})),
+        )
+        .await;
+        ask("alice", with("kick_member", json!({"user": bob}))).await;
+        ask("bob", with("join_space", json!({}))).await;
+        ask("bob", with("leave_space", json!({}))).await;
+        ask(
+            "alice",
+            with("ban_member", json!({"user": bob, "reason": "spam"})),
+        )
+        .await;
+        ask("alice", with("unban_member", json!({"user": bob}))).await;
+        let path = format!("/v1/spaces/{space}/invites");
+        let (_, invite) = world.post("alice", &path).body(json!({})).send().await;
+        let used = json!({"op": "use_invite", "code": invite["code"]});
+        ask("bob", used).await;
+        ask(
+            "alice",
+            with("revoke_invite", json!({"invite": invite["id"]})),
+        )
+        .await;
+        ask("alice", with("transfer_space", json!({"user": bob}))).await;
+        ask("bob", with("archive_space", json!({}))).await;
+        ask("bob", with("unarchive_space", json!({}))).await;
+        assert_eq!(ops().count(), COMMANDS.len());
     }
 
     #[tokio::test]

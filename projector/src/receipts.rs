@@ -129,6 +129,7 @@ fn mark(fact: &Fact) -> Result<(Name, Seq), Unfit> {
         | Event::Session(_)
         | Event::Service(_)
         | Event::Owners(_)
+        | Event::Space(_)
         | Event::Reservation(_)
         | Event::Mail(_)
         | Event::Audit(_) => return Err(Unfit::new("the event is of another category")),

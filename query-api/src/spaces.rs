@@ -273,7 +273,12 @@ impl Known {
 
     /// What decides on these members.
     fn rules(&self, members: &[Member]) -> Result<space::Space, Problem> {
-        Ok(model::rules(&self.space, &self.roles, &self.channels, members)?)
+        Ok(model::rules(
+            &self.space,
+            &self.roles,
+            &self.channels,
+            members,
+        )?)
     }
 
     /// Of `roles`, those that there are.
@@ -369,7 +374,9 @@ pub(crate) async fn one(
             continue;
         }
         let mut overrides = channel.overrides.0;
-        overrides.roles.retain(|role, _| rules.roles.contains_key(role));
+        overrides
+            .roles
+            .retain(|role, _| rules.roles.contains_key(role));
         let is_there = |category: &CategoryId| categories.iter().any(|it| it.category == *category);
         channels.push(ChannelView {
             id: channel.channel,

@@ -84,7 +84,7 @@ pub(crate) async fn change_channel(
         },
         (None, Change::Clear | Change::Set(_), Some(position)) => Act::MoveChannel {
             channel,
-            category: request.category.clone().apply(None),
+            category: request.category.apply(None),
             position,
         },
         (None | Some(_), _, _) => {

@@ -239,5 +239,7 @@ pub(crate) async fn put_owner(
     InPath(space): InPath<SpaceId>,
     Body(request): Body<TransferSpace>,
 ) -> Result<Answered, Problem> {
-    Ok(transfer_space(&api, asked.asking, space, request).await?.ok())
+    Ok(transfer_space(&api, asked.asking, space, request)
+        .await?
+        .ok())
 }

@@ -67,7 +67,10 @@ impl CreateInvite {
     fn check(self) -> Result<(), Problem> {
         let wrong = |pointer, rule| Err(Problem::invalid_field(pointer, "out_of_range", rule));
         if (self.expires_in_s).is_some_and(|it| !(1..=LIFETIME_S_MAX).contains(&it)) {
-            return wrong("/expires_in_s", "an invite lasts from 1 to 31536000 seconds");
+            return wrong(
+                "/expires_in_s",
+                "an invite lasts from 1 to 31536000 seconds",
+            );
         }
         if self.uses_max == Some(0) {
             return wrong("/uses_max", "an invite is good for one at least");

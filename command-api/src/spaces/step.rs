@@ -5,9 +5,7 @@
 
 use domain::conversation::{Command, Conversation};
 use domain::space::State;
-use domain::{
-    Actor, CommandId, ConversationId, Position, SpaceId, StreamName, UserId, Version,
-};
+use domain::{Actor, CommandId, ConversationId, Position, SpaceId, StreamName, UserId, Version};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use infra::problem::Problem;
 
@@ -18,8 +16,7 @@ use crate::execute::Envelope;
 const AT_ONCE_MAX: usize = 16;
 
 /// Steps of one channel at most: everybody goes and others come, and one that says that it is done.
-const STEPS_MAX: usize =
-    2 * Conversation::MEMBERS_MAX / Conversation::FOLLOW_MEMBERS_MAX + 2;
+const STEPS_MAX: usize = 2 * Conversation::MEMBERS_MAX / Conversation::FOLLOW_MEMBERS_MAX + 2;
 
 /// What is to be followed.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +45,7 @@ impl CommandApi {
             channels.is_some_and(|channels| channels.contains_key(channel))
         };
         let gone = gone.iter().copied().filter(|channel| !there(channel));
-        let channels: Vec<ConversationId> =
-            state.touched_since(change.since).chain(gone).collect();
+        let channels: Vec<ConversationId> = state.touched_since(change.since).chain(gone).collect();
         let followed = channels
             .into_iter()
             .map(|channel| self.follow(&state, change, channel));

@@ -12,7 +12,7 @@ use crate::ids::{ConversationId, UserId, Version};
 use crate::space::command::Target;
 use crate::space::event::SpaceEvent;
 use crate::space::permissions::{Permission, Permissions};
-use crate::space::state::{Member, Override, Space, SpaceRole, State, Touch};
+use crate::space::state::{Override, Space, SpaceRole, State, Touch};
 
 impl State {
     /// What `channel` is now. One that there is not, or not any more, is closed and nobody is in it.
@@ -151,9 +151,7 @@ impl Space {
                 }
             }
             SpaceEvent::MemberJoined(joined) => {
-                self.members
-                    .entry(joined.user)
-                    .or_insert_with(Member::default);
+                self.members.entry(joined.user).or_default();
             }
             SpaceEvent::MemberLeft(left) => self.put_out(left.user),
             SpaceEvent::MemberKicked(kicked) => self.put_out(kicked.user),

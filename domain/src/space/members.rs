@@ -48,9 +48,9 @@ fn come_in(space: &Space, user: UserId, invite: Option<InviteId>) -> Decision {
     if space.members.len() >= SpaceRules::MEMBERS_MAX {
         return Err(Refused::TooManyMembers);
     }
-    let used = invite.map(|invite| SpaceEvent::InviteUsed(InviteUsed { invite, user }));
+    let by_invite = invite.map(|invite| SpaceEvent::InviteUsed(InviteUsed { invite, user }));
     let joined = SpaceEvent::MemberJoined(SpaceMemberJoined { user, invite });
-    Ok(used.into_iter().chain([joined]).collect())
+    Ok(by_invite.into_iter().chain([joined]).collect())
 }
 
 impl Asker<'_> {

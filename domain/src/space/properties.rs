@@ -134,13 +134,13 @@ fn all_held(space: &Space, user: UserId, channel: Option<ConversationId>) -> Per
         return space.permissions(user, None, None);
     };
     // Seeing is given to them here, so that what else they would have shows.
-    let mut seen = space.clone();
-    if let Some(there) = seen.channels.get_mut(&channel) {
+    let mut shown = space.clone();
+    if let Some(there) = shown.channels.get_mut(&channel) {
         let it = there.overrides.members.entry(user).or_default();
         it.deny = it.deny.without(Permissions::of(&[Permission::ViewChannel]));
         it.allow = it.allow.with(Permissions::of(&[Permission::ViewChannel]));
     }
-    let held = seen.permissions(user, Some(channel), None);
+    let held = shown.permissions(user, Some(channel), None);
     let sees = space.permissions(user, Some(channel), None);
     let view = Permissions::of(&[Permission::ViewChannel]);
     held.without(view).with(sees.both(view))

@@ -551,14 +551,16 @@ pub async fn members(
 ) -> Result<Vec<Member>, ReadError> {
     let after = after.unwrap_or(UserId(Uuid::nil()));
     let values = [Value::Id(space.0), after.into(), limit.into()];
-    parts(snapshot, "AND member > $2 ORDER BY member LIMIT $3", &values).await
+    parts(
+        snapshot,
+        "AND member > $2 ORDER BY member LIMIT $3",
+        &values,
+    )
+    .await
 }
 
 /// All channels, as they stand in lists.
-pub async fn channels(
-    snapshot: &mut Snapshot,
-    space: SpaceId,
-) -> Result<Vec<Channel>, ReadError> {
+pub async fn channels(snapshot: &mut Snapshot, space: SpaceId) -> Result<Vec<Channel>, ReadError> {
     parts(snapshot, "ORDER BY place, channel", &[Value::Id(space.0)]).await
 }
 
@@ -572,7 +574,12 @@ pub async fn categories(
 
 /// All roles, the highest first.
 pub async fn roles(snapshot: &mut Snapshot, space: SpaceId) -> Result<Vec<Role>, ReadError> {
-    parts(snapshot, "ORDER BY ranked DESC, role", &[Value::Id(space.0)]).await
+    parts(
+        snapshot,
+        "ORDER BY ranked DESC, role",
+        &[Value::Id(space.0)],
+    )
+    .await
 }
 
 /// Who is banned, in the order of ids: up to `limit`, those after `after`.
@@ -584,7 +591,12 @@ pub async fn bans(
 ) -> Result<Vec<Ban>, ReadError> {
     let after = after.unwrap_or(UserId(Uuid::nil()));
     let values = [Value::Id(space.0), after.into(), limit.into()];
-    parts(snapshot, "AND banned > $2 ORDER BY banned LIMIT $3", &values).await
+    parts(
+        snapshot,
+        "AND banned > $2 ORDER BY banned LIMIT $3",
+        &values,
+    )
+    .await
 }
 
 /// The invites that are good at `now`, up to `limit`, the newest first.
@@ -612,7 +624,7 @@ pub fn rules(
         version: Version::ZERO,
         by: space.owner,
     };
-    let mut rules = space::Space {
+    let mut decides = space::Space {
         id: space.id,
         name: parse_stored(&space.name)?,
         owner: space.owner,
@@ -631,7 +643,7 @@ pub fn rules(
             permissions: role.permissions.0,
             rank: u16::try_from(role.ranked).unwrap_or(u16::MAX),
         };
-        rules.roles.insert(role.role, it);
+        decides.roles.insert(role.role, it);
     }
     for channel in channels {
         let it = space::Channel {
@@ -643,11 +655,13 @@ pub fn rules(
             overrides: channel.overrides.0.clone(),
             touched,
         };
-        rules.channels.insert(channel.channel, it);
+        decides.channels.insert(channel.channel, it);
     }
     for member in members {
         let roles = member.roles.0.clone();
-        rules.members.insert(member.member, space::Member { roles });
+        decides
+            .members
+            .insert(member.member, space::Member { roles });
     }
-    Ok(rules)
+    Ok(decides)
 }

@@ -11,6 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
 use crate::harness::{BOTH, Kinds, Log, Room, Running, Scratch, dump, user, version};
+use crate::spaces;
 
 /// Something that happens to the log, or to the projector.
 #[derive(Clone, Debug)]
@@ -41,6 +42,7 @@ enum Step {
     Block(u8, u8, bool),
     Suspend(u8, bool),
     Service(u8, bool),
+    Space(u8, u8, u8, u8),
     LogIn(u8, u8),
     Refresh(u8, u8),
     LogOut(u8),
@@ -87,6 +89,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(p, q, b)| Step::Block(p, q, b)),
         1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Suspend(p, b)),
         1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Service(p, b)),
+        2 => (0..2_u8).prop_map(|s| Step::Space(s, spaces::SORTS - 1, 0, 0)),
+        12 => (0..2_u8, 0..=spaces::SORTS, person.clone(), person.clone())
+            .prop_map(|(s, sort, p, q)| Step::Space(s, sort, p, q)),
         1 => (0..3_u8, person.clone()).prop_map(|(s, p)| Step::LogIn(s, p)),
         1 => (0..3_u8, person.clone()).prop_map(|(s, p)| Step::Refresh(s, p)),
         1 => person.prop_map(Step::LogOutEverywhere),
@@ -94,7 +99,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::CatchUp),
         1 => Just(Step::Kill),
         1 => Just(Step::Restart),
-        1 => (0..7_u8).prop_map(Step::Rebuild),
+        1 => (0..8_u8).prop_map(Step::Rebuild),
     ]
 }
 
@@ -192,6 +197,9 @@ async fn happen(log: &Log, step: &Step) {
         Step::Block(p, q, blocks) => log.block(person(p), person(q), *blocks).await,
         Step::Suspend(p, until) => log.suspend(person(p), *until).await,
         Step::Service(p, made) => log.service(*p, *made).await,
+        Step::Space(s, sort, p, q) => {
+            spaces::happen(log, *s, spaces::event(*s, *sort, *p, *q)).await;
+        }
         Step::LogIn(s, p) => log.log_in(person(p), session(*s)).await,
         Step::Refresh(s, p) => log.refresh(person(p), session(*s)).await,
         Step::LogOut(s) => log.log_out(session(*s)).await,

@@ -11,3 +11,4 @@ mod failures;
 mod folds;
 mod harness;
 mod histories;
+mod spaces;

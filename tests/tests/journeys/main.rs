@@ -27,6 +27,7 @@ mod schema;
 mod second_factor;
 mod sessions;
 mod site;
+mod spaces;
 mod timing;
 mod tour;
 

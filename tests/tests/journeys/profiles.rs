@@ -3,7 +3,7 @@
 use tests::Plan;
 
 use crate::site::Site;
-use crate::{operations, outsiders, people, second_factor, sessions, tour};
+use crate::{operations, outsiders, people, second_factor, sessions, spaces, tour};
 
 /// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
 macro_rules! journeys {
@@ -52,6 +52,9 @@ journeys! {
     sessions::a_stream_goes_on_with_a_newer_token,
     second_factor::the_codes_of_an_app_complete_a_login_and_each_is_good_once,
     second_factor::a_passkey_of_a_browser_is_a_second_factor_and_a_login_by_itself,
+    spaces::a_hidden_channel_is_opened_by_a_role_and_closed_by_a_kick,
+    spaces::who_is_banned_is_kept_out_and_a_space_changes_hands,
+    spaces::whoever_asks_why_is_told,
     operations::a_read_model_is_rebuilt_on_demand_while_it_is_read,
 }
 
