@@ -1,7 +1,7 @@
 //! Putting people out of a space for good, and letting them come back.
 
 use axum::extract::State;
-use domain::space::Act;
+use domain::space::{Act, Refused};
 use domain::values::Reason;
 use domain::{SpaceId, UserId};
 use infra::commands::Accepted;
@@ -36,6 +36,12 @@ pub(crate) async fn ban_member(
     let reason = request.reason.as_deref().map(Reason::parse).transpose();
     let reason = reason.map_err(|invalid| broken("/reason", invalid))?;
     if !api.user_exists(user).await? {
+        // Whoever may not know of the space learns nothing about users through it.
+        let state = api.space_now(space).await?;
+        let there = state.space.as_ref();
+        if there.is_none_or(|space| !space.members.contains_key(&asking.user)) {
+            return Err(Problem::refused(&Refused::NotFound));
+        }
         return Err(no_such_user("/user"));
     }
     let asked = Asked {

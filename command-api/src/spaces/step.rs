@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use infra::problem::Problem;
 
 use crate::CommandApi;
-use crate::execute::Envelope;
+use crate::execute::{Envelope, ExecuteError};
 
 /// Channels that follow at the same time.
 const AT_ONCE_MAX: usize = 16;
@@ -76,7 +76,14 @@ impl CommandApi {
             let envelope = envelope.caused_by(cause, correlation);
             let command = Command::Follow(Box::new(now.clone()));
             let done = self.conversations().execute(&stream, envelope, command);
-            let done = done.await?;
+            let done = match done.await {
+                Err(ExecuteError::Refused(refused)) => {
+                    // Others wrote to the stream: trying again would help nobody.
+                    tracing::error!(%stream, %refused, "a channel cannot follow its space");
+                    break;
+                }
+                done => done?,
+            };
             if !done.changed {
                 break;
             }

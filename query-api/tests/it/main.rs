@@ -14,5 +14,6 @@ mod harness;
 mod messages;
 mod people;
 mod reads;
+mod spaces;
 mod threads;
 mod visibility;
