@@ -142,6 +142,15 @@ impl World {
         world
     }
 
+    /// Another node on the same log, at the same time.
+    pub(crate) fn another_node(&self) -> Self {
+        let (store, clock) = (Arc::clone(&self.store), self.clock.clone());
+        let (issuers, cost) = (self.issuers.clone(), PasswordCost::default());
+        let mut node = Self::on(store, clock, issuers, cost, Limit::Off);
+        node.users = self.users.clone();
+        node
+    }
+
     /// Registers `name` and logs them in.
     pub(crate) async fn join(&mut self, name: &str) {
         let (status, answer) = self.register(name).send().await;

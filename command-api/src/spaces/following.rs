@@ -159,3 +159,25 @@ fn unreadable(recorded: &RecordedEvent, error: &dyn std::error::Error) {
     let position = recorded.position;
     tracing::error!(%position, %error, "an event of a space cannot be read; its channels may be late");
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::Position;
+    use infra::event_store::EventStore as _;
+
+    use super::Following;
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn the_place_is_kept_and_one_beyond_the_log_is_of_another() {
+        let world = World::with(&["alice"]).await;
+        let following = Following::new(world.api.clone());
+        let place = async || following.place().await.unwrap();
+        assert_eq!(place().await, Position::ZERO);
+        let head = *world.store.head().borrow();
+        following.keep(head).await.unwrap();
+        assert_eq!(place().await, head);
+        following.keep(Position(head.0 + 1)).await.unwrap();
+        assert_eq!(place().await, Position::ZERO);
+    }
+}

@@ -1,8 +1,9 @@
-//! What somebody may in a channel, looked up in its space before the channel decides. On another node
-//! than the one that changed the space it counts after [`infra::states::States::AGE_MAX`].
+//! What somebody may in a channel, looked up in its space before the channel decides. What was taken from
+//! them on another node counts here after [`infra::states::States::AGE_MAX`]; what was given counts at
+//! once, as a no is never taken from what was read a while ago.
 
-use domain::conversation::Act;
-use domain::space::Permissions;
+use domain::conversation::{Act, Mention};
+use domain::space::{Permission, Permissions, State};
 use domain::{ConversationId, UserId};
 use infra::failure::Failure;
 
@@ -17,35 +18,56 @@ impl CommandApi {
         conversation: ConversationId,
         act: &Act,
     ) -> Result<Permissions, Failure> {
-        match act {
-            Act::ChangeSettings(_)
-            | Act::Send(_)
-            | Act::Edit { .. }
-            | Act::Delete { .. }
-            | Act::React { .. }
-            | Act::Pin { .. }
-            | Act::Unpin { .. } => {}
-            Act::StartDirect { .. }
-            | Act::StartGroup { .. }
-            | Act::Rename { .. }
-            | Act::AddMember { .. }
-            | Act::RemoveMember { .. }
-            | Act::Leave
-            | Act::ChangeRole { .. }
-            | Act::Unreact { .. }
-            | Act::FollowThread { .. }
-            | Act::UnfollowThread { .. }
-            | Act::Archive
-            | Act::Unarchive => return Ok(Permissions::NONE),
-        }
+        let Some(needed) = needed(asker, act) else {
+            return Ok(Permissions::NONE);
+        };
         let Some(Begun::Channel(space)) = self.begun(conversation).await? else {
             return Ok(Permissions::NONE);
         };
         let inherited = self.inherited_role(asker).await?;
-        let state = self.space_recently(space).await?;
-        let space = state.space.as_ref();
-        Ok(space.map_or(Permissions::NONE, |space| {
-            space.permissions(asker, Some(conversation), inherited)
-        }))
+        let held = |state: &State| {
+            let space = state.space.as_ref();
+            space.map_or(Permissions::NONE, |space| {
+                space.permissions(asker, Some(conversation), inherited)
+            })
+        };
+        let lately = held(&*self.space_recently(space).await?);
+        if lately.has_all(needed) {
+            return Ok(lately);
+        }
+        Ok(held(&*self.space_now(space).await?))
+    }
+}
+
+/// Without what `asker` is refused `act`; `None` where permissions do not matter.
+fn needed(asker: UserId, act: &Act) -> Option<Permissions> {
+    let one = |permission| Some(Permissions::of(&[permission]));
+    match act {
+        Act::Send(draft) => {
+            let calls_all = |it: &Mention| matches!(it, Mention::Everyone | Mention::Here);
+            Some(if draft.mentions.iter().any(calls_all) {
+                Permissions::of(&[Permission::SendMessages, Permission::MentionEveryone])
+            } else {
+                Permissions::of(&[Permission::SendMessages])
+            })
+        }
+        Act::Edit { .. } => one(Permission::SendMessages),
+        Act::Delete { message, .. } if message.author == asker => None,
+        Act::Delete { .. } => one(Permission::ManageMessages),
+        Act::React { .. } => one(Permission::AddReactions),
+        Act::Pin { .. } | Act::Unpin { .. } => one(Permission::PinMessages),
+        Act::ChangeSettings(_) => one(Permission::ManageChannels),
+        Act::StartDirect { .. }
+        | Act::StartGroup { .. }
+        | Act::Rename { .. }
+        | Act::AddMember { .. }
+        | Act::RemoveMember { .. }
+        | Act::Leave
+        | Act::ChangeRole { .. }
+        | Act::Unreact { .. }
+        | Act::FollowThread { .. }
+        | Act::UnfollowThread { .. }
+        | Act::Archive
+        | Act::Unarchive => None,
     }
 }

@@ -526,3 +526,81 @@ async fn many_changes_at_a_time_end_where_the_space_does() {
         assert_eq!(world.within(channel).await, Vec::from_iter(viewers));
     }
 }
+
+/// The clock stands still, so that whatever a node has read is fresh for ever.
+#[tokio::test]
+async fn what_is_given_on_one_node_counts_at_once_on_another() {
+    let one = World::with(&["alice", "bob"]).await;
+    let other = one.another_node();
+    let space = one.space("alice").await;
+    let channel = one.channel("alice", &space, "general").await;
+    assert_eq!(
+        say(&other, "alice", &channel).await.0,
+        201,
+        "the other node has read the space"
+    );
+    one.bring("alice", &space, &["bob"]).await;
+    let seq = other.say("bob", &channel, "hello").await;
+    let pin = format!("/v1/conversations/{channel}/messages/{seq}/pin");
+    let missing = problem(403, "permission_missing", "");
+    assert_eq!(other.put("bob", &pin).problem().await, missing);
+    let role = one.role("alice", &space, 3, json!(["pin_messages"])).await;
+    one.give("alice", &space, "bob", &role).await;
+    assert_eq!(other.put("bob", &pin).send().await.0, 200);
+}
+
+/// Whatever two nodes do at a time, and followers on both of them beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_race_end_where_the_space_does() {
+    let names = ["alice", "bob", "carol", "dave", "erin"];
+    let one = Arc::new(World::with(&names).await);
+    let other = Arc::new(one.another_node());
+    let space = one.space("alice").await;
+    let open = one.patch("alice", &format!("/v1/spaces/{space}"));
+    let opened = open.body(json!({"joining": "open"})).send().await;
+    assert_eq!(opened.0, 200);
+    let channel = one.channel("alice", &space, "general").await;
+    let hidden = one.channel("alice", &space, "kitchen").await;
+    one.show("alice", (&space, &hidden), &space, false).await;
+    let cooks = one.role("alice", &space, 3, json!([])).await;
+    one.show("alice", (&space, &hidden), &cooks, true).await;
+    let stop = CancellationToken::new();
+    let followers = [&one, &other].map(|world| {
+        let (following, stop) = (Following::new(world.api.clone()), stop.clone());
+        tokio::spawn(async move { following.run(stop).await })
+    });
+    let racing = [(&one, 0), (&other, 1)].map(|(world, offset)| {
+        let (world, space, cooks) = (Arc::clone(world), space.clone(), cooks.clone());
+        tokio::spawn(async move {
+            for round in 0..12 {
+                let who = names[1 + (round + offset) % 4];
+                let member = format!("/v1/spaces/{space}/members/{}", world.id(who));
+                let given = format!("{member}/roles/{cooks}");
+                let join = format!("/v1/spaces/{space}/join");
+                // What one does the other may undo meanwhile: any answer of the rules will do.
+                for asked in [
+                    world.post(who, &join),
+                    world.put("alice", &given),
+                    world.delete("alice", &member),
+                    world.post(who, &join),
+                ] {
+                    let (status, answer) = asked.send().await;
+                    assert!([200, 404].contains(&status), "{status} {answer}");
+                }
+            }
+        })
+    });
+    for task in racing {
+        task.await.unwrap();
+    }
+    stop.cancel();
+    for follower in followers {
+        follower.await.unwrap();
+    }
+    let state = one.api.space_now(space.parse().unwrap()).await.unwrap();
+    let rules = state.space.as_ref().unwrap();
+    for channel in [&channel, &hidden] {
+        let viewers = rules.viewers(channel.parse().unwrap());
+        assert_eq!(one.within(channel).await, Vec::from_iter(viewers));
+    }
+}

@@ -213,6 +213,7 @@ async fn an_event_that_cannot_be_read_parks_its_conversation_alone() {
                 ("receipts", 0),
                 ("services", 0),
                 ("sessions", 0),
+                ("spaces", 0),
                 ("users", 0)
             ]
         );

@@ -32,13 +32,13 @@ impl<'a> House<'a> {
                 .ok(),
         );
         let channels = format!("/v1/spaces/{space}/channels");
-        let channel = async |name: &str| {
-            let channel = json!({"name": name, "kind": "text"});
+        let channel = async |name: &str, position: u16| {
+            let channel = json!({"name": name, "kind": "text", "position": position});
             id_of(&owner.post(&channels, channel).await.ok())
         };
         let house = Self {
-            open: channel("general").await,
-            hidden: channel("kitchen").await,
+            open: channel("general", 0).await,
+            hidden: channel("kitchen", 1).await,
             owner,
             space,
         };
