@@ -31,11 +31,13 @@ impl CommandApi {
                 space.permissions(asker, Some(conversation), inherited)
             })
         };
-        let lately = held(&*self.space_recently(space).await?);
+        let state = self.space_recently(space).await?;
+        let lately = held(&state);
         if lately.has_all(needed) {
             return Ok(lately);
         }
-        Ok(held(&*self.space_now(space).await?))
+        let state = self.space_now(space).await?;
+        Ok(held(&state))
     }
 }
 

@@ -174,8 +174,8 @@ fn check_bounds(state: &State) -> Result<(), TestCaseError> {
             prop_assert!(it.allow.both(it.deny).is_empty() && !it.is_empty());
             prop_assert!(Permissions::OF_CHANNELS.has_all(it.allow.with(it.deny)));
         }
-        let roles = channel.overrides.roles.keys();
-        prop_assert!(roles.into_iter().all(|it| space.roles.contains_key(it)));
+        let mut roles = channel.overrides.roles.keys();
+        prop_assert!(roles.all(|it| space.roles.contains_key(it)));
     }
     Ok(())
 }

@@ -121,8 +121,8 @@ async fn why(door: &Door, asker: UserId, who: UserId, permission: &str) -> Value
     let path = at(&format!("/members/{who}/permissions?channel={HIDDEN}"));
     let explained = door.get(asker, &path).await;
     let all = explained["permissions"].as_array().unwrap().clone();
-    let mut found = all.into_iter().filter(|it| it["permission"] == permission);
-    found.next().unwrap()
+    let found = all.into_iter().find(|it| it["permission"] == permission);
+    found.unwrap()
 }
 
 #[tokio::test]
@@ -219,12 +219,8 @@ async fn why_somebody_may_is_told_to_those_who_see_the_channel() {
         let owner = door
             .get(carol, &at(&format!("/members/{alice}/permissions")))
             .await;
-        let sources = owner["permissions"].as_array().unwrap().iter();
-        assert!(
-            sources
-                .into_iter()
-                .all(|it| it["because"]["source"] == "owner")
-        );
+        let mut sources = owner["permissions"].as_array().unwrap().iter();
+        assert!(sources.all(|it| it["because"]["source"] == "owner"));
         door.close().await;
     }
 }

@@ -140,10 +140,9 @@ pub(crate) async fn a_hidden_channel_is_opened_by_a_role_and_closed_by_a_kick(si
         house.channels_of(&bob, &given).await,
         ["general", "kitchen"]
     );
-    until(201, say).await;
+    until(201, async || say().await).await;
     let seq = anna.says(&house.hidden, "The soup is ready").await;
-    let heard = async { while listener.wait_for_event("message-sent").await["seq"] != seq {} };
-    heard.await;
+    while listener.wait_for_event("message-sent").await["seq"] != seq {}
     let path = format!("/v1/conversations/{}/messages/{seq}", house.hidden);
     until(200, async || delete(&bob, &path).await).await;
     let path = format!(
@@ -256,12 +255,8 @@ pub(crate) async fn whoever_asks_why_is_told(site: &Site) {
     );
     let space = house.at(&format!("/members/{}/permissions", anna.id));
     let owner = bob.get(&space).await.ok();
-    let sources = owner["permissions"].as_array().expect("permissions").iter();
-    assert!(
-        sources
-            .into_iter()
-            .all(|it| it["because"]["source"] == "owner")
-    );
+    let mut sources = owner["permissions"].as_array().expect("permissions").iter();
+    assert!(sources.all(|it| it["because"]["source"] == "owner"));
     let stranger = site.person("carol").await;
     stranger.get(&space).await.problem(404, "space_not_found");
 }
