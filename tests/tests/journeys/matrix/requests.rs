@@ -170,7 +170,6 @@ impl Request {
                     "password": NO_PASSWORD,
                 })
             }
-            ("POST", "/v1/spaces") => json!({ "name": "Another" }),
             (
                 "PATCH",
                 "/v1/spaces/{space}"
@@ -178,7 +177,9 @@ impl Request {
                 | "/v1/spaces/{space}/channels/{channel}"
                 | "/v1/spaces/{space}/roles/{role}",
             )
-            | ("POST", "/v1/spaces/{space}/categories") => json!({ "name": "Another" }),
+            | ("POST", "/v1/spaces" | "/v1/spaces/{space}/categories") => {
+                json!({ "name": "Another" })
+            }
             ("PUT", "/v1/spaces/{space}/owner") => json!({ "user": "{user}" }),
             ("POST", "/v1/spaces/{space}/channels") => {
                 json!({ "name": "Another", "kind": "voice" })
@@ -296,7 +297,6 @@ fn frame_on_space(op: &str) -> Value {
     };
     match op {
         "archive_space" | "unarchive_space" | "join_space" | "leave_space" => with(json!({})),
-        "change_space" => with(json!({ "name": "Another" })),
         "transfer_space" | "kick_member" | "ban_member" | "unban_member" => {
             with(json!({ "user": "{user}" }))
         }
@@ -306,7 +306,7 @@ fn frame_on_space(op: &str) -> Value {
         "set_override" => with(json!({
             "channel": "{channel}", "target": { "role": "{role}" }, "deny": ["send_messages"],
         })),
-        "create_category" => with(json!({ "name": "Another" })),
+        "change_space" | "create_category" => with(json!({ "name": "Another" })),
         "change_category" => with(json!({ "category": "{category}", "name": "Another" })),
         "remove_category" => with(json!({ "category": "{category}" })),
         "define_role" => with(json!({ "name": "Another", "rank": 1 })),
