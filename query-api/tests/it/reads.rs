@@ -326,7 +326,7 @@ async fn every_route_is_described_with_its_problems() {
     let door = Door::open(Kinds::Sqlite).await;
     let description: Value = serde_json::to_value(&door.api).unwrap();
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 17);
+    assert_eq!(paths.len(), 27);
     for (path, methods) in paths {
         let route = &methods["get"];
         assert_eq!(route["security"], json!([{"bearer": []}]), "{path}");
