@@ -183,6 +183,7 @@ async fn fill(store: &dyn EventStore, options: &Options) -> Result<(), Failed> {
                 })
                 .collect(),
             history_visibility: HistoryVisibility::Start,
+            channel: None,
         });
         append(
             store,

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use domain::Position;
 use infra::commands::Accepted;
 use uuid::Uuid;
 
@@ -33,6 +34,12 @@ impl Answer {
     /// The same, of another thing.
     pub(crate) fn named(mut self, id: Uuid) -> Self {
         self.accepted.id = id;
+        self
+    }
+
+    /// The same, where what followed from it is in the log at `position`.
+    pub(crate) fn at_least(mut self, position: Position) -> Self {
+        self.accepted.position = self.accepted.position.max(position);
         self
     }
 

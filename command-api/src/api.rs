@@ -13,11 +13,12 @@ use domain::owners::Owners;
 use domain::reservation::Reservation;
 use domain::service::{Service, State as ServiceState};
 use domain::session::Session;
+use domain::space::{SpaceRules, State as SpaceState};
 use domain::user::{self, Account, Privacy, User, UserEvent};
 use domain::values::{Email, Handle};
 use domain::{
-    AttachmentId, ConversationId, Decider, Event, Position, Seq, ServiceId, StreamName, UserId,
-    Version,
+    AttachmentId, ConversationId, Decider, Event, Position, Seq, ServiceId, SpaceId, StreamName,
+    UserId, Version,
 };
 use infra::auth::cookies::CookieSecurity;
 use infra::auth::{Guard, ServiceTokens};
@@ -25,6 +26,7 @@ use infra::clock::Clock;
 use infra::codes::CodeKeys;
 use infra::event_store::{Direction, EventStore};
 use infra::failure::Failure;
+use infra::invites::InviteKeys;
 use infra::issuers::Issuers;
 use infra::keys::{Secret, hex, keyed_hash};
 use infra::limits::LoginGate;
@@ -38,7 +40,7 @@ use tokio_util::task::TaskTracker;
 use crate::answer::Answer;
 use crate::asking::Asking;
 use crate::attachments::{AttachmentRules, Attachments};
-use crate::contacts::Directs;
+use crate::begun::Beginnings;
 use crate::execute::{Done, Envelope, ExecuteError, Executor, Limits};
 use crate::identity::factors::keys::{SecondFactorRules, SecondFactors};
 use crate::marks::Marks;
@@ -144,8 +146,11 @@ struct Inner {
     attachments: Attachments,
     notifications: Executor<Notifications>,
     telling: Telling,
+    spaces: Executor<SpaceRules>,
+    invite_keys: InviteKeys,
+    snapshots: Arc<dyn Snapshots>,
     service_tokens: ServiceTokens,
-    directs: Directs,
+    beginnings: Beginnings,
     marks: Marks,
     seen: Seen,
 }
@@ -158,6 +163,7 @@ struct Seen {
     reservations: States<Reservation>,
     services: States<Service>,
     attachments: States<Attachment>,
+    spaces: States<SpaceRules>,
 }
 
 fn executor<D: Decider>(
@@ -204,6 +210,7 @@ impl CommandApi {
             reservations: States::new(Arc::clone(&store), clock.clone()),
             services: States::new(Arc::clone(&store), clock.clone()),
             attachments: States::new(Arc::clone(&store), clock.clone()),
+            spaces: States::new(Arc::clone(&store), clock.clone()),
         };
         Ok(Self(Arc::new(Inner {
             guard,
@@ -228,10 +235,13 @@ impl CommandApi {
             attachments: Attachments::new(attachments, executor(&store, &snapshots, limits)?),
             notifications: executor(&store, &snapshots, limits)?,
             telling: Telling::new(notifications, &secret)?,
+            spaces: executor(&store, &snapshots, limits)?,
+            invite_keys: InviteKeys::new(&secret),
             service_tokens: ServiceTokens::new(&secret),
-            directs: Directs::default(),
+            beginnings: Beginnings::default(),
             marks: Marks::new(receipts),
             seen,
+            snapshots,
             store,
         })))
     }
@@ -275,6 +285,7 @@ impl CommandApi {
             self.0.owners.close(),
             self.0.attachments.executor.close(),
             self.0.notifications.close(),
+            self.0.spaces.close(),
         );
     }
 
@@ -423,11 +434,13 @@ impl CommandApi {
         let stream = StreamName::conversation(conversation);
         let contact = self.contact(asking.user, conversation, &act).await?;
         let inherited = self.inherited(asking.user, &act).await?;
+        let allowed = self.allowed(asking.user, conversation, &act).await?;
         let command = Command::User(Box::new(UserCommand {
             by: asking.user,
             act,
             contact,
             inherited,
+            allowed,
         }));
         let done = self.0.conversations.execute(&stream, envelope, command);
         Ok(Answer::new(conversation.0, done.await?))
@@ -537,6 +550,11 @@ impl CommandApi {
         hex(&keyed_hash(&self.0.password_key, password.as_bytes()))
     }
 
+    /// The log, to be held on to.
+    pub(crate) fn store_port(&self) -> Arc<dyn EventStore> {
+        Arc::clone(&self.0.store)
+    }
+
     pub(crate) fn store(&self) -> &dyn EventStore {
         &*self.0.store
     }
@@ -619,8 +637,32 @@ impl CommandApi {
         &self.0.seen.attachments
     }
 
-    pub(crate) fn directs(&self) -> &Directs {
-        &self.0.directs
+    pub(crate) fn beginnings(&self) -> &Beginnings {
+        &self.0.beginnings
+    }
+
+    /// Carries out commands on spaces. Their channels do not follow by it, see [`Self::rule`].
+    pub(crate) fn spaces(&self) -> &Executor<SpaceRules> {
+        &self.0.spaces
+    }
+
+    pub(crate) fn invite_keys(&self) -> &InviteKeys {
+        &self.0.invite_keys
+    }
+
+    /// Where what can be lost is kept.
+    pub(crate) fn snapshots(&self) -> &dyn Snapshots {
+        &*self.0.snapshots
+    }
+
+    /// The space as of now.
+    pub(crate) async fn space_now(&self, space: SpaceId) -> Result<Arc<SpaceState>, Failure> {
+        self.0.seen.spaces.current(&StreamName::space(space)).await
+    }
+
+    /// The space as of at most [`States::AGE_MAX`] ago; after [`Self::space_now`] as of then.
+    pub(crate) async fn space_recently(&self, space: SpaceId) -> Result<Arc<SpaceState>, Failure> {
+        self.0.seen.spaces.recent(&StreamName::space(space)).await
     }
 
     pub(crate) fn marks(&self) -> &Marks {

@@ -2,29 +2,12 @@
 //! before the conversation decides. A block that is made at the very moment may come too late for a
 //! message, and on another node counts after [`infra::states::States::AGE_MAX`].
 
-use std::num::NonZeroUsize;
-
-use domain::conversation::{Act, Contact, ConversationEvent, Kind};
-use domain::{ConversationId, Event, StreamName, UserId, Version};
-use infra::event_store::Direction;
+use domain::conversation::{Act, Contact};
+use domain::{ConversationId, UserId};
 use infra::failure::Failure;
-use lru::LruCache;
-use parking_lot::Mutex;
 
 use crate::CommandApi;
-
-/// Conversations of which it is remembered who the two are, or that they are groups. The longest
-/// unused is forgotten and read again when needed.
-const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99_999);
-
-/// The two users of direct conversations, which never change; `None` of a group.
-pub(crate) struct Directs(Mutex<LruCache<ConversationId, Option<[UserId; 2]>>>);
-
-impl Default for Directs {
-    fn default() -> Self {
-        Self(Mutex::new(LruCache::new(REMEMBERED_MAX)))
-    }
-}
+use crate::begun::Begun;
 
 impl CommandApi {
     /// Whether `asker` may have to do with those whom `act` in `conversation` is about.
@@ -39,9 +22,9 @@ impl CommandApi {
             Act::StartGroup { members, .. } => self.any_blocks(members, asker).await?,
             Act::AddMember { user, .. } => self.blocks(*user, asker).await?,
             Act::Send(_) | Act::Edit { .. } | Act::React { .. } | Act::Pin { .. } => {
-                match self.pair(conversation).await? {
-                    Some([one, other]) => self.between(one, other).await?,
-                    None => false,
+                match self.begun(conversation).await? {
+                    Some(Begun::Direct([one, other])) => self.between(one, other).await?,
+                    Some(Begun::Group | Begun::Channel(_)) | None => false,
                 }
             }
             Act::Rename { .. }
@@ -75,34 +58,5 @@ impl CommandApi {
             }
         }
         Ok(false)
-    }
-
-    /// The two of a direct conversation; `None` of a group, and of one that nobody has started. Both
-    /// stand in its first event, so that no more is read of it.
-    async fn pair(&self, conversation: ConversationId) -> Result<Option<[UserId; 2]>, Failure> {
-        if let Some(pair) = self.directs().0.lock().get(&conversation) {
-            return Ok(*pair);
-        }
-        let stream = StreamName::conversation(conversation);
-        let first = self
-            .store()
-            .read_stream(&stream, Version(1), Direction::Forward, 1)
-            .await?;
-        let Some(recorded) = first.first() else {
-            return Ok(None);
-        };
-        let event = recorded
-            .event()
-            .map_err(|error| Failure::internal("read how a conversation began", error))?;
-        let pair = if let Event::Conversation(ConversationEvent::Started(started)) = event
-            && started.kind == Kind::Direct
-            && let [one, other] = started.members.as_slice()
-        {
-            Some([one.user, other.user])
-        } else {
-            None
-        };
-        self.directs().0.lock().put(conversation, pair);
-        Ok(pair)
     }
 }

@@ -19,9 +19,10 @@ use crate::CommandApi;
 use crate::answer::Answer;
 use crate::asking::{Asking, Key};
 use crate::conversations::{
-    archive, change, delete_message, edit_message, members, pins, reactions, receipts,
-    send_message, start, threads,
+    archive, change, delete_message, edit_message, members as of_conversation, pins, reactions,
+    receipts, send_message, start, threads,
 };
+use crate::spaces::{bans, categories, channels, create, invites, members, overrides, roles};
 
 use crate::notifications::{read, rule};
 
@@ -54,6 +55,36 @@ enum Op {
     UnarchiveConversation,
     SetNotifications,
     ReadNotifications,
+    Space(SpaceOp),
+}
+
+/// Those on spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SpaceOp {
+    CreateSpace,
+    ChangeSpace,
+    ArchiveSpace,
+    UnarchiveSpace,
+    TransferSpace,
+    CreateChannel,
+    ChangeChannel,
+    RemoveChannel,
+    SetOverride,
+    CreateCategory,
+    ChangeCategory,
+    RemoveCategory,
+    DefineRole,
+    ChangeSpaceRole,
+    RemoveRole,
+    AssignRole,
+    WithdrawRole,
+    JoinSpace,
+    LeaveSpace,
+    KickMember,
+    BanMember,
+    UnbanMember,
+    RevokeInvite,
+    UseInvite,
 }
 
 /// The `op` of every command that a frame may carry.
@@ -61,7 +92,7 @@ pub fn ops() -> impl Iterator<Item = &'static str> {
     COMMANDS.into_iter().map(|(op, _)| op)
 }
 
-const COMMANDS: [(&str, Op); 23] = [
+const COMMANDS: [(&str, Op); 47] = [
     ("send_message", Op::SendMessage),
     ("edit_message", Op::EditMessage),
     ("delete_message", Op::DeleteMessage),
@@ -85,6 +116,30 @@ const COMMANDS: [(&str, Op); 23] = [
     ("unarchive_conversation", Op::UnarchiveConversation),
     ("set_notifications", Op::SetNotifications),
     ("read_notifications", Op::ReadNotifications),
+    ("create_space", Op::Space(SpaceOp::CreateSpace)),
+    ("change_space", Op::Space(SpaceOp::ChangeSpace)),
+    ("archive_space", Op::Space(SpaceOp::ArchiveSpace)),
+    ("unarchive_space", Op::Space(SpaceOp::UnarchiveSpace)),
+    ("transfer_space", Op::Space(SpaceOp::TransferSpace)),
+    ("create_channel", Op::Space(SpaceOp::CreateChannel)),
+    ("change_channel", Op::Space(SpaceOp::ChangeChannel)),
+    ("remove_channel", Op::Space(SpaceOp::RemoveChannel)),
+    ("set_override", Op::Space(SpaceOp::SetOverride)),
+    ("create_category", Op::Space(SpaceOp::CreateCategory)),
+    ("change_category", Op::Space(SpaceOp::ChangeCategory)),
+    ("remove_category", Op::Space(SpaceOp::RemoveCategory)),
+    ("define_role", Op::Space(SpaceOp::DefineRole)),
+    ("change_space_role", Op::Space(SpaceOp::ChangeSpaceRole)),
+    ("remove_role", Op::Space(SpaceOp::RemoveRole)),
+    ("assign_role", Op::Space(SpaceOp::AssignRole)),
+    ("withdraw_role", Op::Space(SpaceOp::WithdrawRole)),
+    ("join_space", Op::Space(SpaceOp::JoinSpace)),
+    ("leave_space", Op::Space(SpaceOp::LeaveSpace)),
+    ("kick_member", Op::Space(SpaceOp::KickMember)),
+    ("ban_member", Op::Space(SpaceOp::BanMember)),
+    ("unban_member", Op::Space(SpaceOp::UnbanMember)),
+    ("revoke_invite", Op::Space(SpaceOp::RevokeInvite)),
+    ("use_invite", Op::Space(SpaceOp::UseInvite)),
 ];
 
 impl Op {
@@ -125,6 +180,13 @@ impl Fields {
         let conversation = self.conversation()?;
         self.none()?;
         Ok(conversation)
+    }
+
+    /// Takes the last field that there is to be.
+    fn only_one<T: DeserializeOwned>(mut self, name: &str) -> Result<T, Problem> {
+        let value = self.take(name)?;
+        self.none()?;
+        Ok(value)
     }
 
     fn message(&mut self) -> Result<(ConversationId, Seq), Problem> {
@@ -251,17 +313,19 @@ async fn run(
         }
         Op::AddMember => {
             let conversation = fields.conversation()?;
-            members::add_member(api, asking, conversation, fields.request()?).await
+            of_conversation::add_member(api, asking, conversation, fields.request()?).await
         }
         Op::RemoveMember => {
             let (conversation, user) = (fields.conversation()?, fields.take("user")?);
             fields.none()?;
-            members::remove_member(api, asking, conversation, user).await
+            of_conversation::remove_member(api, asking, conversation, user).await
         }
-        Op::LeaveConversation => members::leave(api, asking, fields.only_conversation()?).await,
+        Op::LeaveConversation => {
+            of_conversation::leave(api, asking, fields.only_conversation()?).await
+        }
         Op::ChangeRole => {
             let (conversation, user) = (fields.conversation()?, fields.take("user")?);
-            members::change_role(api, asking, conversation, user, fields.request()?).await
+            of_conversation::change_role(api, asking, conversation, user, fields.request()?).await
         }
         Op::ArchiveConversation => archive::archive(api, asking, fields.only_conversation()?).await,
         Op::UnarchiveConversation => {
@@ -272,6 +336,120 @@ async fn run(
             rule::set_notifications(api, asking, conversation, fields.request()?).await
         }
         Op::ReadNotifications => read::read_notifications(api, asking, fields.request()?).await,
+        Op::Space(op) => run_on_space(api, asking, op, fields).await,
+    }
+}
+
+#[expect(clippy::too_many_lines, reason = "a table, by op")]
+async fn run_on_space(
+    api: &CommandApi,
+    asking: Asking,
+    op: SpaceOp,
+    mut fields: Fields,
+) -> Result<Answer, Problem> {
+    match op {
+        SpaceOp::CreateSpace => create::create_space(api, asking, fields.request()?).await,
+        SpaceOp::UseInvite => {
+            let code = fields.only_one("code")?;
+            invites::use_invite(api, asking, code).await
+        }
+        SpaceOp::ChangeSpace => {
+            let space = fields.take("space")?;
+            create::change_space(api, asking, space, fields.request()?).await
+        }
+        SpaceOp::TransferSpace => {
+            let space = fields.take("space")?;
+            create::transfer_space(api, asking, space, fields.request()?).await
+        }
+        SpaceOp::CreateChannel => {
+            let space = fields.take("space")?;
+            channels::create_channel(api, asking, space, fields.request()?).await
+        }
+        SpaceOp::ChangeChannel => {
+            let (space, channel) = (fields.take("space")?, fields.take("channel")?);
+            channels::change_channel(api, asking, space, channel, fields.request()?).await
+        }
+        SpaceOp::CreateCategory => {
+            let space = fields.take("space")?;
+            categories::create_category(api, asking, space, fields.request()?).await
+        }
+        SpaceOp::ChangeCategory => {
+            let (space, category) = (fields.take("space")?, fields.take("category")?);
+            categories::change_category(api, asking, space, category, fields.request()?).await
+        }
+        SpaceOp::DefineRole => {
+            let space = fields.take("space")?;
+            roles::define_role(api, asking, space, fields.request()?).await
+        }
+        SpaceOp::ChangeSpaceRole => {
+            let (space, role) = (fields.take("space")?, fields.take("role")?);
+            roles::change_space_role(api, asking, space, role, fields.request()?).await
+        }
+        SpaceOp::BanMember => {
+            let (space, user) = (fields.take("space")?, fields.take("user")?);
+            bans::ban_member(api, asking, space, user, fields.request()?).await
+        }
+        SpaceOp::SetOverride => {
+            let (space, channel) = (fields.take("space")?, fields.take("channel")?);
+            let (target, request) = (fields.take("target")?, fields.request()?);
+            overrides::set_override(api, asking, space, channel, target, request).await
+        }
+        SpaceOp::ArchiveSpace => {
+            let space = fields.only_one("space")?;
+            create::archive_space(api, asking, space).await
+        }
+        SpaceOp::UnarchiveSpace => {
+            let space = fields.only_one("space")?;
+            create::unarchive_space(api, asking, space).await
+        }
+        SpaceOp::JoinSpace => {
+            let space = fields.only_one("space")?;
+            members::join_space(api, asking, space).await
+        }
+        SpaceOp::LeaveSpace => {
+            let space = fields.only_one("space")?;
+            members::leave_space(api, asking, space).await
+        }
+        SpaceOp::RemoveChannel => {
+            let space = fields.take("space")?;
+            let channel = fields.only_one("channel")?;
+            channels::remove_channel(api, asking, space, channel).await
+        }
+        SpaceOp::RemoveCategory => {
+            let space = fields.take("space")?;
+            let category = fields.only_one("category")?;
+            categories::remove_category(api, asking, space, category).await
+        }
+        SpaceOp::RemoveRole => {
+            let space = fields.take("space")?;
+            let role = fields.only_one("role")?;
+            roles::remove_role(api, asking, space, role).await
+        }
+        SpaceOp::KickMember => {
+            let space = fields.take("space")?;
+            let user = fields.only_one("user")?;
+            members::kick_member(api, asking, space, user).await
+        }
+        SpaceOp::UnbanMember => {
+            let space = fields.take("space")?;
+            let user = fields.only_one("user")?;
+            bans::unban_member(api, asking, space, user).await
+        }
+        SpaceOp::RevokeInvite => {
+            let space = fields.take("space")?;
+            let invite = fields.only_one("invite")?;
+            invites::revoke_invite(api, asking, space, invite).await
+        }
+        SpaceOp::AssignRole => {
+            let (space, user) = (fields.take("space")?, fields.take("user")?);
+            let role = fields.only_one("role")?;
+            roles::assign_role(api, asking, space, user, role).await
+        }
+        SpaceOp::WithdrawRole => {
+            let (space, user) = (fields.take("space")?, fields.take("user")?);
+            let role = fields.only_one("role")?;
+            roles::withdraw_role(api, asking, space, user, role).await
+        }
     }
 }
 
@@ -384,6 +562,78 @@ mod tests {
             "member-left",
         ];
         assert_eq!(events, expected);
+    }
+
+    #[tokio::test]
+    async fn every_op_on_a_space_does_what_its_route_does() {
+        let world = World::with(&["alice", "bob"]).await;
+        let bob = world.id("bob");
+        let mut number = 0;
+        let mut ask = async |who: &str, mut command: Value| {
+            number += 1;
+            command["id"] = json!(format!("frame {number}"));
+            let accepted = frame(&world, who, command.clone()).await;
+            let accepted = accepted.unwrap_or_else(|problem| panic!("{command}: {problem}"));
+            assert_eq!(frame(&world, who, command).await.unwrap(), accepted);
+            accepted.id
+        };
+        let create = json!({"op": "create_space", "name": "Tea house"});
+        let space = ask("alice", create).await;
+        let with = |op: &str, fields: Value| {
+            let mut frame = json!({"op": op, "space": space});
+            for (name, value) in fields.as_object().unwrap() {
+                frame[name] = value.clone();
+            }
+            frame
+        };
+        ask("alice", with("change_space", json!({"joining": "open"}))).await;
+        ask("bob", with("join_space", json!({}))).await;
+        let category = with("create_category", json!({"name": "Front"}));
+        let category = ask("alice", category).await;
+        let renamed = json!({"category": category, "name": "Back"});
+        ask("alice", with("change_category", renamed)).await;
+        let channel = json!({"name": "general", "kind": "text", "category": category});
+        let channel = ask("alice", with("create_channel", channel)).await;
+        let moved = json!({"channel": channel, "category": null, "position": 3});
+        ask("alice", with("change_channel", moved)).await;
+        let role = json!({"name": "Waiters", "rank": 3, "permissions": ["manage_messages"]});
+        let role = ask("alice", with("define_role", role)).await;
+        let changed = json!({"role": role, "rank": 4});
+        ask("alice", with("change_space_role", changed)).await;
+        let given = json!({"user": bob, "role": role});
+        ask("alice", with("assign_role", given.clone())).await;
+        let set = json!({"channel": channel, "target": {"role": role}, "deny": ["send_messages"]});
+        ask("alice", with("set_override", set)).await;
+        ask("alice", with("withdraw_role", given)).await;
+        ask("alice", with("remove_role", json!({"role": role}))).await;
+        ask("alice", with("remove_channel", json!({"channel": channel}))).await;
+        ask(
+            "alice",
+            with("remove_category", json!({"category": category})),
+        )
+        .await;
+        ask("alice", with("kick_member", json!({"user": bob}))).await;
+        ask("bob", with("join_space", json!({}))).await;
+        ask("bob", with("leave_space", json!({}))).await;
+        ask(
+            "alice",
+            with("ban_member", json!({"user": bob, "reason": "spam"})),
+        )
+        .await;
+        ask("alice", with("unban_member", json!({"user": bob}))).await;
+        let path = format!("/v1/spaces/{space}/invites");
+        let (_, invite) = world.post("alice", &path).body(json!({})).send().await;
+        let used = json!({"op": "use_invite", "code": invite["code"]});
+        ask("bob", used).await;
+        ask(
+            "alice",
+            with("revoke_invite", json!({"invite": invite["id"]})),
+        )
+        .await;
+        ask("alice", with("transfer_space", json!({"user": bob}))).await;
+        ask("bob", with("archive_space", json!({}))).await;
+        ask("bob", with("unarchive_space", json!({}))).await;
+        assert_eq!(ops().count(), COMMANDS.len());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod answer;
 mod api;
 mod asking;
 mod attachments;
+mod begun;
 mod contacts;
 mod conversations;
 mod even;
@@ -23,6 +24,7 @@ mod password_strength;
 mod passwords;
 mod problems;
 pub mod services;
+mod spaces;
 #[cfg(test)]
 mod testing;
 
@@ -37,6 +39,7 @@ pub use identity::login::KnownUser;
 pub use identity::system_roles::{RoleChange, change_role};
 pub use notifications::NotificationRules;
 pub use passwords::PasswordCost;
+pub use spaces::Following;
 
 /// Everything that takes commands, described in terms of `OpenAPI`: paths under `/v1`, and the public
 /// keys of our tokens.
@@ -48,6 +51,7 @@ pub fn routes(api: CommandApi) -> OpenApiRouter {
         .merge(attachments::routes())
         .merge(conversations::routes())
         .merge(notifications::routes())
+        .merge(spaces::routes())
         .with_state(api)
 }
 

@@ -55,7 +55,8 @@ const TOKEN: [(&str, &str); 2] = [
     ),
 ];
 
-fn response(description: &str) -> RefOr<Response> {
+/// A problem with one of the codes in `description`.
+pub(crate) fn response(description: &str) -> RefOr<Response> {
     let content = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name(Problem::name())))
         .build();

@@ -170,6 +170,16 @@ impl World {
         world
     }
 
+    /// Another node on the same log, at the same time.
+    pub(crate) fn another_node(&self) -> Self {
+        let (store, clock) = (Arc::clone(&self.store), self.clock.clone());
+        let (issuers, place) = (self.issuers.clone(), self.place.clone());
+        let cost = PasswordCost::default();
+        let mut node = Self::on(store, clock, issuers, place, cost, Limit::Off);
+        node.users = self.users.clone();
+        node
+    }
+
     /// Registers `name` and logs them in.
     pub(crate) async fn join(&mut self, name: &str) {
         let (status, answer) = self.register(name).send().await;

@@ -21,6 +21,7 @@ use crate::receipts::ReceiptsEvent;
 use crate::reservation::ReservationEvent;
 use crate::service::ServiceEvent;
 use crate::session::SessionEvent;
+use crate::space::SpaceEvent;
 use crate::user::UserEvent;
 
 /// A stored event that cannot be read back.
@@ -172,6 +173,8 @@ categories! {
     Conversation(ConversationEvent),
     /// Delivered and seen marks.
     Receipts(ReceiptsEvent),
+    /// Members, roles and channels of a space.
+    Space(SpaceEvent),
     /// An account.
     User(UserEvent),
     /// A login.

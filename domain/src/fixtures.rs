@@ -14,15 +14,15 @@ use crate::attachment::{
 use crate::audit::{AuditEvent, Exported, Replayed, Selection};
 use crate::change::Change;
 use crate::conversation::{
-    ArchiveChanged, Content, ConversationEvent, Encrypted, FollowChanged, HistoryVisibility, Kind,
-    MemberAdded, MemberLeft, MemberRemoved, MemberRoleChanged, Mention, MentionedRole,
-    MessageDeleted, MessageEdited, MessageSent, Origin, PinChanged, Reaction, Renamed, Role, Said,
-    SettingsChanged, Started, TextFormat, WhoMayPost,
+    ArchiveChanged, ChannelKind, ChannelOf, Content, ConversationEvent, Encrypted, FollowChanged,
+    HistoryVisibility, Kind, MemberAdded, MemberLeft, MemberRemoved, MemberRoleChanged, Mention,
+    MentionedRole, MessageDeleted, MessageEdited, MessageSent, Origin, PinChanged, Reaction,
+    Renamed, Role, Said, SettingsChanged, SpaceFollowed, Started, TextFormat, WhoMayPost,
 };
 use crate::event::{Actor, Event};
 use crate::ids::{
-    AttachmentId, CommandId, ConversationId, PasskeyId, Position, PushSubscriptionId, ServiceId,
-    SessionId, Version,
+    AttachmentId, CategoryId, CommandId, ConversationId, InviteId, PasskeyId, Position,
+    PushSubscriptionId, ServiceId, SessionId, SpaceId, SpaceRoleId, Version,
 };
 use crate::mail::{GivenUp, GivenUpBecause, MailEvent, Sent};
 use crate::notifications::{
@@ -37,6 +37,13 @@ use crate::receipts::{MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 use crate::reservation::{Held, ReservationEvent};
 use crate::service::{self, Scope, ServiceEvent, TokenIssued};
 use crate::session::{Factor, Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
+use crate::space::{
+    self, CategoryRemoved, CategorySet, ChannelCreated, ChannelMoved, ChannelRemoved,
+    ChannelRenamed, InviteCreated, InviteRevoked, InviteUsed, Joining, JoiningChanged, OverrideSet,
+    OwnershipTransferred, Permission, Permissions, RoleGiven, RoleRemoved, RoleSet,
+    SpaceArchiveChanged, SpaceEvent, SpaceMemberBanned, SpaceMemberJoined, SpaceMemberKicked,
+    SpaceMemberLeft, SpaceMemberUnbanned, SpaceRenamed, Target,
+};
 use crate::testing::conversation::{body, emoji, members, title};
 use crate::testing::{ALICE, BOB, CAROL, moment};
 use crate::user::code_budget::NetworkHash;
@@ -62,6 +69,7 @@ use crate::values::{
 fn samples() -> Vec<Event> {
     let mut samples: Vec<Event> = Vec::new();
     samples.extend(conversation_samples().into_iter().map(Event::from));
+    samples.extend(space_samples().into_iter().map(Event::from));
     samples.extend(user_samples().into_iter().map(Event::from));
     samples.extend(standing_samples().into_iter().map(Event::from));
     samples.extend(factor_samples().into_iter().map(Event::from));
@@ -156,6 +164,103 @@ fn attachment_samples() -> [AttachmentEvent; 3] {
     ]
 }
 
+fn space_samples() -> Vec<SpaceEvent> {
+    let space = SpaceId(ALICE.0);
+    let name = || Personal::new(ALICE, title("Tea"));
+    let (by, user, position) = (ALICE, BOB, 2);
+    let channel = ConversationId(BOB.0);
+    let category = CategoryId(ALICE.0);
+    let role = SpaceRoleId(BOB.0);
+    let invite = InviteId(BOB.0);
+    let some = Permissions::of(&[Permission::ViewChannel, Permission::SendMessages]);
+    let set = CategorySet {
+        category,
+        name: name(),
+        position,
+    };
+    let is = RoleSet {
+        role,
+        name: name(),
+        permissions: Permissions::ALL,
+        rank: 3,
+        by,
+    };
+    let given = RoleGiven { user, role, by };
+    let category_of = Some(category);
+    vec![
+        SpaceEvent::Created(space::Created {
+            space,
+            name: name(),
+            owner: ALICE,
+            joining: Joining::Invite,
+            everyone: some,
+        }),
+        SpaceEvent::Renamed(SpaceRenamed { name: name() }),
+        SpaceEvent::JoiningChanged(JoiningChanged {
+            joining: Joining::Open,
+            by,
+        }),
+        SpaceEvent::Archived(SpaceArchiveChanged { by }),
+        SpaceEvent::Unarchived(SpaceArchiveChanged { by }),
+        SpaceEvent::ChannelCreated(ChannelCreated {
+            channel,
+            kind: ChannelKind::Voice,
+            name: name(),
+            category: category_of,
+            position,
+        }),
+        SpaceEvent::ChannelRenamed(ChannelRenamed {
+            channel,
+            name: name(),
+        }),
+        SpaceEvent::ChannelMoved(ChannelMoved {
+            channel,
+            category: category_of,
+            position,
+            by,
+        }),
+        SpaceEvent::ChannelRemoved(ChannelRemoved { channel, by }),
+        SpaceEvent::CategoryCreated(set.clone()),
+        SpaceEvent::CategoryChanged(set),
+        SpaceEvent::CategoryRemoved(CategoryRemoved { category, by }),
+        SpaceEvent::RoleDefined(is.clone()),
+        SpaceEvent::RoleChanged(is),
+        SpaceEvent::RoleRemoved(RoleRemoved { role, by }),
+        SpaceEvent::RoleAssigned(given.clone()),
+        SpaceEvent::RoleWithdrawn(given),
+        SpaceEvent::OverrideSet(OverrideSet {
+            channel,
+            target: Target::Member(BOB),
+            allow: some,
+            deny: Permissions::of(&[Permission::Speak]),
+            by,
+        }),
+        SpaceEvent::MemberJoined(SpaceMemberJoined {
+            user,
+            invite: Some(invite),
+        }),
+        SpaceEvent::MemberLeft(SpaceMemberLeft { user }),
+        SpaceEvent::MemberKicked(SpaceMemberKicked { user, by }),
+        SpaceEvent::MemberBanned(SpaceMemberBanned {
+            user,
+            by,
+            reason: Reason::parse("spam").ok().map(|it| Personal::new(by, it)),
+        }),
+        SpaceEvent::MemberUnbanned(SpaceMemberUnbanned { user, by }),
+        SpaceEvent::InviteCreated(InviteCreated {
+            invite,
+            hash: "00ff".to_owned(),
+            by,
+            at: moment(0),
+            expires_at: Some(moment(60)),
+            uses_max: Some(5),
+        }),
+        SpaceEvent::InviteUsed(InviteUsed { invite, user }),
+        SpaceEvent::InviteRevoked(InviteRevoked { invite, by }),
+        SpaceEvent::OwnershipTransferred(OwnershipTransferred { to: BOB, by }),
+    ]
+}
+
 fn follow_changed() -> FollowChanged {
     FollowChanged {
         thread: Version(2),
@@ -177,6 +282,7 @@ fn conversation_samples() -> Vec<ConversationEvent> {
             creator: Some(ALICE),
             members: members(&[(ALICE, Role::Owner), (BOB, Role::Member)]),
             history_visibility: HistoryVisibility::Joined,
+            channel: None,
         }),
         ConversationEvent::Renamed(Renamed {
             title: Personal::new(ALICE, title("Coffee")),
@@ -224,6 +330,9 @@ fn conversation_samples() -> Vec<ConversationEvent> {
         ConversationEvent::ThreadUnfollowed(follow_changed()),
         ConversationEvent::Archived(ArchiveChanged { by: ALICE }),
         ConversationEvent::Unarchived(ArchiveChanged { by: ALICE }),
+        ConversationEvent::SpaceFollowed(SpaceFollowed {
+            space_version: Version(7),
+        }),
     ]
 }
 
@@ -246,7 +355,23 @@ fn later_samples() -> Vec<(&'static str, Event)> {
         Mention::Here,
         Mention::Role(MentionedRole::Admin),
     ];
+    let channel = ChannelOf {
+        space: SpaceId(ALICE.0),
+        kind: ChannelKind::Voice,
+        space_version: Version(7),
+    };
     let events = [
+        (
+            "channel",
+            ConversationEvent::Started(Started {
+                kind: Kind::Channel,
+                title: Some(Personal::new(ALICE, title("Tea"))),
+                creator: Some(ALICE),
+                members: members(&[(ALICE, Role::Member)]),
+                history_visibility: HistoryVisibility::Start,
+                channel: Some(channel),
+            }),
+        ),
         (
             "thread",
             ConversationEvent::MessageSent(MessageSent {

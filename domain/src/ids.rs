@@ -49,8 +49,24 @@ uuid_id!(
     SessionId
 );
 uuid_id!(
-    /// A direct or group conversation.
+    /// A direct or group conversation, or a channel of a space.
     ConversationId
+);
+uuid_id!(
+    /// A space: a server with channels, in the words of others.
+    SpaceId
+);
+uuid_id!(
+    /// A role in a space.
+    SpaceRoleId
+);
+uuid_id!(
+    /// What channels of a space are put together under.
+    CategoryId
+);
+uuid_id!(
+    /// An invite to a space.
+    InviteId
 );
 uuid_id!(
     /// A service account: a program that comes in with a token of its own.
@@ -160,6 +176,50 @@ impl ConversationId {
     }
 }
 
+impl ConversationId {
+    /// The channel of `space` that the command `command` creates: whoever starts it, however often,
+    /// starts the same one.
+    pub fn channel(space: SpaceId, command: CommandId) -> Self {
+        let mut name = [0; 32];
+        name[..16].copy_from_slice(space.0.as_bytes());
+        name[16..].copy_from_slice(command.0.as_bytes());
+        Self(Uuid::new_v5(&DERIVED, &name))
+    }
+}
+
+impl SpaceId {
+    /// The space that the command `command` creates: a retry creates the same one.
+    pub fn created_by(command: CommandId) -> Self {
+        Self(Uuid::new_v5(&command.0, b"space"))
+    }
+}
+
+impl SpaceRoleId {
+    /// The role that everyone in `space` has: it has the space's id.
+    pub const fn everyone(space: SpaceId) -> Self {
+        Self(space.0)
+    }
+
+    /// The role that the command `command` defines.
+    pub fn defined_by(command: CommandId) -> Self {
+        Self(Uuid::new_v5(&command.0, b"role"))
+    }
+}
+
+impl CategoryId {
+    /// The category that the command `command` creates.
+    pub fn created_by(command: CommandId) -> Self {
+        Self(Uuid::new_v5(&command.0, b"category"))
+    }
+}
+
+impl InviteId {
+    /// The invite that the command `command` creates.
+    pub fn created_by(command: CommandId) -> Self {
+        Self(Uuid::new_v5(&command.0, b"invite"))
+    }
+}
+
 macro_rules! place {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -260,6 +320,10 @@ mod tests {
             EventId::of(command, 1).0,
             ConversationId::direct(one, other).0,
             ConversationId::started_by(command).0,
+            ConversationId::channel(SpaceId::created_by(command), command).0,
+            SpaceRoleId::defined_by(command).0,
+            CategoryId::created_by(command).0,
+            InviteId::created_by(command).0,
         ];
         let expected = [
             "06102ad7-b6a0-54ff-b554-04ac859a96d3",
@@ -268,6 +332,10 @@ mod tests {
             "d0855680-204a-58de-ae78-3eeb0d5d5493",
             "12d40bd6-eee6-5700-8078-a648636397d4",
             "1508adc3-4605-561d-a0bf-a41c47df3b39",
+            "934c34a2-fa8a-59d7-8607-ede1658dde98",
+            "9148421e-ed3f-5ff5-8e92-93d30137d8c1",
+            "05f079fc-ca3e-515a-b98b-3cd5fbe3a6b0",
+            "1d63781a-f069-5979-ad5a-3dc4c8ed7f19",
         ];
         assert_eq!(derived.map(|id| id.to_string()).to_vec(), expected);
         assert_eq!(BTreeSet::from(derived).len(), derived.len());

@@ -20,6 +20,7 @@ pub mod receipts;
 pub mod reservation;
 pub mod service;
 pub mod session;
+pub mod space;
 mod stream;
 #[cfg(test)]
 mod testing;
@@ -30,8 +31,8 @@ pub use change::Change;
 pub use decider::{Decider, Refusal, RefusalKind};
 pub use event::{Actor, DecodeError, Event, Metadata};
 pub use ids::{
-    AttachmentId, CommandId, ConversationId, EventId, PasskeyId, Position, PushSubscriptionId, Seq,
-    ServiceId, SessionId, UserId, Version,
+    AttachmentId, CategoryId, CommandId, ConversationId, EventId, InviteId, PasskeyId, Position,
+    PushSubscriptionId, Seq, ServiceId, SessionId, SpaceId, SpaceRoleId, UserId, Version,
 };
 pub use personal::Personal;
 pub use stream::{StreamName, StreamNameInvalid};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AttachmentId, ConversationId, EventId, ServiceId, SessionId, UserId};
+use crate::ids::{AttachmentId, ConversationId, EventId, ServiceId, SessionId, SpaceId, UserId};
 
 /// The name of a stream. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,6 +43,11 @@ impl StreamName {
     /// Delivered and seen marks in a conversation.
     pub fn receipts(id: ConversationId) -> Self {
         Self::of("receipts", id)
+    }
+
+    /// Members, roles and channels of a space.
+    pub fn space(id: SpaceId) -> Self {
+        Self::of("space", id)
     }
 
     /// A user's account.
@@ -142,6 +147,7 @@ impl StreamName {
         let key = self.key();
         match self.category() {
             "conversation" | "receipts" => key.parse::<ConversationId>().is_ok(),
+            "space" => key.parse::<SpaceId>().is_ok(),
             "user" | "notifications" => key.parse::<UserId>().is_ok(),
             "session" => key.parse::<SessionId>().is_ok(),
             "attachment" => key.parse::<AttachmentId>().is_ok(),
@@ -206,6 +212,7 @@ mod tests {
         for ours in [
             StreamName::conversation(ConversationId(id)),
             StreamName::receipts(ConversationId(id)),
+            StreamName::space(SpaceId(id)),
             StreamName::user(UserId(id)),
             StreamName::session(SessionId(id)),
             StreamName::service(ServiceId(id)),

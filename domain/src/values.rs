@@ -189,6 +189,13 @@ impl Title {
     }
 }
 
+impl Title {
+    /// What the role of everyone in a space is called until somebody calls it otherwise.
+    pub fn everyone() -> Self {
+        Self("everyone".to_owned())
+    }
+}
+
 impl MessageBody {
     /// The longest body that a client may send, in bytes.
     pub const BYTES_MAX: usize = 16 * 1024;

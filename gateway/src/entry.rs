@@ -135,8 +135,12 @@ fn only_for(event: &Event) -> Option<UserId> {
         | Event::Session(_)
         | Event::Service(_)
         | Event::Owners(_)
+        | Event::Space(_)
         | Event::Reservation(_)
+        | Event::Attachment(_)
         | Event::Mail(_)
+        | Event::Notifications(_)
+        | Event::Pushes(_)
         | Event::Audit(_) => None,
     }
 }
@@ -167,7 +171,8 @@ fn change_of(event: &Event) -> MembersChange {
         | ConversationEvent::ThreadFollowed(_)
         | ConversationEvent::ThreadUnfollowed(_)
         | ConversationEvent::Archived(_)
-        | ConversationEvent::Unarchived(_) => MembersChange::Nobody,
+        | ConversationEvent::Unarchived(_)
+        | ConversationEvent::SpaceFollowed(_) => MembersChange::Nobody,
     }
 }
 

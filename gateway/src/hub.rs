@@ -654,6 +654,7 @@ mod tests {
             creator: Some(user),
             members,
             history_visibility: HistoryVisibility::Joined,
+            channel: None,
         })
         .into()
     }

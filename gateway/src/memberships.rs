@@ -170,7 +170,8 @@ impl Fold {
             | ConversationEvent::ThreadFollowed(_)
             | ConversationEvent::ThreadUnfollowed(_)
             | ConversationEvent::Archived(_)
-            | ConversationEvent::Unarchived(_) => {}
+            | ConversationEvent::Unarchived(_)
+            | ConversationEvent::SpaceFollowed(_) => {}
         }
     }
 

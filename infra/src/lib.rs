@@ -15,6 +15,7 @@ pub mod factors;
 pub mod failure;
 pub mod files;
 pub mod http;
+pub mod invites;
 pub mod issuers;
 pub mod keys;
 pub mod leadership;

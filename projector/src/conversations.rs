@@ -58,6 +58,8 @@ impl Fold {
             let row = Conversation {
                 id,
                 kind: started.kind,
+                space: started.channel.map(|channel| channel.space),
+                channel_kind: started.channel.map(|channel| channel.kind),
                 creator: started.creator,
                 started_at: fact.at,
                 title: started
@@ -161,7 +163,8 @@ fn change(row: &mut Conversation, event: &ConversationEvent, fact: &Fact) -> boo
         | ConversationEvent::MessagePinned(_)
         | ConversationEvent::MessageUnpinned(_)
         | ConversationEvent::ThreadFollowed(_)
-        | ConversationEvent::ThreadUnfollowed(_) => {}
+        | ConversationEvent::ThreadUnfollowed(_)
+        | ConversationEvent::SpaceFollowed(_) => {}
     }
     false
 }

@@ -25,6 +25,7 @@ mod relay;
 mod search;
 mod services;
 mod sessions;
+mod spaces;
 mod users;
 
 pub use collecting::Collecting;
@@ -58,7 +59,7 @@ trait Projection: Send + Sync + 'static {
 }
 
 /// Every projection.
-static PROJECTIONS: [&dyn Projection; 10] = [
+static PROJECTIONS: [&dyn Projection; 11] = [
     &attachments::Attachments,
     &conversations::Conversations,
     &members::Members,
@@ -68,5 +69,6 @@ static PROJECTIONS: [&dyn Projection; 10] = [
     &search::Search,
     &services::Services,
     &sessions::Sessions,
+    &spaces::Spaces,
     &users::Users,
 ];

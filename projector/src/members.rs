@@ -88,7 +88,8 @@ fn touched(facts: &[Fact]) -> (BTreeSet<(ConversationId, UserId)>, BTreeSet<Conv
             | ConversationEvent::ThreadFollowed(_)
             | ConversationEvent::ThreadUnfollowed(_)
             | ConversationEvent::Archived(_)
-            | ConversationEvent::Unarchived(_) => continue,
+            | ConversationEvent::Unarchived(_)
+            | ConversationEvent::SpaceFollowed(_) => continue,
         };
         people.insert((id, user));
     }
@@ -144,7 +145,8 @@ impl Fold {
             | ConversationEvent::ThreadFollowed(_)
             | ConversationEvent::ThreadUnfollowed(_)
             | ConversationEvent::Archived(_)
-            | ConversationEvent::Unarchived(_) => {}
+            | ConversationEvent::Unarchived(_)
+            | ConversationEvent::SpaceFollowed(_) => {}
         }
         Ok(())
     }

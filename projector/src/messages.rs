@@ -145,7 +145,8 @@ impl Touched {
                 | ConversationEvent::Renamed(_)
                 | ConversationEvent::SettingsChanged(_)
                 | ConversationEvent::Archived(_)
-                | ConversationEvent::Unarchived(_) => continue,
+                | ConversationEvent::Unarchived(_)
+                | ConversationEvent::SpaceFollowed(_) => continue,
             };
             touched.messages.insert(MessageKey {
                 conversation,
@@ -273,7 +274,8 @@ impl Fold {
             | ConversationEvent::Renamed(_)
             | ConversationEvent::SettingsChanged(_)
             | ConversationEvent::Archived(_)
-            | ConversationEvent::Unarchived(_) => {}
+            | ConversationEvent::Unarchived(_)
+            | ConversationEvent::SpaceFollowed(_) => {}
         }
         Ok(())
     }

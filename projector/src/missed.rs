@@ -70,7 +70,7 @@ pub(crate) async fn place(
 ) -> Result<Place, ReadError> {
     match kind {
         Kind::Direct => Ok(Place::Direct),
-        Kind::Group => {
+        Kind::Group | Kind::Channel => {
             let few = Conversation::ALL_CALL_EVERYONE_MAX;
             let some = members::at(snapshot, conversation, None, None, few + 1).await?;
             Ok(if some.len() > few {

@@ -200,6 +200,7 @@ fn mark(fact: &Fact) -> Result<Moved, Unfit> {
         | Event::Session(_)
         | Event::Service(_)
         | Event::Owners(_)
+        | Event::Space(_)
         | Event::Reservation(_)
         | Event::Attachment(_)
         | Event::Mail(_)

@@ -112,7 +112,8 @@ impl Touched {
                 | ConversationEvent::ThreadFollowed(_)
                 | ConversationEvent::ThreadUnfollowed(_)
                 | ConversationEvent::Archived(_)
-                | ConversationEvent::Unarchived(_) => continue,
+                | ConversationEvent::Unarchived(_)
+                | ConversationEvent::SpaceFollowed(_) => continue,
             };
             touched.parts.insert(key);
         }
@@ -185,7 +186,8 @@ impl Fold {
             | ConversationEvent::ThreadFollowed(_)
             | ConversationEvent::ThreadUnfollowed(_)
             | ConversationEvent::Archived(_)
-            | ConversationEvent::Unarchived(_) => {}
+            | ConversationEvent::Unarchived(_)
+            | ConversationEvent::SpaceFollowed(_) => {}
         }
         Ok(())
     }

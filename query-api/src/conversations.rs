@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use domain::conversation::{HistoryVisibility, Kind, Role, WhoMayPost};
-use domain::{ConversationId, Position, Seq, UserId};
+use domain::conversation::{ChannelKind, HistoryVisibility, Kind, Role, WhoMayPost};
+use domain::{ConversationId, Position, Seq, SpaceId, UserId};
 use infra::http::{Authenticated, InPath, Query};
 use infra::problem::Problem;
 use infra::read_models::conversations::{self as model, Listed};
@@ -79,6 +79,12 @@ pub(crate) struct ConversationAnswer {
 pub(crate) struct ConversationView {
     id: ConversationId,
     kind: Kind,
+    /// Of a channel: of which space.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    space: Option<SpaceId>,
+    /// Of a channel: text or voice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel_kind: Option<ChannelKind>,
     /// What a group is called.
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<String>,
@@ -208,6 +214,8 @@ fn view(listed: Listed) -> ConversationView {
     ConversationView {
         id: conversation.id,
         kind: conversation.kind,
+        space: conversation.space,
+        channel_kind: conversation.channel_kind,
         title: conversation.title,
         with: listed.with,
         history_visibility: conversation.history_visibility,
@@ -253,6 +261,8 @@ async fn as_left(
     Ok(Some(ConversationView {
         id,
         kind: conversation.kind,
+        space: conversation.space,
+        channel_kind: conversation.channel_kind,
         title: settings.title,
         with: None,
         history_visibility: settings.history_visibility,

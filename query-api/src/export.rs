@@ -15,6 +15,7 @@ use domain::conversation::{ConversationEvent, Started};
 use domain::notifications::NotificationsEvent;
 use domain::receipts::ReceiptsEvent;
 use domain::session::SessionEvent;
+use domain::space::SpaceEvent;
 use domain::user::UserEvent;
 use domain::{Actor, Event, Metadata, Position, StreamName, UserId, Version};
 use futures::stream::StreamExt as _;
@@ -156,6 +157,15 @@ impl Cursor {
                 return Ok(self.started(started));
             }
             Event::Conversation(event) => self.is_in(event) || by_them,
+            Event::Space(SpaceEvent::InviteCreated(created)) => {
+                let shown = json!({
+                    "invite": created.invite,
+                    "expires_at": created.expires_at,
+                    "uses_max": created.uses_max,
+                });
+                return Ok((created.by == self.of).then_some(shown));
+            }
+            Event::Space(event) => self.concerns(event) || by_them,
             Event::Receipts(ReceiptsEvent::Delivered(mark) | ReceiptsEvent::Seen(mark)) => {
                 mark.member == self.of
             }
@@ -196,6 +206,21 @@ impl Cursor {
         }))
     }
 
+    /// Whether an event of a space is about them, whoever caused it. Why they are banned is the words of
+    /// who did it.
+    fn concerns(&self, event: &SpaceEvent) -> bool {
+        match event {
+            SpaceEvent::MemberJoined(joined) => joined.user == self.of,
+            SpaceEvent::MemberLeft(left) => left.user == self.of,
+            SpaceEvent::MemberKicked(kicked) => kicked.user == self.of,
+            SpaceEvent::RoleAssigned(given) | SpaceEvent::RoleWithdrawn(given) => {
+                given.user == self.of
+            }
+            SpaceEvent::OwnershipTransferred(transferred) => transferred.to == self.of,
+            _ => false,
+        }
+    }
+
     /// Whether an event is about them, whoever caused it.
     fn is_in(&self, event: &ConversationEvent) -> bool {
         let whose = match event {
@@ -216,7 +241,9 @@ impl Cursor {
             ConversationEvent::Archived(changed) | ConversationEvent::Unarchived(changed) => {
                 changed.by
             }
-            ConversationEvent::Started(_) | ConversationEvent::SettingsChanged(_) => return false,
+            ConversationEvent::Started(_)
+            | ConversationEvent::SettingsChanged(_)
+            | ConversationEvent::SpaceFollowed(_) => return false,
         };
         whose == self.of
     }

@@ -22,6 +22,7 @@ mod search;
 mod self_service;
 mod services;
 mod sessions;
+mod spaces;
 mod threads;
 mod users;
 
@@ -98,6 +99,12 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(notifications::push_key))
         .routes(routes!(services::list))
         .routes(routes!(sessions::list))
+        .routes(routes!(spaces::list))
+        .routes(routes!(spaces::one))
+        .routes(routes!(spaces::members))
+        .routes(routes!(spaces::bans))
+        .routes(routes!(spaces::invites))
+        .routes(routes!(spaces::permissions))
         .routes(routes!(audit::conversation_events))
         .routes(routes!(audit::events))
         .with_state(state)

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use command_api::execute::Limits as ExecuteLimits;
 use command_api::owner::OwnerCode;
 use command_api::{
-    AttachmentRules, CommandApi, NotificationRules, Parts as CommandParts, PasswordCost,
+    AttachmentRules, CommandApi, Following, NotificationRules, Parts as CommandParts, PasswordCost,
     SecondFactorRules, SessionRules,
 };
 use domain::{Position, UserId};
@@ -277,6 +277,18 @@ impl Node {
                 Ok(())
             }
         }))
+    }
+
+    /// Keeps channels in step with their spaces until it is stopped.
+    pub(crate) fn start_following(&self) -> Work {
+        let following = Arc::new(Following::new(self.command_api.clone()));
+        Work::start(self.engines.election("following"), move |stop| {
+            let following = Arc::clone(&following);
+            async move {
+                following.run(stop).await;
+                Ok(())
+            }
+        })
     }
 
     /// The user with this handle or id.

@@ -12,7 +12,8 @@ pub enum Role {
     All,
     /// Takes commands over HTTP.
     CommandApi,
-    /// Keeps the read models up to date, publishes the log to NATS and sends mails. Of several one
+    /// Keeps the read models up to date and channels in step with their spaces, publishes the log to
+    /// NATS and sends mails. Of several one
     /// works, the others stand by.
     Projector,
     /// Answers queries over HTTP.

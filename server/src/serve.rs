@@ -201,6 +201,7 @@ impl Working {
             all.push(node.start_mailing());
             all.extend(node.start_collecting());
             all.push(node.start_pushing()?);
+            all.push(node.start_following());
         }
         Ok(Self(all))
     }

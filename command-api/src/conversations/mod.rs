@@ -49,6 +49,6 @@ fn title(text: &str) -> Result<Title, Problem> {
 }
 
 /// A user whom the field at `pointer` names and who does not exist.
-fn no_such_user(pointer: &str) -> Problem {
+pub(crate) fn no_such_user(pointer: &str) -> Problem {
     Problem::invalid_field(pointer, "user_not_found", "there is no such user")
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
+use crate::conversation::channel::ChannelNow;
 use crate::conversation::content::{Content, ContentKind};
 use crate::conversation::event::{HistoryVisibility, Origin, Role, WhoMayPost};
 use crate::conversation::mentions::Mention;
 use crate::ids::{AttachmentId, Seq, UserId};
+use crate::space::Permissions;
 use crate::values::{Emoji, MessageBody, Reason, Title};
 
 /// A fact about an earlier message, read from its `message-sent` event. It can never change, so
@@ -194,6 +196,8 @@ pub struct UserCommand {
     pub contact: Contact,
     /// The role that they have at the least in a group that they are in; see [`Role::inherited_by`].
     pub inherited: Option<Role>,
+    /// What they may in a channel, as its space has it; none elsewhere.
+    pub allowed: Permissions,
 }
 
 /// A fact from another system's history. Who may import is decided where the import comes in; the
@@ -243,6 +247,8 @@ pub enum Command {
     User(Box<UserCommand>),
     /// By an import.
     Import(ImportedFact),
+    /// By the space of a channel: to be as this says.
+    Follow(Box<ChannelNow>),
 }
 
 impl Command {
@@ -253,6 +259,7 @@ impl Command {
             act,
             contact: Contact::Free,
             inherited: None,
+            allowed: Permissions::NONE,
         }))
     }
 }

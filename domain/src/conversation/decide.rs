@@ -7,9 +7,10 @@ use crate::conversation::command::{Act, Command, Contact, UserCommand};
 use crate::conversation::event::{ConversationEvent, Kind, Role};
 use crate::conversation::refused::Refused;
 use crate::conversation::state::{Settings, State};
-use crate::conversation::{imported, start};
+use crate::conversation::{channel, imported, start};
 use crate::decider::Decider;
 use crate::ids::{Seq, UserId, Version};
+use crate::space::Permissions;
 
 /// Decides for streams `conversation-{id}`.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,7 @@ impl Decider for Conversation {
         match command {
             Command::User(command) => decide_for_user(state, command),
             Command::Import(fact) => imported::decide(state, fact),
+            Command::Follow(now) => channel::follow(state, now),
         }
     }
 
@@ -56,9 +58,14 @@ fn decide_for_user(state: &State, command: &UserCommand) -> Decision {
         by,
         contact,
         inherited,
+        allowed,
         ..
     } = command;
-    let asker = || Asker::of(*by, *contact, *inherited, state);
+    let asker = || {
+        let asker = Asker::of(*by, *contact, *inherited, state)?;
+        let allowed = *allowed;
+        Ok(Asker { allowed, ..asker })
+    };
     match &command.act {
         Act::StartDirect { with } => start::direct(state, *by, *with, *contact),
         Act::StartGroup {
@@ -96,6 +103,8 @@ pub(super) struct Asker<'a> {
     /// The higher of their own and the inherited one.
     pub(super) role: Role,
     pub(super) contact: Contact,
+    /// What they may in a channel.
+    pub(super) allowed: Permissions,
     visible_from: Seq,
     pub(super) last_sent_at: Option<DateTime<Utc>>,
     pub(super) settings: &'a Settings,
@@ -115,9 +124,10 @@ impl<'a> Asker<'a> {
                 by,
                 role: match settings.kind {
                     Kind::Group => inherited.map_or(member.role, |least| least.max(member.role)),
-                    Kind::Direct => member.role,
+                    Kind::Direct | Kind::Channel => member.role,
                 },
                 contact,
+                allowed: Permissions::NONE,
                 visible_from: member.visible_from,
                 last_sent_at: member.last_sent_at,
                 settings,
@@ -131,6 +141,7 @@ impl<'a> Asker<'a> {
         match self.settings.kind {
             Kind::Group => Ok(()),
             Kind::Direct => Err(Refused::DirectConversation),
+            Kind::Channel => Err(Refused::RunBySpace),
         }
     }
 
@@ -139,9 +150,8 @@ impl<'a> Asker<'a> {
     pub(super) fn speaks(&self) -> Result<(), Refused> {
         match (self.settings.kind, self.contact) {
             (Kind::Direct, Contact::Blocked) => Err(Refused::Blocked),
-            (Kind::Direct, Contact::Free) | (Kind::Group, Contact::Free | Contact::Blocked) => {
-                Ok(())
-            }
+            (Kind::Direct, Contact::Free)
+            | (Kind::Group | Kind::Channel, Contact::Free | Contact::Blocked) => Ok(()),
         }
     }
 

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::conversation::content::Said;
 use crate::conversation::mentions::Mention;
 use crate::event::{FromCategory as _, events};
-use crate::ids::{AttachmentId, ConversationId, Seq, UserId};
+use crate::ids::{AttachmentId, ConversationId, Seq, SpaceId, UserId, Version};
 use crate::personal::Personal;
 use crate::values::{Emoji, MessageBody, Reason, Title};
 
@@ -21,6 +21,29 @@ pub enum Kind {
     Direct,
     /// Any number of users, who come and go.
     Group,
+    /// One of a space, which says who is in it.
+    Channel,
+}
+
+/// What sort of channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelKind {
+    /// For messages.
+    Text,
+    /// For talking, with messages beside it.
+    Voice,
+}
+
+/// Whose channel a conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChannelOf {
+    /// Of which space.
+    pub space: SpaceId,
+    /// What sort.
+    pub kind: ChannelKind,
+    /// The version of the space that the channel has followed.
+    pub space_version: Version,
 }
 
 /// What a member may do. Ordered: each role may do all that a lower one may.
@@ -81,9 +104,9 @@ pub struct MemberRole {
 /// `conversation-started`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
-    /// Direct or group.
+    /// Direct, group or channel.
     pub kind: Kind,
-    /// Of a group; personal to whoever gave it.
+    /// Of a group or channel; personal to whoever gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<Personal<Title>>,
     /// Who started it; `None` where the history was imported.
@@ -93,6 +116,9 @@ pub struct Started {
     pub members: Vec<MemberRole>,
     /// What later members see.
     pub history_visibility: HistoryVisibility,
+    /// Of a channel: whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelOf>,
 }
 
 /// `conversation-renamed`
@@ -255,6 +281,14 @@ pub struct ArchiveChanged {
     pub by: UserId,
 }
 
+/// `space-followed`: what is said of the channel's members, title and being closed before this is all that
+/// the space says as of this version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceFollowed {
+    /// Which version of the space.
+    pub space_version: Version,
+}
+
 events! {
     /// An event in a stream `conversation-{id}`.
     ConversationEvent {
@@ -294,5 +328,7 @@ events! {
         "conversation-archived" => Archived(ArchiveChanged),
         /// It is open again.
         "conversation-unarchived" => Unarchived(ArchiveChanged),
+        /// A channel is in step with its space.
+        "space-followed" => SpaceFollowed(SpaceFollowed),
     }
 }

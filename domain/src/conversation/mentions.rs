@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::conversation::decide::{Asker, Conversation};
-use crate::conversation::event::Role;
+use crate::conversation::event::{Kind, Role};
 use crate::conversation::refused::Refused;
 use crate::ids::UserId;
+use crate::space::Permission;
 
 /// A role that can be called.
 #[derive(
@@ -59,6 +60,9 @@ impl Asker<'_> {
                 Some(_) => Ok(()),
                 None => Err(Refused::NoSuchMember),
             },
+            Mention::Everyone | Mention::Here if self.settings.kind == Kind::Channel => {
+                self.needs_in_channel(Permission::MentionEveryone)
+            }
             Mention::Everyone | Mention::Here => {
                 let are_few = self.state.members.len() <= Conversation::ALL_CALL_EVERYONE_MAX;
                 let may = are_few || self.role >= Role::Admin;

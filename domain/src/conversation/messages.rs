@@ -4,21 +4,24 @@ use crate::conversation::command::{Draft, MessageFact};
 use crate::conversation::content::Content;
 use crate::conversation::decide::{Asker, Conversation, Decision};
 use crate::conversation::event::{
-    ConversationEvent, MessageDeleted, MessageEdited, MessageSent, Reaction, Role,
+    ConversationEvent, Kind, MessageDeleted, MessageEdited, MessageSent, Reaction, Role,
 };
 use crate::conversation::refused::Refused;
 use crate::ids::{AttachmentId, Seq};
 use crate::personal::Personal;
+use crate::space::Permission;
 use crate::values::{Emoji, Reason};
 
 impl Asker<'_> {
     pub(super) fn send(&self, draft: &Draft) -> Decision {
         self.open()?;
         self.speaks()?;
+        self.needs_in_channel(Permission::SendMessages)?;
         draft.reply_to.map_or(Ok(()), |seq| self.visible(seq))?;
         draft.thread.map_or(Ok(()), |root| self.begins(root))?;
         self.calls(&draft.mentions)?;
         carries(&draft.content, &draft.attachments)?;
+        self.attaches(&draft.attachments)?;
         self.posts(draft)?;
         Ok(vec![ConversationEvent::MessageSent(MessageSent {
             author: self.by,
@@ -44,11 +47,13 @@ impl Asker<'_> {
         if message.author != self.by {
             return Err(Refused::NotTheAuthor);
         }
+        self.needs_in_channel(Permission::SendMessages)?;
         self.not_deleted(message.seq)?;
         if message.kind != content.kind() {
             return Err(Refused::ContentDiffers);
         }
         carries(content, attachments.unwrap_or_default())?;
+        self.attaches(attachments.unwrap_or_default())?;
         Ok(vec![ConversationEvent::MessageEdited(MessageEdited {
             message: message.seq,
             said: content.said_by(self.by),
@@ -60,8 +65,11 @@ impl Asker<'_> {
         self.open()?;
         self.visible(message.seq)?;
         if message.author != self.by {
-            self.in_group().map_err(|_| Refused::NotTheAuthor)?;
-            self.at_least(Role::Admin)?;
+            match self.settings.kind {
+                Kind::Direct => return Err(Refused::NotTheAuthor),
+                Kind::Group => self.at_least(Role::Admin)?,
+                Kind::Channel => self.needs_in_channel(Permission::ManageMessages)?,
+            }
         }
         if self.state.deleted.contains(&message.seq) {
             return Ok(vec![]);
@@ -75,6 +83,7 @@ impl Asker<'_> {
 
     pub(super) fn react(&self, message: Seq, emoji: &Emoji) -> Decision {
         self.speaks()?;
+        self.needs_in_channel(Permission::AddReactions)?;
         let reaction = self.reaction(message, emoji)?;
         Ok(vec![ConversationEvent::ReactionAdded(reaction)])
     }
@@ -82,6 +91,15 @@ impl Asker<'_> {
     pub(super) fn unreact(&self, message: Seq, emoji: &Emoji) -> Decision {
         let reaction = self.reaction(message, emoji)?;
         Ok(vec![ConversationEvent::ReactionRemoved(reaction)])
+    }
+
+    /// Which files a message had is not known here: an edit that names any needs the permission, also
+    /// where it only takes some away.
+    fn attaches(&self, attachments: &[AttachmentId]) -> Result<(), Refused> {
+        if attachments.is_empty() {
+            return Ok(());
+        }
+        self.needs_in_channel(Permission::AttachFiles)
     }
 
     /// Which reactions there are is not known here, as it would grow with use: one that is there

@@ -1,6 +1,7 @@
 //! A conversation: who is in it and what was said. Its stream is the one order in which its
 //! members, its messages and its settings changed.
 
+mod channel;
 mod command;
 mod content;
 mod decide;
@@ -21,6 +22,7 @@ mod start;
 mod state;
 mod threads;
 
+pub use channel::ChannelNow;
 pub use command::{
     Act, Command, Contact, Draft, ImportedFact, MessageFact, SettingsChange, UserCommand,
 };

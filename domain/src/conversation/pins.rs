@@ -4,6 +4,7 @@ use crate::conversation::decide::{Asker, Conversation, Decision};
 use crate::conversation::event::{ConversationEvent, Kind, PinChanged, Role};
 use crate::conversation::refused::Refused;
 use crate::ids::Seq;
+use crate::space::Permission;
 
 impl Asker<'_> {
     pub(super) fn pin(&self, message: Seq) -> Decision {
@@ -36,11 +37,12 @@ impl Asker<'_> {
     }
 
     /// Whether the asker may say which messages are important: in a group those who run it, in a
-    /// direct conversation both.
+    /// direct conversation both, in a channel those with the permission.
     fn arranges(&self, message: Seq) -> Result<(), Refused> {
         match self.settings.kind {
             Kind::Group => self.at_least(Role::Admin)?,
             Kind::Direct => {}
+            Kind::Channel => self.needs_in_channel(Permission::PinMessages)?,
         }
         self.open()?;
         self.visible(message)

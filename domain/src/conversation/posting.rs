@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use crate::conversation::command::{Contact, Draft};
 use crate::conversation::decide::Asker;
-use crate::conversation::event::{Role, WhoMayPost};
+use crate::conversation::event::WhoMayPost;
 use crate::conversation::refused::Refused;
 use crate::conversation::state::State;
 use crate::ids::{Seq, UserId};
@@ -12,7 +12,7 @@ use crate::ids::{Seq, UserId};
 impl Asker<'_> {
     /// Whether the asker may send `draft` now. Those who run a group always may.
     pub(super) fn posts(&self, draft: &Draft) -> Result<(), Refused> {
-        if self.role >= Role::Admin {
+        if self.keeps_order() {
             return Ok(());
         }
         match self.settings.who_may_post {
@@ -36,7 +36,7 @@ impl Asker<'_> {
 
     /// Whether the asker has to wait after a message.
     pub(super) fn waits(&self) -> bool {
-        self.role < Role::Admin && self.settings.slow_mode_s > 0
+        !self.keeps_order() && self.settings.slow_mode_s > 0
     }
 }
 

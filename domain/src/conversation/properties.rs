@@ -175,6 +175,7 @@ fn is_known_when_repeated(command: &Command) -> bool {
             | ImportedFact::Edited { .. }
             | ImportedFact::Reaction { .. } => false,
         },
+        Command::Follow(_) => true,
     }
 }
 
@@ -197,6 +198,7 @@ fn check(state: &State) -> Result<(), TestCaseError> {
             prop_assert_eq!(state.members.len(), 2);
             prop_assert_eq!(owners(state), 0);
         }
+        Some(Kind::Channel) => prop_assert!(false, "no space is followed here"),
         Some(Kind::Group) => {
             prop_assert_eq!(owners(state), usize::from(!state.members.is_empty()));
         }

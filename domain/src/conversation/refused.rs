@@ -2,6 +2,7 @@
 
 use crate::conversation::decide::Conversation;
 use crate::decider::{Refusal, RefusalKind};
+use crate::space::Permission;
 
 /// Why a conversation says no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +16,12 @@ pub enum Refused {
     /// A direct conversation has no title, settings, roles or changes of members.
     #[error("this cannot be done in a direct conversation")]
     DirectConversation,
+    /// The space of a channel says who is in it, what it is called and whether it is closed.
+    #[error("this is done in the space of the channel")]
+    RunBySpace,
+    /// The asker lacks a permission in the channel.
+    #[error("this needs the permission {} in this channel", .0.as_str())]
+    PermissionMissing(Permission),
     /// It is archived.
     #[error("this conversation is archived; unarchive it first")]
     Archived,
@@ -87,6 +94,8 @@ impl Refusal for Refused {
             Self::NotFound => "conversation_not_found",
             Self::RoleTooLow => "role_too_low",
             Self::DirectConversation => "direct_conversation",
+            Self::RunBySpace => "run_by_space",
+            Self::PermissionMissing(_) => "permission_missing",
             Self::Archived => "conversation_archived",
             Self::NoSuchMember => "no_such_member",
             Self::TooManyMembers => "too_many_members",
@@ -112,8 +121,11 @@ impl Refusal for Refused {
     fn kind(&self) -> RefusalKind {
         match self {
             Self::NotFound | Self::NoSuchMember | Self::MessageNotFound => RefusalKind::NotFound,
-            Self::RoleTooLow | Self::NotTheAuthor | Self::Blocked => RefusalKind::Forbidden,
+            Self::RoleTooLow | Self::PermissionMissing(_) | Self::NotTheAuthor | Self::Blocked => {
+                RefusalKind::Forbidden
+            }
             Self::DirectConversation
+            | Self::RunBySpace
             | Self::Archived
             | Self::OwnerMustStay
             | Self::OwnerStays

@@ -4,10 +4,11 @@
 use crate::conversation::command::SettingsChange;
 use crate::conversation::decide::{Asker, Conversation, Decision};
 use crate::conversation::event::{
-    ArchiveChanged, ConversationEvent, Renamed, Role, SettingsChanged,
+    ArchiveChanged, ConversationEvent, Kind, Renamed, Role, SettingsChanged,
 };
 use crate::conversation::refused::Refused;
 use crate::personal::Personal;
+use crate::space::Permission;
 use crate::values::Title;
 
 impl Asker<'_> {
@@ -20,8 +21,16 @@ impl Asker<'_> {
         Ok(vec![ConversationEvent::Renamed(Renamed { title })])
     }
 
+    /// In a channel, who may write is a permission of the space.
     pub(super) fn change_settings(&self, change: SettingsChange) -> Decision {
-        self.runs_open_group()?;
+        match self.settings.kind {
+            Kind::Direct | Kind::Group => self.runs_open_group()?,
+            Kind::Channel if change.who_may_post.is_some() => return Err(Refused::RunBySpace),
+            Kind::Channel => {
+                self.needs_in_channel(Permission::ManageChannels)?;
+                self.open()?;
+            }
+        }
         let settings = self.settings;
         if change.slow_mode_s > Some(Conversation::SLOW_MODE_S_MAX) {
             return Err(Refused::SlowModeTooLong);

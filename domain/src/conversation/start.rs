@@ -31,6 +31,7 @@ pub(super) fn direct(state: &State, by: UserId, with: UserId, contact: Contact) 
                 creator: Some(by),
                 members: users.map(|user| member(user, Role::Member)).to_vec(),
                 history_visibility: HistoryVisibility::Start,
+                channel: None,
             })])
         }
     }
@@ -65,6 +66,7 @@ pub(super) fn group(
                     .chain(others)
                     .collect(),
                 history_visibility,
+                channel: None,
             })])
         }
     }
@@ -97,6 +99,7 @@ pub(super) fn imported(
         creator: None,
         members,
         history_visibility: HistoryVisibility::Start,
+        channel: None,
     })])
 }
 
@@ -137,6 +140,7 @@ mod tests {
             creator: Some(by),
             members: members(&[(ALICE, Role::Member), (BOB, Role::Member)]),
             history_visibility: HistoryVisibility::Start,
+            channel: None,
         })
     }
 
@@ -149,6 +153,7 @@ mod tests {
             creator: Some(ALICE),
             members: members(&all),
             history_visibility: HistoryVisibility::Joined,
+            channel: None,
         })
     }
 
@@ -246,6 +251,7 @@ mod tests {
                 creator: None,
                 members: members(&[(BOB, Role::Owner), (ALICE, Role::Member)]),
                 history_visibility: HistoryVisibility::Start,
+                channel: None,
             })]);
     }
 

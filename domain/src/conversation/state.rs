@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 use crate::conversation::decide::Conversation;
 use crate::conversation::event::{
-    ConversationEvent, HistoryVisibility, Kind, Role, SettingsChanged, Started, WhoMayPost,
+    ChannelOf, ConversationEvent, HistoryVisibility, Kind, Role, SettingsChanged, Started,
+    WhoMayPost,
 };
 use crate::ids::{Seq, UserId, Version};
 use crate::values::Title;
@@ -49,9 +50,11 @@ pub struct Member {
 /// What is set for the whole conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Settings {
-    /// Direct or group.
+    /// Direct, group or channel.
     pub kind: Kind,
-    /// Of a group.
+    /// Of a channel: whose it is, and how far it has followed.
+    pub channel: Option<ChannelOf>,
+    /// Of a group or channel.
     pub title: Option<Title>,
     /// What later members see.
     pub history_visibility: HistoryVisibility,
@@ -126,6 +129,11 @@ impl State {
                     member.last_sent_at = Some(at);
                 }
             }
+            ConversationEvent::SpaceFollowed(followed) => self.set(|settings| {
+                if let Some(channel) = &mut settings.channel {
+                    channel.space_version = channel.space_version.max(followed.space_version);
+                }
+            }),
             ConversationEvent::MessageEdited(_)
             | ConversationEvent::ReactionAdded(_)
             | ConversationEvent::ReactionRemoved(_)
@@ -141,6 +149,7 @@ impl State {
         }
         self.settings = Some(Settings {
             kind: started.kind,
+            channel: started.channel,
             title: started.title.as_ref().map(|title| title.value.clone()),
             history_visibility: started.history_visibility,
             archived: false,

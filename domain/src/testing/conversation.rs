@@ -7,6 +7,7 @@ use crate::conversation::{
 };
 use crate::ids::UserId;
 use crate::personal::Personal;
+use crate::space::Permissions;
 use crate::values::{Emoji, MessageBody, Title};
 
 pub(crate) fn given(history: impl IntoIterator<Item = ConversationEvent>) -> Given<Conversation> {
@@ -20,7 +21,7 @@ pub(crate) fn blocked(command: Command) -> Command {
             contact: Contact::Blocked,
             ..*asked
         })),
-        Command::Import(_) => panic!("a user asks"),
+        Command::Import(_) | Command::Follow(_) => panic!("a user asks"),
     }
 }
 
@@ -31,6 +32,7 @@ pub(crate) fn inheriting(by: UserId, act: Act, role: Role) -> Command {
         act,
         contact: Contact::Free,
         inherited: Some(role),
+        allowed: Permissions::NONE,
     }))
 }
 
@@ -63,6 +65,7 @@ pub(crate) fn group_of(owner: UserId, others: &[UserId]) -> ConversationEvent {
         creator: Some(owner),
         members: members(&all),
         history_visibility: HistoryVisibility::Joined,
+        channel: None,
     })
 }
 
@@ -73,6 +76,7 @@ pub(crate) fn direct_of(one: UserId, other: UserId) -> ConversationEvent {
         creator: Some(one),
         members: members(&[(one, Role::Member), (other, Role::Member)]),
         history_visibility: HistoryVisibility::Start,
+        channel: None,
     })
 }
 

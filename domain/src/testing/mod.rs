@@ -2,6 +2,7 @@
 //! it is refused.
 
 pub(crate) mod conversation;
+pub(crate) mod space;
 
 use std::fmt::Debug;
 

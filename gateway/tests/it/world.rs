@@ -312,6 +312,7 @@ impl World {
                 })
                 .collect(),
             history_visibility: HistoryVisibility::Joined,
+            channel: None,
         };
         self.conversation(id, members[0], ConversationEvent::Started(started))
             .await;

@@ -1,9 +1,10 @@
 //! Conversations: what each is called, how far it is, and its last message.
 
 use chrono::{DateTime, Utc};
-use domain::conversation::{HistoryVisibility, Kind, Role, WhoMayPost};
-use domain::{ConversationId, Position, Seq, UserId};
+use domain::conversation::{ChannelKind, HistoryVisibility, Kind, Role, WhoMayPost};
+use domain::{ConversationId, Position, Seq, SpaceId, UserId};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::database::{
     DatabaseError, Index, Row, Table, Transaction, Value, flag, id, int, micros, micros_if_any,
@@ -15,7 +16,7 @@ use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "conversations",
-    version: 2,
+    version: 3,
     category: "conversation",
     tables: &[&CONVERSATIONS, &SETTINGS],
 };
@@ -25,6 +26,8 @@ const CONVERSATIONS: Table = Table {
     columns: &[
         id("id"),
         text("kind"),
+        id("space").nullable(),
+        text("channel_kind").nullable(),
         id("creator").nullable(),
         time("started_at"),
         text("title").nullable(),
@@ -74,8 +77,12 @@ const PREVIEW_CHARACTERS_MAX: usize = 200;
 pub struct Conversation {
     /// Which.
     pub id: ConversationId,
-    /// Direct or group.
+    /// Direct, group or channel.
     pub kind: Kind,
+    /// Of a channel: of which space.
+    pub space: Option<SpaceId>,
+    /// Of a channel: text or voice.
+    pub channel_kind: Option<ChannelKind>,
     /// Who started it; nobody for imported history.
     pub creator: Option<UserId>,
     /// When it began.
@@ -139,6 +146,11 @@ impl Conversation {
         Ok(Self {
             id: row.get("id")?,
             kind: parse_stored(&row.get::<String>("kind")?)?,
+            space: row.get::<Option<Uuid>>("space")?.map(SpaceId),
+            channel_kind: row
+                .get::<Option<String>>("channel_kind")?
+                .map(|kind| parse_stored(&kind))
+                .transpose()?,
             creator: row.get("creator")?,
             started_at: row.get("started_at")?,
             title: row.get("title")?,

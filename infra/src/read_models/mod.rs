@@ -15,6 +15,7 @@ pub mod search;
 pub mod services;
 pub mod sessions;
 mod snapshot;
+pub mod spaces;
 pub mod users;
 pub mod words;
 
@@ -36,7 +37,7 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 10] = [
+pub const ALL: [&Model; 11] = [
     &attachments::MODEL,
     &conversations::MODEL,
     &members::MODEL,
@@ -46,6 +47,7 @@ pub const ALL: [&Model; 10] = [
     &search::MODEL,
     &services::MODEL,
     &sessions::MODEL,
+    &spaces::MODEL,
     &users::MODEL,
 ];
 

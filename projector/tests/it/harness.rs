@@ -161,6 +161,7 @@ impl Log {
             creator: Some(owner),
             members,
             history_visibility,
+            channel: None,
         }))
         .await;
         room
@@ -656,7 +657,7 @@ pub(crate) fn registered(user: UserId, handle: &str) -> Registered {
     }
 }
 
-pub(crate) const ALL: [&Model; 10] = read_models::ALL;
+pub(crate) const ALL: [&Model; 11] = read_models::ALL;
 
 /// Waits for a condition; a minute without it fails the test.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {

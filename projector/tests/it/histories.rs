@@ -19,6 +19,7 @@ use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
 use crate::harness::{BOTH, Kinds, Log, Room, Running, Scratch, dump, user, version};
+use crate::spaces;
 
 /// Something that happens to the log, or to the projector.
 #[derive(Clone, Debug)]
@@ -59,6 +60,7 @@ enum Step {
     EditFiles(u8, u8, u8),
     TakeAway(u8, bool),
     Avatar(u8, Option<u8>),
+    Space(u8, u8, u8, u8),
     LogIn(u8, u8),
     Refresh(u8, u8),
     LogOut(u8),
@@ -117,6 +119,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3_u8, any::<bool>()).prop_map(|(a, b)| Step::TakeAway(a, b)),
         1 => (person.clone(), proptest::option::of(0..3_u8))
             .prop_map(|(p, a)| Step::Avatar(p, a)),
+        2 => (0..2_u8).prop_map(|s| Step::Space(s, spaces::SORTS - 1, 0, 0)),
+        12 => (0..2_u8, 0..=spaces::SORTS, person.clone(), person.clone())
+            .prop_map(|(s, sort, p, q)| Step::Space(s, sort, p, q)),
         1 => (0..3_u8, person.clone()).prop_map(|(s, p)| Step::LogIn(s, p)),
         1 => (0..3_u8, person.clone()).prop_map(|(s, p)| Step::Refresh(s, p)),
         1 => person.prop_map(Step::LogOutEverywhere),
@@ -124,7 +129,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::CatchUp),
         1 => Just(Step::Kill),
         1 => Just(Step::Restart),
-        1 => (0..10_u8).prop_map(Step::Rebuild),
+        1 => (0..11_u8).prop_map(Step::Rebuild),
     ]
 }
 
@@ -155,6 +160,7 @@ async fn happen(log: &Log, step: &Step) {
                     role: domain::conversation::Role::Owner,
                 }],
                 history_visibility: HistoryVisibility::Joined,
+                channel: None,
             };
             room(log, *r)
                 .say(domain::conversation::ConversationEvent::Started(started))
@@ -240,6 +246,9 @@ async fn happen(log: &Log, step: &Step) {
         Step::Block(p, q, blocks) => log.block(person(p), person(q), *blocks).await,
         Step::Suspend(p, until) => log.suspend(person(p), *until).await,
         Step::Service(p, made) => log.service(*p, *made).await,
+        Step::Space(s, sort, p, q) => {
+            spaces::happen(log, *s, spaces::event(*s, *sort, *p, *q)).await;
+        }
         Step::LogIn(s, p) => log.log_in(person(p), session(*s)).await,
         Step::Refresh(s, p) => log.refresh(person(p), session(*s)).await,
         Step::LogOut(s) => log.log_out(session(*s)).await,

@@ -12,3 +12,4 @@ mod folds;
 mod harness;
 mod histories;
 mod pushes;
+mod spaces;

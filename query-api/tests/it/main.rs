@@ -18,5 +18,6 @@ mod people;
 mod presence;
 mod reads;
 mod search;
+mod spaces;
 mod threads;
 mod visibility;

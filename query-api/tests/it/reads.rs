@@ -68,6 +68,7 @@ async fn a_direct_conversation_says_who_the_other_is() {
             creator: Some(alice),
             members: vec![member(alice), member(bob)],
             history_visibility: Start,
+            channel: None,
         };
         let room = door.log.room(id);
         room.say(domain::conversation::ConversationEvent::Started(started))

@@ -32,6 +32,7 @@ mod search;
 mod second_factor;
 mod sessions;
 mod site;
+mod spaces;
 mod timing;
 mod tour;
 

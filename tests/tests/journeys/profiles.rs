@@ -5,7 +5,7 @@ use tests::Plan;
 use crate::site::Site;
 use crate::{
     attachments, messages, notifications, operations, outsiders, people, presence, search,
-    second_factor, sessions, tour,
+    second_factor, sessions, spaces, tour,
 };
 
 /// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
@@ -66,6 +66,9 @@ journeys! {
     attachments::a_file_is_sent_got_and_erased,
     attachments::somebody_has_a_picture,
     notifications::what_concerns_somebody_is_listed_until_it_is_read,
+    spaces::a_hidden_channel_is_opened_by_a_role_and_closed_by_a_kick,
+    spaces::who_is_banned_is_kept_out_and_a_space_changes_hands,
+    spaces::whoever_asks_why_is_told,
     operations::a_read_model_is_rebuilt_on_demand_while_it_is_read,
 }
 

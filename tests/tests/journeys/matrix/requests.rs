@@ -64,6 +64,12 @@ impl Request {
                 | "/v1/threads"
                 | "/v1/services"
                 | "/v1/sessions"
+                | "/v1/spaces"
+                | "/v1/spaces/{space}"
+                | "/v1/spaces/{space}/bans"
+                | "/v1/spaces/{space}/invites"
+                | "/v1/spaces/{space}/members"
+                | "/v1/spaces/{space}/members/{user}/permissions"
                 | "/v1/status"
                 | "/v1/stream"
                 | "/v1/stream/sse"
@@ -85,6 +91,9 @@ impl Request {
                 | "/v1/conversations/{conversation}/messages/{seq}/pin"
                 | "/v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}"
                 | "/v1/conversations/{conversation}/threads/{thread}/followed"
+                | "/v1/spaces/{space}/archived"
+                | "/v1/spaces/{space}/bans/{user}"
+                | "/v1/spaces/{space}/members/{user}/roles/{role}"
                 | "/v1/users/{user}/system-roles/{role}",
             )
             | (
@@ -98,6 +107,14 @@ impl Request {
                 | "/v1/services/{service}"
                 | "/v1/sessions"
                 | "/v1/sessions/{session}"
+                | "/v1/spaces/{space}/archived"
+                | "/v1/spaces/{space}/bans/{user}"
+                | "/v1/spaces/{space}/categories/{category}"
+                | "/v1/spaces/{space}/channels/{channel}"
+                | "/v1/spaces/{space}/invites/{invite}"
+                | "/v1/spaces/{space}/members/{user}"
+                | "/v1/spaces/{space}/members/{user}/roles/{role}"
+                | "/v1/spaces/{space}/roles/{role}"
                 | "/v1/users/me/identities/{issuer}"
                 | "/v1/users/me/push-subscriptions/{subscription}"
                 | "/v1/users/{user}/system-roles/{role}",
@@ -106,7 +123,13 @@ impl Request {
             | ("POST" | "OPTIONS", "/v1/attachments")
             | ("HEAD" | "PATCH" | "DELETE", "/v1/attachments/{attachment}")
             | ("DELETE", "/v1/users/me/avatar")
-            | ("POST", "/v1/import/slack" | "/v1/read-models/{name}/rebuild")
+            | (
+                "POST",
+                "/v1/import/slack"
+                | "/v1/invites/{code}"
+                | "/v1/read-models/{name}/rebuild"
+                | "/v1/spaces/{space}/join",
+            )
             | ("DELETE", ENDS_THE_SESSION) => nothing,
             // Done to somebody whom no scene needs.
             ("PUT" | "DELETE", "/v1/users/me/blocks/{user}")
@@ -170,6 +193,27 @@ impl Request {
                     "password": NO_PASSWORD,
                 })
             }
+            (
+                "PATCH",
+                "/v1/spaces/{space}"
+                | "/v1/spaces/{space}/categories/{category}"
+                | "/v1/spaces/{space}/channels/{channel}"
+                | "/v1/spaces/{space}/roles/{role}",
+            )
+            | ("POST", "/v1/spaces" | "/v1/spaces/{space}/categories") => {
+                json!({ "name": "Another" })
+            }
+            ("PUT", "/v1/spaces/{space}/owner") => json!({ "user": "{user}" }),
+            ("POST", "/v1/spaces/{space}/channels") => {
+                json!({ "name": "Another", "kind": "voice" })
+            }
+            ("POST", "/v1/spaces/{space}/roles") => json!({ "name": "Another", "rank": 1 }),
+            ("POST", "/v1/spaces/{space}/invites") => json!({ "uses_max": 1 }),
+            (
+                "PUT",
+                "/v1/spaces/{space}/channels/{channel}/overrides/members/{user}"
+                | "/v1/spaces/{space}/channels/{channel}/overrides/roles/{role}",
+            ) => json!({ "deny": ["send_messages"] }),
             ("POST", "/v1/services") => json!({ "name": "Board", "scopes": ["analyst"] }),
             ("POST", "/v1/sessions") => json!({ "login": "other", "password": NO_PASSWORD }),
             ("POST", "/v1/sessions/code") => {
@@ -275,6 +319,40 @@ pub(super) fn frame(op: &str) -> Value {
         "add_member" => with(json!({ "user": "{outsider}" })),
         "remove_member" => with(json!({ "user": "{user}" })),
         "change_role" => with(json!({ "user": "{user}", "role": "admin" })),
+        "create_space" => json!({ "name": "Another" }),
+        "use_invite" => json!({ "code": "{code}" }),
+        op => frame_on_space(op),
+    }
+}
+
+/// One for an `op` on a space.
+fn frame_on_space(op: &str) -> Value {
+    let with = |fields: Value| {
+        let mut frame = json!({ "space": "{space}" });
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            frame[name] = value.clone();
+        }
+        frame
+    };
+    match op {
+        "archive_space" | "unarchive_space" | "join_space" | "leave_space" => with(json!({})),
+        "transfer_space" | "kick_member" | "ban_member" | "unban_member" => {
+            with(json!({ "user": "{user}" }))
+        }
+        "create_channel" => with(json!({ "name": "Another", "kind": "text" })),
+        "change_channel" => with(json!({ "channel": "{channel}", "name": "Another" })),
+        "remove_channel" => with(json!({ "channel": "{channel}" })),
+        "set_override" => with(json!({
+            "channel": "{channel}", "target": { "role": "{role}" }, "deny": ["send_messages"],
+        })),
+        "change_space" | "create_category" => with(json!({ "name": "Another" })),
+        "change_category" => with(json!({ "category": "{category}", "name": "Another" })),
+        "remove_category" => with(json!({ "category": "{category}" })),
+        "define_role" => with(json!({ "name": "Another", "rank": 1 })),
+        "change_space_role" => with(json!({ "role": "{role}", "name": "Another" })),
+        "remove_role" => with(json!({ "role": "{role}" })),
+        "assign_role" | "withdraw_role" => with(json!({ "user": "{user}", "role": "{role}" })),
+        "revoke_invite" => with(json!({ "invite": "{invite}" })),
         other => panic!("{other} has no frame in matrix/requests.rs"),
     }
 }

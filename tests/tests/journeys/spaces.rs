@@ -1,0 +1,262 @@
+//! What people do in spaces: they come in by invites, get roles, talk in channels that others do not see,
+//! and are put out.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Answer, Listener, Person};
+
+use crate::site::Site;
+
+/// How long a change may take until every node goes by it: half a second, and what a busy machine adds.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
+
+/// Before the same is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// A space of somebody's, with a channel for all and one that only its owner sees.
+struct House<'a> {
+    owner: &'a Person,
+    space: String,
+    open: String,
+    hidden: String,
+}
+
+impl<'a> House<'a> {
+    async fn of(owner: &'a Person) -> Self {
+        let space = id_of(
+            &owner
+                .post("/v1/spaces", json!({"name": "Tea house"}))
+                .await
+                .ok(),
+        );
+        let channels = format!("/v1/spaces/{space}/channels");
+        let channel = async |name: &str, position: u16| {
+            let channel = json!({"name": name, "kind": "text", "position": position});
+            id_of(&owner.post(&channels, channel).await.ok())
+        };
+        let house = Self {
+            open: channel("general", 0).await,
+            hidden: channel("kitchen", 1).await,
+            owner,
+            space,
+        };
+        let everyone = house.space.clone();
+        house.shows_hidden_to(&everyone, "deny").await;
+        house
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("/v1/spaces/{}{path}", self.space)
+    }
+
+    async fn shows_hidden_to(&self, role: &str, what: &str) -> Value {
+        let path = self.at(&format!("/channels/{}/overrides/roles/{role}", self.hidden));
+        let set = json!({ what: ["view_channel"] });
+        put(self.owner, &path, set).await.ok()
+    }
+
+    async fn invites(&self, guest: &Person) -> Value {
+        let code = self.code().await;
+        guest
+            .post(&format!("/v1/invites/{code}"), Value::Null)
+            .await
+            .ok()
+    }
+
+    async fn code(&self) -> String {
+        let invite = json!({"uses_max": 5, "expires_in_s": 3_600});
+        let invite = self.owner.post(&self.at("/invites"), invite).await.ok();
+        invite["code"].as_str().expect("a code").to_owned()
+    }
+
+    async fn role(&self, name: &str, rank: u16, permissions: Value) -> String {
+        let role = json!({"name": name, "rank": rank, "permissions": permissions});
+        id_of(&self.owner.post(&self.at("/roles"), role).await.ok())
+    }
+
+    async fn gives(&self, whom: &Person, role: &str) -> Value {
+        let path = self.at(&format!("/members/{}/roles/{role}", whom.id));
+        put(self.owner, &path, Value::Null).await.ok()
+    }
+
+    /// The names of the channels that `who` sees in the space, as of `since`.
+    async fn channels_of(&self, who: &Person, since: &Value) -> Vec<String> {
+        let path = self.at(&format!("?min_position={}", since["position"]));
+        let seen = who.get(&path).await.ok();
+        let channels = seen["channels"].as_array().expect("channels").iter();
+        channels
+            .map(|channel| channel["name"].as_str().expect("a name").to_owned())
+            .collect()
+    }
+}
+
+fn id_of(answer: &Value) -> String {
+    answer["id"].as_str().expect("an id").to_owned()
+}
+
+async fn put(person: &Person, path: &str, body: Value) -> Answer {
+    person.ask(Method::PUT, path, Some(body), &[]).await
+}
+
+async fn delete(person: &Person, path: &str) -> Answer {
+    person.ask(Method::DELETE, path, None, &[]).await
+}
+
+/// Asks until the answer has this status: another node hears of a change a little later.
+async fn until(status: u16, mut ask: impl AsyncFnMut() -> Answer) -> Answer {
+    let asking = async {
+        loop {
+            let answer = ask().await;
+            if answer.status.as_u16() == status {
+                return answer;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    };
+    tokio::time::timeout(HEARD_WITHIN, asking)
+        .await
+        .expect("it is heard of")
+}
+
+pub(crate) async fn a_hidden_channel_is_opened_by_a_role_and_closed_by_a_kick(site: &Site) {
+    let (anna, bob) = (site.person("anna").await, site.person("bob").await);
+    let house = House::of(&anna).await;
+    let joined = house.invites(&bob).await;
+    assert_eq!(house.channels_of(&bob, &joined).await, ["general"]);
+    bob.says(&house.open, "Hello!").await;
+    let messages = format!("/v1/conversations/{}/messages", house.hidden);
+    let say = async || bob.post(&messages, json!({"body": "Anybody?"})).await;
+    say().await.problem(404, "conversation_not_found");
+
+    let (mut listener, _) = Listener::live(&bob).await;
+    let cooks = house.role("Cooks", 3, json!(["manage_messages"])).await;
+    house.shows_hidden_to(&cooks, "allow").await;
+    let given = house.gives(&bob, &cooks).await;
+    let taken_in = listener.wait_for_event("member-added").await;
+    assert_eq!(taken_in["conversation"], house.hidden.as_str());
+    assert_eq!(
+        house.channels_of(&bob, &given).await,
+        ["general", "kitchen"]
+    );
+    until(201, async || say().await).await;
+    let seq = anna.says(&house.hidden, "The soup is ready").await;
+    while listener.wait_for_event("message-sent").await["seq"] != seq {}
+    let path = format!("/v1/conversations/{}/messages/{seq}", house.hidden);
+    until(200, async || delete(&bob, &path).await).await;
+    let path = format!(
+        "/v1/conversations/{}?min_position={}",
+        house.hidden, given["position"]
+    );
+    let channel = bob.get(&path).await.ok();
+    assert_eq!(channel["kind"], "channel");
+    assert_eq!(channel["space"], house.space.as_str());
+
+    let kicked = delete(&anna, &house.at(&format!("/members/{}", bob.id)))
+        .await
+        .ok();
+    let mut closed = Vec::new();
+    while closed.len() < 2 {
+        let reset = listener.wait_for("reset").await;
+        assert_eq!(reset["reason"], "removed");
+        closed.push(reset["conversation"].as_str().expect("an id").to_owned());
+    }
+    closed.sort_unstable();
+    let mut both = [house.open.clone(), house.hidden.clone()];
+    both.sort_unstable();
+    assert_eq!(closed, both);
+    say().await.problem(404, "conversation_not_found");
+    let path = house.at(&format!("?min_position={}", kicked["position"]));
+    bob.get(&path).await.problem(404, "space_not_found");
+}
+
+pub(crate) async fn who_is_banned_is_kept_out_and_a_space_changes_hands(site: &Site) {
+    let (anna, bob, carol) = (
+        site.person("anna").await,
+        site.person("bob").await,
+        site.person("carol").await,
+    );
+    let house = House::of(&anna).await;
+    house.invites(&bob).await;
+    house.invites(&carol).await;
+    let ban = house.at(&format!("/bans/{}", bob.id));
+    put(&carol, &ban, json!({}))
+        .await
+        .problem(403, "permission_missing");
+    let banned = put(&anna, &ban, json!({"reason": "spam"})).await.ok();
+    let code = house.code().await;
+    let invite = format!("/v1/invites/{code}");
+    bob.post(&invite, Value::Null).await.problem(403, "banned");
+    let path = house.at(&format!("/bans?min_position={}", banned["position"]));
+    let bans = anna.get(&path).await.ok();
+    assert_eq!(bans["bans"][0]["reason"], "spam");
+    carol.get(&path).await.problem(403, "permission_missing");
+    bob.post("/v1/invites/vi_nonsense", Value::Null)
+        .await
+        .problem(404, "invite_not_found");
+
+    let to_carol = json!({ "user": carol.id });
+    let owner = house.at("/owner");
+    put(&carol, &owner, to_carol.clone())
+        .await
+        .problem(403, "not_the_owner");
+    let transferred = put(&anna, &owner, to_carol).await.ok();
+    assert_eq!(
+        house.channels_of(&carol, &transferred).await,
+        ["general", "kitchen"]
+    );
+    assert_eq!(house.channels_of(&anna, &transferred).await, ["general"]);
+    delete(&carol, &ban).await.ok();
+    bob.post(&invite, Value::Null).await.ok();
+    delete(&carol, &house.at(&format!("/members/{}", carol.id)))
+        .await
+        .problem(409, "owner_must_stay");
+    delete(&anna, &house.at(&format!("/members/{}", anna.id)))
+        .await
+        .ok();
+}
+
+pub(crate) async fn whoever_asks_why_is_told(site: &Site) {
+    let (anna, bob) = (site.person("anna").await, site.person("bob").await);
+    let house = House::of(&anna).await;
+    house.invites(&bob).await;
+    let cooks = house.role("Cooks", 3, json!(["manage_messages"])).await;
+    house.shows_hidden_to(&cooks, "allow").await;
+    let given = house.gives(&bob, &cooks).await;
+    let explain = |channel: &str| {
+        let path = format!(
+            "/members/{}/permissions?channel={channel}&min_position={}",
+            bob.id, given["position"]
+        );
+        house.at(&path)
+    };
+    let why = async |channel: &str, permission: &str| {
+        let explained = anna.get(&explain(channel)).await.ok();
+        let all = explained["permissions"]
+            .as_array()
+            .expect("permissions")
+            .clone();
+        let found = all.into_iter().find(|it| it["permission"] == permission);
+        found.expect("it is explained")
+    };
+    let view = why(&house.hidden, "view_channel").await;
+    assert_eq!(view["allowed"], true);
+    assert_eq!(
+        view["because"],
+        json!({"source": "role_override", "role": cooks})
+    );
+    let manage = why(&house.hidden, "manage_messages").await;
+    assert_eq!(manage["because"], json!({"source": "role", "role": cooks}));
+    let pin = why(&house.open, "pin_messages").await;
+    assert_eq!(
+        (&pin["allowed"], &pin["because"]["source"]),
+        (&json!(false), &json!("not_given"))
+    );
+    let space = house.at(&format!("/members/{}/permissions", anna.id));
+    let owner = bob.get(&space).await.ok();
+    let mut sources = owner["permissions"].as_array().expect("permissions").iter();
+    assert!(sources.all(|it| it["because"]["source"] == "owner"));
+    let stranger = site.person("carol").await;
+    stranger.get(&space).await.problem(404, "space_not_found");
+}
