@@ -76,6 +76,7 @@ impl World {
                     role: Role::Owner,
                 }],
                 history_visibility: HistoryVisibility::Joined,
+                channel: None,
             }))
             .await;
         world
