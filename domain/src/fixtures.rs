@@ -8,9 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::attachment::{
-    AttachmentEvent, Dimensions, Erased, Removed, RemovedBecause, Thumbnail, Uploaded,
-};
+use crate::attachment::{self, AttachmentEvent, Dimensions, Erased, Removed, Thumbnail, Uploaded};
 use crate::audit::{AuditEvent, Exported, Replayed, Selection};
 use crate::change::Change;
 use crate::conversation::{
@@ -158,7 +156,7 @@ fn attachment_samples() -> [AttachmentEvent; 3] {
             }),
         }),
         AttachmentEvent::Removed(Removed {
-            why: RemovedBecause::NoLongerUsed,
+            why: attachment::RemovedBecause::NoLongerUsed,
         }),
         AttachmentEvent::Erased(Erased {}),
     ]
