@@ -420,26 +420,27 @@ fn later_samples() -> Vec<(&'static str, Event)> {
                 attachments: None,
             }),
         ),
-        (
-            "attachments",
-            ConversationEvent::MessageSent(MessageSent {
-                attachments: vec![AttachmentId(ALICE.0), AttachmentId(BOB.0)],
-                ..MessageSent::plain(BOB, MessageBody::empty())
-            }),
-        ),
-        (
-            "attachments",
-            ConversationEvent::MessageEdited(MessageEdited {
-                message,
-                said: Said::plain(BOB, body("tea")),
-                attachments: Some(vec![AttachmentId(ALICE.0)]),
-            }),
-        ),
     ];
     let mut samples: Vec<(&'static str, Event)> =
         events.map(|(what, event)| (what, event.into())).into();
+    samples.extend(file_samples().map(|event| ("attachments", event.into())));
     samples.extend(own_samples());
     samples
+}
+
+/// What is said with files.
+fn file_samples() -> [ConversationEvent; 2] {
+    [
+        ConversationEvent::MessageSent(MessageSent {
+            attachments: vec![AttachmentId(ALICE.0), AttachmentId(BOB.0)],
+            ..MessageSent::plain(BOB, MessageBody::empty())
+        }),
+        ConversationEvent::MessageEdited(MessageEdited {
+            message: Version(2),
+            said: Said::plain(BOB, body("tea")),
+            attachments: Some(vec![AttachmentId(ALICE.0)]),
+        }),
+    ]
 }
 
 /// What a user keeps to themselves, and for how long they say what they are up to.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use domain::user::{PrivacyChanged, ProfileChanged, Registered, Shown, ShownTo, UserEvent};
+use domain::user::{
+    PresenceChosen, PrivacyChanged, ProfileChanged, Registered, Shown, ShownTo, UserEvent,
+};
 use domain::values::{Emoji, Locale, Pronouns, StatusText, TimeZone};
 use domain::{AttachmentId, Change, Event, Personal, UserId};
 use infra::database::{DatabaseError, Transaction};
@@ -151,10 +153,7 @@ impl Batch {
                 user.discoverable = changed.preferences.value.discoverable();
             }
             UserEvent::PrivacyChanged(changed) => change_privacy(user, changed),
-            UserEvent::PresenceChosen(chosen) => {
-                user.presence = chosen.shown;
-                user.presence_until = chosen.until;
-            }
+            UserEvent::PresenceChosen(chosen) => choose_presence(user, chosen),
             UserEvent::Blocked(changed) => {
                 let block = Block {
                     blocker: id,
@@ -244,6 +243,11 @@ fn change_privacy(user: &mut User, changed: &PrivacyChanged) {
     let PrivacyChanged { seen, last_seen } = *changed;
     user.seen_shown_to = seen.unwrap_or(user.seen_shown_to);
     user.last_seen_shown_to = last_seen.unwrap_or(user.last_seen_shown_to);
+}
+
+fn choose_presence(user: &mut User, chosen: &PresenceChosen) {
+    user.presence = chosen.shown;
+    user.presence_until = chosen.until;
 }
 
 fn change_profile(user: &mut User, changed: &ProfileChanged) {

@@ -224,18 +224,18 @@ async fn a_private_mark_is_its_members_own_and_a_thread_is_seen_by_its_own_mark(
     let log = Log::new();
     let (alice, bob) = (user(1), user(2));
     let room = log.group(alice, &[bob], Joined).await;
-    let root = room.send(alice, "1").await;
-    let answer = room.answer(alice, root, "2").await;
-    room.seen_as(bob, root, true).await;
-    room.thread_seen(bob, root, answer).await;
+    let begun = room.send(alice, "1").await;
+    let answer = room.answer(alice, begun, "2").await;
+    room.seen_as(bob, begun, true).await;
+    room.thread_seen(bob, begun, answer).await;
     let in_thread = log.clock.now();
     room.seen(bob, answer).await;
     let minute = |at: DateTime<Utc>| at.duration_trunc(TimeDelta::minutes(1)).unwrap();
     let last = minute(log.clock.now());
     projected!(log, |snapshot| {
         for (message, viewer, seen) in [
-            (root, alice, Some(answer)),
-            (root, bob, Some(root)),
+            (begun, alice, Some(answer)),
+            (begun, bob, Some(begun)),
             (answer, alice, Some(answer)),
         ] {
             let asked = Asked {

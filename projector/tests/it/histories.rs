@@ -232,19 +232,12 @@ async fn happen(log: &Log, step: &Step) {
         }
         Step::Delivered(r, p, s) => room(log, *r).delivered(person(p), seq(s)).await,
         Step::Register(p) => log.register(person(p), "somebody").await,
-        Step::Call(p, shown) => {
-            let name = if *shown { "Zoë Ångström" } else { "Nobody" };
-            log.call(person(p), name).await;
-            log.discoverable(person(p), *shown).await;
-        }
-        Step::Private(p, private) => log.private(person(p), *private).await,
-        Step::Choose(p, ends) => {
-            let until = ends.then(|| log.clock.now());
-            log.choose(person(p), Shown::Away, until).await;
-        }
-        Step::Status(p) => log.status(person(p), "busy", log.clock.now()).await,
-        Step::Block(p, q, blocks) => log.block(person(p), person(q), *blocks).await,
-        Step::Suspend(p, until) => log.suspend(person(p), *until).await,
+        Step::Call(..)
+        | Step::Private(..)
+        | Step::Choose(..)
+        | Step::Status(..)
+        | Step::Block(..)
+        | Step::Suspend(..) => behave(log, step).await,
         Step::Service(p, made) => log.service(*p, *made).await,
         Step::Space(s, sort, p, q) => {
             spaces::happen(log, *s, spaces::event(*s, *sort, *p, *q)).await;
@@ -311,6 +304,27 @@ async fn say(log: &Log, step: &Step) {
             room(log, *r).edit_files(user(0), seq(s), files).await;
         }
         other => panic!("{other:?} says nothing"),
+    }
+}
+
+/// The steps of an account that there is already.
+async fn behave(log: &Log, step: &Step) {
+    let person = |number: &u8| user(u128::from(*number));
+    match step {
+        Step::Call(p, shown) => {
+            let name = if *shown { "Zoë Ångström" } else { "Nobody" };
+            log.call(person(p), name).await;
+            log.discoverable(person(p), *shown).await;
+        }
+        Step::Private(p, private) => log.private(person(p), *private).await,
+        Step::Choose(p, ends) => {
+            let until = ends.then(|| log.clock.now());
+            log.choose(person(p), Shown::Away, until).await;
+        }
+        Step::Status(p) => log.status(person(p), "busy", log.clock.now()).await,
+        Step::Block(p, q, blocks) => log.block(person(p), person(q), *blocks).await,
+        Step::Suspend(p, until) => log.suspend(person(p), *until).await,
+        other => panic!("{other:?} is of no account"),
     }
 }
 
