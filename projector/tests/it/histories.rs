@@ -182,14 +182,7 @@ async fn happen(log: &Log, step: &Step) {
         Step::Unreact(r, p, s) => {
             room(log, *r).unreact(person(p), seq(s), "+1").await;
         }
-        Step::Pin(r, s, pinned) => {
-            let room = room(log, *r);
-            if *pinned {
-                room.pin(user(0), seq(s)).await;
-            } else {
-                room.unpin(user(0), seq(s)).await;
-            }
-        }
+        Step::Pin(r, s, pinned) => pin(&room(log, *r), seq(s), *pinned).await,
         Step::Mention(..)
         | Step::Encrypt(..)
         | Step::Answer(..)
@@ -247,6 +240,14 @@ async fn happen(log: &Log, step: &Step) {
         Step::LogOut(s) => log.log_out(session(*s)).await,
         Step::LogOutEverywhere(p) => log.log_out_everywhere(person(p), 1, None).await,
         Step::CatchUp | Step::Kill | Step::Restart | Step::Rebuild(_) => {}
+    }
+}
+
+async fn pin(room: &Room<'_>, message: domain::Seq, pinned: bool) {
+    if pinned {
+        room.pin(user(0), message).await;
+    } else {
+        room.unpin(user(0), message).await;
     }
 }
 
