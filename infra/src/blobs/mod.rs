@@ -250,7 +250,12 @@ impl Blobs {
         match put.await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(self.failed("keep an upload", error)),
+            // A server may refuse before it has read all, and close the connection so that its answer is
+            // lost.
+            Err(error) => match self.store.head(name).await {
+                Ok(_) => Ok(false),
+                Err(_) => Err(self.failed("keep an upload", error)),
+            },
         }
     }
 

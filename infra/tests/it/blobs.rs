@@ -46,7 +46,7 @@ async fn lives(blobs: &Blobs) {
     let (first, rest) = file.split_at(5_000_000);
     uploads.append(&mut upload, body(first)).await.unwrap();
     let late = uploads.append(&mut overtaken, body(rest)).await;
-    assert!(matches!(late, Err(AppendError::Overtaken)));
+    assert!(matches!(late, Err(AppendError::Overtaken)), "{late:?}");
     let mut upload = uploads.find(id).await.unwrap().unwrap();
     assert_eq!(upload.offset, 5_000_000);
     uploads.append(&mut upload, body(rest)).await.unwrap();

@@ -218,7 +218,7 @@ async fn an_upload_ends_after_a_day_or_when_it_is_given_up() {
     let begun = world.begin("alice", "text/plain", 3).await;
     let path = path(&begun);
     assert_eq!(world.delete("bob", &path).send().await.0, 404);
-    world.later(LASTS);
+    world.later(LASTS + TimeDelta::minutes(1));
     let session = world.log_in("alice").await;
     let alice = world.id("alice");
     world.meet("alice", alice, session["token"].as_str().unwrap());
