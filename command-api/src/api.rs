@@ -17,8 +17,7 @@ use domain::space::{SpaceRules, State as SpaceState};
 use domain::user::{self, Account, Privacy, User, UserEvent};
 use domain::values::{Email, Handle};
 use domain::{
-    AttachmentId, ConversationId, Decider, Event, Position, Seq, ServiceId, SpaceId, StreamName,
-    UserId, Version,
+    ConversationId, Decider, Event, Position, Seq, ServiceId, SpaceId, StreamName, UserId, Version,
 };
 use infra::auth::cookies::CookieSecurity;
 use infra::auth::{Guard, ServiceTokens};
@@ -362,19 +361,15 @@ impl CommandApi {
     /// The role that `user` has at the least in groups that they are in, as of at most
     /// [`States::AGE_MAX`] ago; after [`Self::forget_user`] as of now.
     pub(crate) async fn inherited_role(&self, user: UserId) -> Result<Option<Role>, Failure> {
-        let state = self.0.seen.users.recent(&StreamName::user(user)).await?;
-        Ok(state.account.as_ref().and_then(Role::inherited_by))
+        let account = self.0.guard.recent_account(user).await?;
+        Ok(account.as_ref().and_then(Role::inherited_by))
     }
 
     /// What `user` lets others learn, as of at most [`States::AGE_MAX`] ago; after
     /// [`Self::forget_user`] as of now.
     pub(crate) async fn privacy(&self, user: UserId) -> Result<Privacy, Failure> {
-        let state = self.0.seen.users.recent(&StreamName::user(user)).await?;
-        Ok(state
-            .account
-            .as_ref()
-            .map(|it| it.privacy)
-            .unwrap_or_default())
+        let account = self.0.guard.recent_account(user).await?;
+        Ok(account.map(|it| it.privacy).unwrap_or_default())
     }
 
     /// Carries `command` out on the account of `user`, and makes it count at once on this node.
@@ -454,54 +449,28 @@ impl CommandApi {
         conversation: ConversationId,
         seq: Seq,
     ) -> Result<MessageFact, Problem> {
-        let stream = StreamName::conversation(conversation);
-        let found = self
-            .0
-            .store
-            .read_stream(&stream, seq, Direction::Forward, 1)
-            .await?;
-        if let Some(recorded) = found.first().filter(|event| event.version == seq) {
-            let event = recorded
-                .event()
-                .map_err(|error| Failure::internal("read a message", error))?;
-            if let Event::Conversation(ConversationEvent::MessageSent(sent)) = event {
-                return Ok(MessageFact {
-                    seq,
-                    author: sent.author,
-                    kind: sent.said.kind(),
-                    thread: sent.thread,
-                });
-            }
+        if let Some(ConversationEvent::MessageSent(sent)) = self.said(conversation, seq).await? {
+            return Ok(MessageFact {
+                seq,
+                author: sent.author,
+                kind: sent.said.kind(),
+                thread: sent.thread,
+            });
         }
         self.membership(asker, conversation).await?;
         Err(Problem::refused(&Refused::MessageNotFound))
     }
 
-    /// The files that came with message `seq` when it was sent, or with its edit `seq`; none of anything
-    /// else.
-    pub(crate) async fn carried(
+    /// What happened in `conversation` at `seq`; `None` where nothing did.
+    pub(crate) async fn said(
         &self,
         conversation: ConversationId,
         seq: Seq,
-    ) -> Result<Vec<AttachmentId>, Failure> {
+    ) -> Result<Option<ConversationEvent>, Failure> {
         let stream = StreamName::conversation(conversation);
-        let found = self
-            .0
-            .store
-            .read_stream(&stream, seq, Direction::Forward, 1)
-            .await?;
-        let Some(recorded) = found.first().filter(|event| event.version == seq) else {
-            return Ok(Vec::new());
-        };
-        let event = recorded
-            .event()
-            .map_err(|error| Failure::internal("read a message", error))?;
-        Ok(match event {
-            Event::Conversation(ConversationEvent::MessageSent(sent)) => sent.attachments,
-            Event::Conversation(ConversationEvent::MessageEdited(edited)) => {
-                edited.attachments.unwrap_or_default()
-            }
-            _ => Vec::new(),
+        Ok(match self.event_at(&stream, seq).await? {
+            Some((Event::Conversation(event), _)) => Some(event),
+            _ => None,
         })
     }
 
@@ -510,23 +479,32 @@ impl CommandApi {
         &self,
         stream: &StreamName,
     ) -> Result<Option<(Uploaded, Position)>, Failure> {
+        Ok(match self.event_at(stream, Version(1)).await? {
+            Some((Event::Attachment(AttachmentEvent::Uploaded(uploaded)), position)) => {
+                Some((uploaded, position))
+            }
+            _ => None,
+        })
+    }
+
+    /// The event of `stream` with this version, and where in the log it stands; `None` where there is none.
+    pub(crate) async fn event_at(
+        &self,
+        stream: &StreamName,
+        version: Version,
+    ) -> Result<Option<(Event, Position)>, Failure> {
         let found = self
             .0
             .store
-            .read_stream(stream, Version(1), Direction::Forward, 1)
+            .read_stream(stream, version, Direction::Forward, 1)
             .await?;
-        let Some(recorded) = found.first() else {
+        let Some(recorded) = found.first().filter(|event| event.version == version) else {
             return Ok(None);
         };
         let event = recorded
             .event()
-            .map_err(|error| Failure::internal("read an attachment", error))?;
-        Ok(match event {
-            Event::Attachment(AttachmentEvent::Uploaded(uploaded)) => {
-                Some((uploaded, recorded.position))
-            }
-            _ => None,
-        })
+            .map_err(|error| Failure::internal("read an event", error))?;
+        Ok(Some((event, recorded.position)))
     }
 
     /// The newest state of a conversation, for those who are in it; 404 `conversation_not_found`

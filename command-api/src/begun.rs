@@ -5,7 +5,6 @@ use std::num::NonZeroUsize;
 
 use domain::conversation::{ConversationEvent, Kind, Started};
 use domain::{ConversationId, Event, SpaceId, StreamName, UserId, Version};
-use infra::event_store::Direction;
 use infra::failure::Failure;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -53,16 +52,9 @@ impl CommandApi {
             return Ok(Some(*begun));
         }
         let stream = StreamName::conversation(conversation);
-        let first = self
-            .store()
-            .read_stream(&stream, Version(1), Direction::Forward, 1)
-            .await?;
-        let Some(recorded) = first.first() else {
+        let Some((event, _)) = self.event_at(&stream, Version(1)).await? else {
             return Ok(None);
         };
-        let event = recorded
-            .event()
-            .map_err(|error| Failure::internal("read how a conversation began", error))?;
         let begun = match event {
             Event::Conversation(ConversationEvent::Started(started)) => Begun::of(&started),
             _ => Begun::Group,

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
+use super::type_not_allowed;
 use crate::CommandApi;
 use crate::execute::Envelope;
 
@@ -102,12 +103,7 @@ async fn keep(
     let media_type = sniff(&head, declared.media_type.as_ref())
         .map_err(|differs| refused("type_differs", "The file is of another type", differs))?;
     if !api.attachments().rules.types.allow(&media_type) {
-        let detail = format!("files of type {} are not taken here", media_type.as_str());
-        return Err(refused(
-            "type_not_allowed",
-            "The file's type is not allowed",
-            detail,
-        ));
+        return Err(NotKept::Refused(type_not_allowed(&media_type)));
     }
     scan(api, uploads, upload).await?;
     let stored = if files::is_picture(&media_type) {

@@ -9,8 +9,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use axum::http::StatusCode;
 use domain::attachment::{Attachment, Kept, Refused};
 use domain::conversation::Conversation;
+use domain::values::MediaType;
 use domain::{AttachmentId, StreamName, UserId};
 use infra::blobs::{Blobs, UploadId};
 use infra::failure::Failure;
@@ -97,6 +99,21 @@ fn not_found() -> Problem {
     Problem::refused(&Refused::NotFound)
 }
 
+/// 404 `attachment_not_found`, at the field that names it.
+pub(crate) fn not_found_at(pointer: &str, rule: &str) -> Problem {
+    not_found().with_field(pointer, "attachment_not_found", rule)
+}
+
+/// 422 `type_not_allowed`.
+fn type_not_allowed(media_type: &MediaType) -> Problem {
+    let (status, title) = (
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The file's type is not allowed",
+    );
+    let detail = format!("files of type {} are not taken here", media_type.as_str());
+    Problem::new(status, "type_not_allowed", title).with_detail(detail)
+}
+
 impl CommandApi {
     /// What is known of `attachment`, if it is there and `owner`'s.
     pub(crate) async fn kept(
@@ -136,7 +153,7 @@ impl CommandApi {
             }
             if !also.contains(attachment) && self.kept(asker, *attachment).await?.is_none() {
                 let rule = "an attachment of yours that is uploaded and not removed";
-                return Err(not_found().with_field(&pointer, "attachment_not_found", rule));
+                return Err(not_found_at(&pointer, rule));
             }
         }
         Ok(())

@@ -26,7 +26,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::finish::finish;
-use super::{UNFINISHED_MAX, not_found};
+use super::{UNFINISHED_MAX, not_found, type_not_allowed};
 use crate::CommandApi;
 use crate::asking::Asked;
 use crate::problems::CommandProblems;
@@ -238,12 +238,7 @@ async fn admit(
     let unknown = MediaType::unknown();
     let said = declared.media_type.as_ref().filter(|it| **it != unknown);
     if let Some(said) = said.filter(|it| !rules.types.allow(it)) {
-        let (status, title) = (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "The file's type is not allowed",
-        );
-        let detail = format!("files of type {} are not taken here", said.as_str());
-        return Err(Problem::new(status, "type_not_allowed", title).with_detail(detail));
+        return Err(type_not_allowed(said));
     }
     let begun = uploads.of(id.owner).await?;
     let others: Vec<&Upload> = begun.iter().filter(|upload| upload.id != id).collect();

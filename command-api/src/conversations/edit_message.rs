@@ -1,7 +1,7 @@
 //! Putting one's own message otherwise.
 
 use axum::extract::State;
-use domain::conversation::{Act, Encrypted, TextFormat};
+use domain::conversation::{Act, ConversationEvent, Encrypted, TextFormat};
 use domain::{AttachmentId, ConversationId, Seq};
 use infra::commands::Accepted;
 use infra::http::{Body, InPath};
@@ -51,7 +51,10 @@ pub(crate) async fn edit_message(
     )?;
     let message = api.message(asking.user, conversation, seq).await?;
     if !attachments.is_empty() {
-        let sent_with = api.carried(conversation, seq).await?;
+        let sent_with = match api.said(conversation, seq).await? {
+            Some(ConversationEvent::MessageSent(sent)) => sent.attachments,
+            _ => Vec::new(),
+        };
         api.may_attach(asking.user, attachments, &sent_with).await?;
     }
     let act = Act::Edit {

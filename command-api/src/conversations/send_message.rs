@@ -73,11 +73,7 @@ pub(crate) async fn send_message(
             api.may_attach(asking.user, attachments, &[]).await?;
             None
         }
-        Some(of) => {
-            let origin = forward::origin(api, asking.user, of, &content).await?;
-            forward::check_files(api, asking.user, of, attachments).await?;
-            Some(origin)
-        }
+        Some(of) => Some(forward::origin(api, asking.user, of, &content, attachments).await?),
     };
     let draft = Draft {
         content,

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::CommandApi;
 use crate::answer::{Answer, Answered};
 use crate::asking::{Asked, Asking};
+use crate::attachments::not_found_at;
 use crate::problems::CommandProblems;
 
 /// Which picture.
@@ -63,9 +64,8 @@ pub(crate) async fn put(
 ) -> Result<Answered, Problem> {
     let SetAvatar { attachment } = request;
     let not_found = || {
-        let refused = Problem::refused(&domain::attachment::Refused::NotFound);
         let rule = "an attachment of yours that is uploaded and not removed";
-        refused.with_field("/attachment", "attachment_not_found", rule)
+        not_found_at("/attachment", rule)
     };
     let kept = api.kept(asked.asking.user, attachment).await?;
     if !kept.ok_or_else(not_found)?.has_thumbnail {

@@ -274,28 +274,13 @@ impl Walk<'_> {
 
     /// Undoes the edits that the asker does not see.
     async fn see(&self, snapshot: &mut Snapshot, messages: &mut [Message]) -> Result<(), Problem> {
-        let unseen = |message: &Message| {
-            let sight = self.sights.get(&message.conversation);
-            let sees = |seq| sight.is_some_and(|sight| sight.sees(seq));
-            message.edited_seq.is_some_and(|seq| !sees(seq))
-        };
-        let affected: BTreeSet<ConversationId> = messages
-            .iter()
-            .filter(|message| unseen(message))
-            .map(|message| message.conversation)
-            .collect();
-        if affected.is_empty() {
-            return Ok(());
-        }
         messages.sort_unstable_by_key(|message| message.conversation);
         let of_one = |one: &Message, other: &Message| one.conversation == other.conversation;
         for messages in messages.chunk_by_mut(of_one) {
             let Some(conversation) = messages.first().map(|message| message.conversation) else {
                 continue;
             };
-            if affected.contains(&conversation)
-                && let Some(sight) = self.sights.get(&conversation)
-            {
+            if let Some(sight) = self.sights.get(&conversation) {
                 visible_bodies(snapshot, conversation, sight, messages).await?;
             }
         }

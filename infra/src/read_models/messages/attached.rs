@@ -4,7 +4,7 @@ use domain::{AttachmentId, ConversationId, Position, Seq, UserId};
 use serde::Serialize;
 
 use super::MessageKey;
-use super::read::of_messages;
+use super::read::keys;
 use crate::database::{DatabaseError, Index, Row, Table, Transaction, id, int};
 use crate::read_models::{ReadError, Snapshot};
 
@@ -108,9 +108,7 @@ pub async fn attached(
     conversation: ConversationId,
     messages: &[Seq],
 ) -> Result<Vec<Attached>, ReadError> {
-    let read = Attached::from_row;
-    let mut found = of_messages(snapshot, &ATTACHED, conversation, messages, read).await?;
-    found.retain(|attached| attached.ended_position.is_none());
+    let mut found = attached_to(snapshot, &keys(conversation, messages)).await?;
     found.sort_unstable_by_key(|attached| (attached.message, attached.ordinal));
     Ok(found)
 }

@@ -219,7 +219,7 @@ pub(super) fn seen(seq: &str, viewer: &str) -> String {
     )
 }
 
-fn keys(conversation: ConversationId, messages: &[Seq]) -> Vec<MessageKey> {
+pub(super) fn keys(conversation: ConversationId, messages: &[Seq]) -> Vec<MessageKey> {
     let key = |message: &Seq| MessageKey {
         conversation,
         message: *message,
