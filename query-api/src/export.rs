@@ -217,7 +217,27 @@ impl Cursor {
                 given.user == self.of
             }
             SpaceEvent::OwnershipTransferred(transferred) => transferred.to == self.of,
-            _ => false,
+            SpaceEvent::MemberBanned(_)
+            | SpaceEvent::MemberUnbanned(_)
+            | SpaceEvent::Created(_)
+            | SpaceEvent::Renamed(_)
+            | SpaceEvent::JoiningChanged(_)
+            | SpaceEvent::Archived(_)
+            | SpaceEvent::Unarchived(_)
+            | SpaceEvent::ChannelCreated(_)
+            | SpaceEvent::ChannelRenamed(_)
+            | SpaceEvent::ChannelMoved(_)
+            | SpaceEvent::ChannelRemoved(_)
+            | SpaceEvent::CategoryCreated(_)
+            | SpaceEvent::CategoryChanged(_)
+            | SpaceEvent::CategoryRemoved(_)
+            | SpaceEvent::RoleDefined(_)
+            | SpaceEvent::RoleChanged(_)
+            | SpaceEvent::RoleRemoved(_)
+            | SpaceEvent::OverrideSet(_)
+            | SpaceEvent::InviteCreated(_)
+            | SpaceEvent::InviteUsed(_)
+            | SpaceEvent::InviteRevoked(_) => false,
         }
     }
 

@@ -5,7 +5,6 @@
 //!
 //! What is collected cannot be brought back, so that nothing is while a read model leaves something out.
 
-mod record;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::attachment::{Command, RemovedBecause};
+use domain::attachment::{Attachment, Command, RemovedBecause};
 use domain::{AttachmentId, Position, StreamName, Version};
 use infra::blobs::Blobs;
 use infra::clock::Clock;
@@ -25,8 +24,8 @@ use infra::read_models::{ReadError, Snapshot, WAIT_MAX, projections, wait_for};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::collecting::record::record;
 use crate::generation::Retry;
+use crate::record;
 
 /// How long an upload is kept of which nothing comes, and an attachment that nothing has yet. An hour more
 /// than clients are told, for clocks that differ.
@@ -165,7 +164,8 @@ impl Collecting {
         let ids: Vec<AttachmentId> = found.iter().map(|(id, _)| *id).collect();
         let unused = attachments::unused(snapshot, &ids).await.map_err(unread)?;
         for (id, why) in unused {
-            record(&*self.store, id, &Command::Collect { why }).await?;
+            let stream = StreamName::attachment(id);
+            record::ask::<Attachment>(&*self.store, &stream, &Command::Collect { why }).await?;
             count(why);
         }
         Ok(())
@@ -212,7 +212,8 @@ impl Collecting {
         let ids = attachments::to_erase(&mut snapshot, PAGE).await;
         for id in ids.map_err(unread)? {
             self.blobs.erase(id).await?;
-            record(&*self.store, id, &Command::RecordErased).await?;
+            let stream = StreamName::attachment(id);
+            record::ask::<Attachment>(&*self.store, &stream, &Command::RecordErased).await?;
             metrics::counter!("verbatim_attachments_erased_total").increment(1);
         }
         Ok(())
