@@ -18,7 +18,7 @@ use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "users",
-    version: 4,
+    version: 5,
     category: "user",
     tables: &[&USERS, &WORDS, &BLOCKS, &AVATARS],
 };
