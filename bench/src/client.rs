@@ -41,6 +41,11 @@ pub(crate) struct Target {
 }
 
 impl Server {
+    /// Its data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// A place on the same disk as its log.
     pub(crate) fn disk(&self) -> PathBuf {
         self.folder.path().join("limit")

@@ -9,6 +9,7 @@ mod deliver;
 mod figures;
 mod project;
 mod replay;
+mod search;
 mod send;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +36,9 @@ enum Figure {
     Project(project::Options),
     /// Events a second of an auditor's replay, beside reading the log's file.
     Replay(replay::Options),
+    /// From a search to what was found in a Slack export, beside reading a page. Needs the server's
+    /// release build.
+    Search(search::Options),
     /// From an HTTP request to its acknowledgement, beside the disk's fdatasync. Needs the server's
     /// release build.
     Send(send::Options),
@@ -46,6 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Figure::Deliver(options) => deliver::run(&options),
         Figure::Project(options) => project::run(&options),
         Figure::Replay(options) => replay::run(&options),
+        Figure::Search(options) => search::run(&options),
         Figure::Send(options) => send::run(&options),
     }
 }

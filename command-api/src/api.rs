@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use domain::attachment::{Attachment, AttachmentEvent, Uploaded};
 use domain::conversation::{
     Act, Command, Conversation, ConversationEvent, MessageFact, Refused, Role, UserCommand,
 };
@@ -34,6 +35,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer::Answer;
 use crate::asking::Asking;
+use crate::attachments::{AttachmentRules, Attachments};
 use crate::contacts::Directs;
 use crate::execute::{Done, Envelope, ExecuteError, Executor, Limits};
 use crate::identity::factors::keys::{SecondFactorRules, SecondFactors};
@@ -65,6 +67,8 @@ pub struct Parts {
     pub login_gate: LoginGate,
     /// How second factors are taken.
     pub second_factors: SecondFactorRules,
+    /// What may be uploaded, and where it goes.
+    pub attachments: AttachmentRules,
     /// Who knows it may claim the server while nobody owns it. `None`: nobody may.
     pub owner_code: Option<OwnerCode>,
 }
@@ -132,6 +136,7 @@ struct Inner {
     reservations: Executor<Reservation>,
     services: Executor<Service>,
     owners: Executor<Owners>,
+    attachments: Attachments,
     service_tokens: ServiceTokens,
     directs: Directs,
     marks: Marks,
@@ -145,6 +150,7 @@ struct Seen {
     sessions: States<Session>,
     reservations: States<Reservation>,
     services: States<Service>,
+    attachments: States<Attachment>,
 }
 
 fn executor<D: Decider>(
@@ -179,6 +185,7 @@ impl CommandApi {
             password_cost,
             login_gate,
             second_factors,
+            attachments,
             owner_code,
         } = parts;
         let receipts = executor(&store, &snapshots, limits)?;
@@ -188,6 +195,7 @@ impl CommandApi {
             sessions: States::new(Arc::clone(&store), clock.clone()),
             reservations: States::new(Arc::clone(&store), clock.clone()),
             services: States::new(Arc::clone(&store), clock.clone()),
+            attachments: States::new(Arc::clone(&store), clock.clone()),
         };
         Ok(Self(Arc::new(Inner {
             guard,
@@ -209,6 +217,7 @@ impl CommandApi {
             reservations: executor(&store, &snapshots, limits)?,
             services: executor(&store, &snapshots, limits)?,
             owners: executor(&store, &snapshots, limits)?,
+            attachments: Attachments::new(attachments, executor(&store, &snapshots, limits)?),
             service_tokens: ServiceTokens::new(&secret),
             directs: Directs::default(),
             marks: Marks::new(receipts),
@@ -254,6 +263,7 @@ impl CommandApi {
             self.0.reservations.close(),
             self.0.services.close(),
             self.0.owners.close(),
+            self.0.attachments.executor.close(),
         );
     }
 
@@ -330,8 +340,8 @@ impl CommandApi {
     /// The role that `user` has at the least in groups that they are in, as of at most
     /// [`States::AGE_MAX`] ago; after [`Self::forget_user`] as of now.
     pub(crate) async fn inherited_role(&self, user: UserId) -> Result<Option<Role>, Failure> {
-        let state = self.0.seen.users.recent(&StreamName::user(user)).await?;
-        Ok(state.account.as_ref().and_then(Role::inherited_by))
+        let account = self.0.guard.recent_account(user).await?;
+        Ok(account.as_ref().and_then(Role::inherited_by))
     }
 
     /// Carries `command` out on the account of `user`, and makes it count at once on this node.
@@ -391,12 +401,12 @@ impl CommandApi {
         let stream = StreamName::conversation(conversation);
         let contact = self.contact(asking.user, conversation, &act).await?;
         let inherited = self.inherited(asking.user, &act).await?;
-        let command = Command::User(UserCommand {
+        let command = Command::User(Box::new(UserCommand {
             by: asking.user,
             act,
             contact,
             inherited,
-        });
+        }));
         let done = self.0.conversations.execute(&stream, envelope, command);
         Ok(Answer::new(conversation.0, done.await?))
     }
@@ -409,27 +419,62 @@ impl CommandApi {
         conversation: ConversationId,
         seq: Seq,
     ) -> Result<MessageFact, Problem> {
-        let stream = StreamName::conversation(conversation);
-        let found = self
-            .0
-            .store
-            .read_stream(&stream, seq, Direction::Forward, 1)
-            .await?;
-        if let Some(recorded) = found.first().filter(|event| event.version == seq) {
-            let event = recorded
-                .event()
-                .map_err(|error| Failure::internal("read a message", error))?;
-            if let Event::Conversation(ConversationEvent::MessageSent(sent)) = event {
-                return Ok(MessageFact {
-                    seq,
-                    author: sent.author,
-                    kind: sent.said.kind(),
-                    thread: sent.thread,
-                });
-            }
+        if let Some(ConversationEvent::MessageSent(sent)) = self.said(conversation, seq).await? {
+            return Ok(MessageFact {
+                seq,
+                author: sent.author,
+                kind: sent.said.kind(),
+                thread: sent.thread,
+            });
         }
         self.membership(asker, conversation).await?;
         Err(Problem::refused(&Refused::MessageNotFound))
+    }
+
+    /// What happened in `conversation` at `seq`; `None` where nothing did.
+    pub(crate) async fn said(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Option<ConversationEvent>, Failure> {
+        let stream = StreamName::conversation(conversation);
+        Ok(match self.event_at(&stream, seq).await? {
+            Some((Event::Conversation(event), _)) => Some(event),
+            _ => None,
+        })
+    }
+
+    /// What was uploaded, and where in the log that stands; `None` where nothing was.
+    pub(crate) async fn uploaded(
+        &self,
+        stream: &StreamName,
+    ) -> Result<Option<(Uploaded, Position)>, Failure> {
+        Ok(match self.event_at(stream, Version(1)).await? {
+            Some((Event::Attachment(AttachmentEvent::Uploaded(uploaded)), position)) => {
+                Some((uploaded, position))
+            }
+            _ => None,
+        })
+    }
+
+    /// The event of `stream` with this version, and where in the log it stands; `None` where there is none.
+    pub(crate) async fn event_at(
+        &self,
+        stream: &StreamName,
+        version: Version,
+    ) -> Result<Option<(Event, Position)>, Failure> {
+        let found = self
+            .0
+            .store
+            .read_stream(stream, version, Direction::Forward, 1)
+            .await?;
+        let Some(recorded) = found.first().filter(|event| event.version == version) else {
+            return Ok(None);
+        };
+        let event = recorded
+            .event()
+            .map_err(|error| Failure::internal("read an event", error))?;
+        Ok(Some((event, recorded.position)))
     }
 
     /// The newest state of a conversation, for those who are in it; 404 `conversation_not_found`
@@ -517,6 +562,14 @@ impl CommandApi {
 
     pub(crate) fn service_tokens(&self) -> &ServiceTokens {
         &self.0.service_tokens
+    }
+
+    pub(crate) fn attachments(&self) -> &Attachments {
+        &self.0.attachments
+    }
+
+    pub(crate) fn attachment_states(&self) -> &States<Attachment> {
+        &self.0.seen.attachments
     }
 
     pub(crate) fn directs(&self) -> &Directs {

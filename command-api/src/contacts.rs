@@ -6,7 +6,6 @@ use std::num::NonZeroUsize;
 
 use domain::conversation::{Act, Contact, ConversationEvent, Kind};
 use domain::{ConversationId, Event, StreamName, UserId, Version};
-use infra::event_store::Direction;
 use infra::failure::Failure;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -84,16 +83,9 @@ impl CommandApi {
             return Ok(*pair);
         }
         let stream = StreamName::conversation(conversation);
-        let first = self
-            .store()
-            .read_stream(&stream, Version(1), Direction::Forward, 1)
-            .await?;
-        let Some(recorded) = first.first() else {
+        let Some((event, _)) = self.event_at(&stream, Version(1)).await? else {
             return Ok(None);
         };
-        let event = recorded
-            .event()
-            .map_err(|error| Failure::internal("read how a conversation began", error))?;
         let pair = if let Event::Conversation(ConversationEvent::Started(started)) = event
             && started.kind == Kind::Direct
             && let [one, other] = started.members.as_slice()

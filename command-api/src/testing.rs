@@ -2,6 +2,7 @@
 //! logged in, and requests that read like what they ask.
 
 pub(crate) mod authenticator;
+pub(crate) mod uploads;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use infra::clock::Clock;
 use infra::codes::CodeOf;
 use infra::event_store::{Direction, EventStore, MemoryEventStore, RecordedEvent};
 use infra::factors::RelyingPartyConfig;
+use infra::files::Scanner;
 use infra::http::{ClientAddress, IDEMPOTENCY_KEY};
 use infra::issuers::{IssuerConfig, Issuers};
 use infra::keys::Secret;
@@ -29,6 +31,7 @@ use tower::ServiceExt as _;
 use crate::api::CODES_UNDER_WAY_MAX;
 use crate::execute::Limits;
 use crate::owner::OwnerCode;
+use crate::testing::uploads::Place;
 use crate::{CommandApi, Parts, PasswordCost, SecondFactorRules, SessionRules, routes};
 
 /// What makes the owner.
@@ -55,6 +58,7 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) guard: Arc<Guard>,
     issuers: Vec<IssuerConfig>,
+    pub(crate) place: Place,
     router: Router,
     users: HashMap<String, (UserId, String)>,
 }
@@ -75,10 +79,21 @@ impl World {
         Self::configured(vec![], failures)
     }
 
+    /// The same, where files are scanned.
+    pub(crate) fn with_scanner(scanner: Scanner) -> Self {
+        let place = Place::new(Some(scanner));
+        Self::fresh(vec![], place, Limit::Off)
+    }
+
     fn configured(issuers: Vec<IssuerConfig>, failures: Limit) -> Self {
+        Self::fresh(issuers, Place::new(None), failures)
+    }
+
+    fn fresh(issuers: Vec<IssuerConfig>, place: Place, failures: Limit) -> Self {
         let clock = Clock::fixed(Clock::system().now());
         let store = Arc::new(MemoryEventStore::new(clock.clone()));
-        Self::on(store, clock, issuers, PasswordCost::default(), failures)
+        let cost = PasswordCost::default();
+        Self::on(store, clock, issuers, place, cost, failures)
     }
 
     /// The command side, started on `store`.
@@ -86,6 +101,7 @@ impl World {
         store: Arc<MemoryEventStore>,
         clock: Clock,
         issuers: Vec<IssuerConfig>,
+        place: Place,
         password_cost: PasswordCost,
         failures: Limit,
     ) -> Self {
@@ -106,6 +122,7 @@ impl World {
             password_cost,
             login_gate: LoginGate::new(failures, failures),
             second_factors: second_factors(failures),
+            attachments: place.rules.clone(),
             owner_code: Some(OwnerCode::new(OWNER_CODE.to_owned())),
         })
         .unwrap();
@@ -116,6 +133,7 @@ impl World {
             clock,
             guard,
             issuers,
+            place,
             users: HashMap::new(),
         }
     }
@@ -137,7 +155,14 @@ impl World {
     /// The same, where hashing passwords costs `cost` from now on.
     pub(crate) async fn restarted_at(self, cost: PasswordCost) -> Self {
         self.api.close().await;
-        let mut world = Self::on(self.store, self.clock, self.issuers, cost, Limit::Off);
+        let mut world = Self::on(
+            self.store,
+            self.clock,
+            self.issuers,
+            self.place,
+            cost,
+            Limit::Off,
+        );
         world.users = self.users;
         world
     }

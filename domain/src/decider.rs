@@ -29,6 +29,11 @@ pub trait Refusal: std::error::Error + Clone + Send + Sync + 'static {
 
     /// What sort of "no".
     fn kind(&self) -> RefusalKind;
+
+    /// In how many seconds the same may be asked with another answer, where that is known.
+    fn wait_s(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// A kind of stream, with its state and its rules.

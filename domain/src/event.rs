@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
+use crate::attachment::AttachmentEvent;
 use crate::audit::AuditEvent;
 use crate::conversation::ConversationEvent;
 use crate::ids::{CommandId, ServiceId, UserId};
@@ -179,6 +180,8 @@ categories! {
     Owners(OwnersEvent),
     /// A handle, an address or an identity that only one may hold.
     Reservation(ReservationEvent),
+    /// A file that somebody uploaded.
+    Attachment(AttachmentEvent),
     /// What became of a mail.
     Mail(MailEvent),
     /// What auditors did.

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use crate::attachment::{
+    AttachmentEvent, Dimensions, Erased, Removed, RemovedBecause, Thumbnail, Uploaded,
+};
 use crate::audit::{AuditEvent, Exported, Replayed, Selection};
 use crate::conversation::{
     ArchiveChanged, Content, ConversationEvent, Encrypted, FollowChanged, HistoryVisibility, Kind,
@@ -16,7 +19,9 @@ use crate::conversation::{
     SettingsChanged, Started, TextFormat, WhoMayPost,
 };
 use crate::event::{Actor, Event};
-use crate::ids::{CommandId, ConversationId, PasskeyId, Position, ServiceId, SessionId, Version};
+use crate::ids::{
+    AttachmentId, CommandId, ConversationId, PasskeyId, Position, ServiceId, SessionId, Version,
+};
 use crate::mail::{GivenUp, GivenUpBecause, MailEvent, Sent};
 use crate::owners::{OwnerChanged, OwnersEvent};
 use crate::personal::Personal;
@@ -34,12 +39,15 @@ use crate::user::factors::{
     TotpUsed,
 };
 use crate::user::{
-    BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified, ExternalIdentityLinked,
-    ExternalIdentityUnlinked, ExternalIdentityUpdated, LoggedOutEverywhere, PasswordSet,
-    Preferences, PreferencesChanged, ProfileChanged, Reactivated, Registered, Reinstated,
-    ServiceAttached, Suspended, SystemRole, SystemRoleChanged, UnlinkedBecause, UserEvent,
+    AvatarChanged, BlockChanged, CodeDone, CodeIssued, Deactivated, EmailVerified,
+    ExternalIdentityLinked, ExternalIdentityUnlinked, ExternalIdentityUpdated, LoggedOutEverywhere,
+    PasswordSet, Preferences, PreferencesChanged, ProfileChanged, Reactivated, Registered,
+    Reinstated, ServiceAttached, Suspended, SystemRole, SystemRoleChanged, UnlinkedBecause,
+    UserEvent,
 };
-use crate::values::{DisplayName, Email, Handle, IssuerName, Reason, Subject};
+use crate::values::{
+    DisplayName, Email, FileName, Handle, IssuerName, MediaType, MessageBody, Reason, Subject,
+};
 
 /// One event of each type, every optional field given.
 fn samples() -> Vec<Event> {
@@ -93,6 +101,7 @@ fn samples() -> Vec<Event> {
     samples.push(MailEvent::Sent(Sent { user, message_id }).into());
     let why = GivenUpBecause::Expired;
     samples.push(MailEvent::GivenUp(GivenUp { user, why }).into());
+    samples.extend(attachment_samples().into_iter().map(Event::from));
     let selection = Selection {
         conversation: Some(ConversationId(BOB.0)),
         stream: None,
@@ -106,6 +115,32 @@ fn samples() -> Vec<Event> {
     samples.push(AuditEvent::Replayed(Replayed { selection }).into());
     samples.push(AuditEvent::Exported(Exported { of: ALICE }).into());
     samples
+}
+
+fn attachment_samples() -> [AttachmentEvent; 3] {
+    let media_type = |text| MediaType::parse(text).expect("a good type");
+    let name = FileName::parse("tea.png").expect("a good name");
+    let dimensions = |width, height| Dimensions { width, height };
+    [
+        AttachmentEvent::Uploaded(Uploaded {
+            owner: ALICE,
+            name: Some(Personal::new(ALICE, name)),
+            media_type: media_type("image/png"),
+            size: 70_000,
+            uploaded_size: Some(70_500),
+            sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned(),
+            dimensions: Some(dimensions(1_280, 960)),
+            thumbnail: Some(Thumbnail {
+                media_type: media_type("image/jpeg"),
+                size: 7_000,
+                dimensions: dimensions(640, 480),
+            }),
+        }),
+        AttachmentEvent::Removed(Removed {
+            why: RemovedBecause::NoLongerUsed,
+        }),
+        AttachmentEvent::Erased(Erased {}),
+    ]
 }
 
 fn follow_changed() -> FollowChanged {
@@ -158,6 +193,7 @@ fn conversation_samples() -> Vec<ConversationEvent> {
         ConversationEvent::MessageEdited(MessageEdited {
             message,
             said: Said::plain(BOB, body("coffee?")),
+            attachments: None,
         }),
         ConversationEvent::MessageDeleted(MessageDeleted {
             message,
@@ -245,6 +281,22 @@ fn later_samples() -> Vec<(&'static str, Event)> {
             ConversationEvent::MessageEdited(MessageEdited {
                 message,
                 said: envelope.said_by(BOB),
+                attachments: None,
+            }),
+        ),
+        (
+            "attachments",
+            ConversationEvent::MessageSent(MessageSent {
+                attachments: vec![AttachmentId(ALICE.0), AttachmentId(BOB.0)],
+                ..MessageSent::plain(BOB, MessageBody::empty())
+            }),
+        ),
+        (
+            "attachments",
+            ConversationEvent::MessageEdited(MessageEdited {
+                message,
+                said: Said::plain(BOB, body("tea")),
+                attachments: Some(vec![AttachmentId(ALICE.0)]),
             }),
         ),
     ];
@@ -273,6 +325,9 @@ fn user_samples() -> Vec<UserEvent> {
         UserEvent::ProfileChanged(ProfileChanged {
             display_name: Some(Personal::new(ALICE, name)),
             ..ProfileChanged::default()
+        }),
+        UserEvent::AvatarChanged(AvatarChanged {
+            avatar: Some(AttachmentId(ALICE.0)),
         }),
         UserEvent::PasswordSet(PasswordSet {
             hash: Personal::new(ALICE, "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA".to_owned()),

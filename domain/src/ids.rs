@@ -57,6 +57,10 @@ uuid_id!(
     ServiceId
 );
 uuid_id!(
+    /// A file that somebody uploads, from when they begin.
+    AttachmentId
+);
+uuid_id!(
     /// A passkey of a user.
     PasskeyId
 );
@@ -90,6 +94,18 @@ impl CommandId {
     #[must_use]
     pub fn derive(self, part: &str) -> Self {
         Self(Uuid::new_v5(&self.0, part.as_bytes()))
+    }
+}
+
+impl AttachmentId {
+    /// The attachment that the command `command` begins to upload: a retry goes on with the same one.
+    pub fn begun_by(command: CommandId) -> Self {
+        Self(Uuid::new_v5(&command.0, b"attachment"))
+    }
+
+    /// The command that records of it what `part` names; it is recorded once.
+    pub fn command(self, part: &str) -> CommandId {
+        CommandId(self.0).derive(part)
     }
 }
 

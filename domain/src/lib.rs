@@ -2,6 +2,7 @@
 //!
 //! Pure: no IO, no async, no clock, no randomness. Time and ids arrive inside commands.
 
+pub mod attachment;
 pub mod audit;
 mod change;
 pub mod conversation;
@@ -29,8 +30,8 @@ pub use change::Change;
 pub use decider::{Decider, Refusal, RefusalKind};
 pub use event::{Actor, DecodeError, Event, Metadata};
 pub use ids::{
-    CommandId, ConversationId, EventId, PasskeyId, Position, Seq, ServiceId, SessionId, UserId,
-    Version,
+    AttachmentId, CommandId, ConversationId, EventId, PasskeyId, Position, Seq, ServiceId,
+    SessionId, UserId, Version,
 };
 pub use personal::Personal;
 pub use stream::{StreamName, StreamNameInvalid};

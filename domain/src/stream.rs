@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConversationId, EventId, ServiceId, SessionId, UserId};
+use crate::ids::{AttachmentId, ConversationId, EventId, ServiceId, SessionId, UserId};
 
 /// The name of a stream. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,6 +58,11 @@ impl StreamName {
     /// A service account.
     pub fn service(id: ServiceId) -> Self {
         Self::of("service", id)
+    }
+
+    /// A file that somebody uploaded.
+    pub fn attachment(id: AttachmentId) -> Self {
+        Self::of("attachment", id)
     }
 
     /// Who holds a handle; `digest` is the HMAC of the handle in lower-case hex.
@@ -124,6 +129,7 @@ impl StreamName {
             "conversation" | "receipts" => key.parse::<ConversationId>().is_ok(),
             "user" => key.parse::<UserId>().is_ok(),
             "session" => key.parse::<SessionId>().is_ok(),
+            "attachment" => key.parse::<AttachmentId>().is_ok(),
             "service" => key.parse::<ServiceId>().is_ok(),
             "mail" => key.parse::<EventId>().is_ok(),
             "handle" | "email" | "identity" => {
@@ -187,6 +193,7 @@ mod tests {
             StreamName::user(UserId(id)),
             StreamName::session(SessionId(id)),
             StreamName::service(ServiceId(id)),
+            StreamName::attachment(AttachmentId(id)),
             StreamName::mail(EventId(id)),
             StreamName::handle("00ff"),
             StreamName::email("00ff"),

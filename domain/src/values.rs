@@ -100,6 +100,15 @@ text_value!(
     Subject
 );
 
+text_value!(
+    /// What somebody calls a file: 1 to 255 characters without control characters and slashes.
+    FileName
+);
+text_value!(
+    /// What a file is: `type/subtype` in lower case, without parameters; at most 127 bytes.
+    MediaType
+);
+
 const NUL: char = '\0';
 
 fn plain(text: &str, characters_max: usize) -> bool {
@@ -206,6 +215,11 @@ impl MessageBody {
         }
     }
 
+    /// No text: of a message that is its attachments.
+    pub const fn empty() -> Self {
+        Self(String::new())
+    }
+
     /// Takes a body from another system's history as it is: history may hold messages without
     /// text, and longer ones than are sent here. Only NUL characters become U+FFFD.
     pub fn imported(text: String) -> Self {
@@ -292,6 +306,65 @@ impl Subject {
     }
 }
 
+impl FileName {
+    /// The longest name, in characters.
+    pub const CHARACTERS_MAX: usize = 255;
+
+    /// Takes what comes after the last slash, trims and checks it.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let name = text.rsplit(['/', '\\']).next().unwrap_or_default().trim();
+        // Characters that turn the direction of text around can make a name end otherwise than it shows.
+        let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if plain(name, Self::CHARACTERS_MAX)
+            && !name.contains(turns)
+            && !name.trim_matches('.').is_empty()
+        {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(Invalid {
+                code: "invalid_file_name",
+                rule: "a file name has 1 to 255 characters, none of them a control character, and not \
+                       only dots",
+            })
+        }
+    }
+}
+
+impl MediaType {
+    /// Takes a type without its parameters, lower-cases and checks it.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let essence = text.split(';').next().unwrap_or_default();
+        let folded = essence.trim().to_ascii_lowercase();
+        let is_token = |part: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+            part.as_bytes()
+                .first()
+                .is_some_and(u8::is_ascii_alphanumeric)
+                && part.bytes().all(allowed)
+        };
+        let parts = folded.split_once('/');
+        if folded.len() <= 127 && parts.is_some_and(|(kind, sort)| is_token(kind) && is_token(sort))
+        {
+            Ok(Self(folded))
+        } else {
+            Err(Invalid {
+                code: "invalid_media_type",
+                rule: "a media type looks like image/png and has at most 127 bytes",
+            })
+        }
+    }
+
+    /// Of what nothing is known: `application/octet-stream`.
+    pub fn unknown() -> Self {
+        Self("application/octet-stream".to_owned())
+    }
+
+    /// The part before the slash, such as `image`.
+    pub fn kind(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(kind, _)| kind)
+    }
+}
+
 impl Pronouns {
     /// Trims and checks pronouns.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
@@ -355,6 +428,44 @@ mod tests {
             assert_eq!(refused.code, "invalid_status_text");
             let refused = Pronouns::parse(bad).expect_err(bad);
             assert_eq!(refused.code, "invalid_pronouns");
+        }
+    }
+
+    #[test]
+    fn files_have_names_without_folders() {
+        for (typed, kept) in [
+            ("cat.png", "cat.png"),
+            ("C:\\pictures\\cat.png", "cat.png"),
+            ("../../etc/passwd", "passwd"),
+            (" räksmörgås.pdf ", "räksmörgås.pdf"),
+        ] {
+            assert_eq!(FileName::parse(typed).expect(typed).as_str(), kept);
+        }
+        let too_long = "a".repeat(256);
+        for bad in ["", " ", "..", "a/", "a\nb", "gpj.\u{202e}exe", &too_long] {
+            let refused = FileName::parse(bad).expect_err(bad);
+            assert_eq!(refused.code, "invalid_file_name", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn media_types_are_folded_and_lose_their_parameters() {
+        let folded = MediaType::parse("Text/Plain; charset=utf-8").expect("a good type");
+        assert_eq!((folded.as_str(), folded.kind()), ("text/plain", "text"));
+        let long = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+        assert!(MediaType::parse(long).is_ok());
+        for bad in [
+            "",
+            "image",
+            "/png",
+            "image/",
+            "a b/c",
+            "image/png/x",
+            "image/*",
+            "-a/b",
+        ] {
+            let refused = MediaType::parse(bad).expect_err(bad);
+            assert_eq!(refused.code, "invalid_media_type", "{bad:?}");
         }
     }
 

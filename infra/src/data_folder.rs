@@ -69,6 +69,11 @@ impl DataFolder {
         self.path.join("mail")
     }
 
+    /// The folder of attachments, where no other place is set for them.
+    pub fn attachments(&self) -> PathBuf {
+        self.path.join("attachments")
+    }
+
     /// The folder of the server's secrets. Made by whoever writes the first one.
     pub fn keys(&self) -> PathBuf {
         self.path.join("keys")

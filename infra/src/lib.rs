@@ -3,6 +3,7 @@
 
 pub mod auth;
 mod backoff;
+pub mod blobs;
 pub mod bus;
 pub mod clock;
 pub mod codes;
@@ -12,6 +13,7 @@ pub mod database;
 pub mod event_store;
 pub mod factors;
 pub mod failure;
+pub mod files;
 pub mod http;
 pub mod issuers;
 pub mod keys;

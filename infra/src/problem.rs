@@ -174,7 +174,9 @@ impl Problem {
             RefusalKind::Conflict => (StatusCode::CONFLICT, "This cannot be done now"),
             RefusalKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "This cannot be done"),
         };
-        Self::new(status, refusal.code(), title).with_detail(refusal)
+        let mut problem = Self::new(status, refusal.code(), title).with_detail(refusal);
+        problem.retry_after_s = refusal.wait_s().map(u64::from);
+        problem
     }
 
     /// The status as a type.

@@ -1,11 +1,14 @@
 //! From the log to the read models: one projection for each, which folds events into rows and
 //! commits the rows together with how far it is. What the rows look like is in
 //! `infra::read_models`; nothing here answers a query. Beside them the relay, which publishes the log,
-//! and mailing, which sends what events ask for.
+//! mailing, which sends what events ask for, and
+//! collecting, which erases the attachments that nothing has any more.
 //!
 //! A projection owns its tables: it applies every event once, in order, whatever interrupts it. A
 //! new version of one is filled beside the old and takes its place when it has caught up.
 
+mod attachments;
+mod collecting;
 mod conversations;
 mod fact;
 mod generation;
@@ -15,10 +18,12 @@ mod messages;
 mod projector;
 mod receipts;
 mod relay;
+mod search;
 mod services;
 mod sessions;
 mod users;
 
+pub use collecting::Collecting;
 pub use mail::Mailing;
 pub use projector::{ProjectionStatus, Projector, ProjectorError, Rebuild, UnknownProjection};
 pub use relay::{Relay, RelayWindow};
@@ -48,11 +53,13 @@ trait Projection: Send + Sync + 'static {
 }
 
 /// Every projection.
-static PROJECTIONS: [&dyn Projection; 7] = [
+static PROJECTIONS: [&dyn Projection; 9] = [
+    &attachments::Attachments,
     &conversations::Conversations,
     &members::Members,
     &messages::Messages,
     &receipts::Receipts,
+    &search::Search,
     &services::Services,
     &sessions::Sessions,
     &users::Users,

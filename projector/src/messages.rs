@@ -1,6 +1,7 @@
 //! The fold behind `infra::read_models::messages`. A delete wins over any edit, of the edits the
 //! last wins, a reaction or pin is there or it is not; what changes nothing folds to nothing.
 
+mod attached;
 mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +62,7 @@ impl Projection for Messages {
             };
             fold.pins.insert(key, Some(row));
         }
+        fold.attached = self::attached::load(transaction, generation, touched.carriers).await?;
         self::threads::load(transaction, generation, &touched.threads, &mut fold).await?;
         let ordinals =
             messages::load_ordinals(transaction, generation, touched.conversations).await?;
@@ -77,6 +79,8 @@ struct Touched {
     reactions: BTreeSet<ReactionKey>,
     pinned: BTreeSet<MessageKey>,
     threads: threads::Touched,
+    /// Messages whose files may change.
+    carriers: BTreeSet<MessageKey>,
     conversations: BTreeSet<ConversationId>,
 }
 
@@ -106,8 +110,14 @@ impl Touched {
                     touched.threads.followed(conversation, changed);
                     continue;
                 }
-                ConversationEvent::MessageEdited(edited) => edited.message,
-                ConversationEvent::MessageDeleted(deleted) => deleted.message,
+                ConversationEvent::MessageEdited(MessageEdited { message, .. })
+                | ConversationEvent::MessageDeleted(MessageDeleted { message, .. }) => {
+                    touched.carriers.insert(MessageKey {
+                        conversation,
+                        message: *message,
+                    });
+                    *message
+                }
                 ConversationEvent::ReactionAdded(reaction)
                 | ConversationEvent::ReactionRemoved(reaction) => {
                     touched
@@ -196,6 +206,7 @@ struct Fold {
     pins_changed: BTreeSet<MessageKey>,
     stripped: BTreeSet<MessageKey>,
     threads: threads::Fold,
+    attached: attached::Fold,
     ordinals: BTreeMap<ConversationId, u64>,
 }
 
@@ -289,6 +300,7 @@ impl Fold {
             thread: sent.thread,
         }));
         let key = key_of(&message);
+        self.attached.set(fact, key, &sent.attachments);
         self.messages.insert(key, message);
         self.changed.insert(key);
     }
@@ -325,6 +337,9 @@ impl Fold {
             wording,
             at: message.edited_at.unwrap_or(message.sent_at),
         });
+        if let Some(files) = &edited.attachments {
+            self.attached.set(fact, key, files);
+        }
         message.edited_seq = Some(fact.version);
         message.edited_at = Some(fact.at);
         self.changed.insert(key);
@@ -341,6 +356,7 @@ impl Fold {
         if !may_change(message) {
             return;
         }
+        self.attached.end(fact.position, key, &[]);
         message.wording.clear();
         message.mentions = None;
         message.deleted_seq = Some(fact.version);
@@ -405,6 +421,7 @@ impl Fold {
             revisions: self.revisions,
             mentions: self.mentions,
             stripped: self.stripped.into_iter().collect(),
+            attached: self.attached.into_changes(),
             ..Changes::default()
         };
         self.threads.into_changes(&mut changes);

@@ -130,6 +130,7 @@ fn mark(fact: &Fact) -> Result<(Name, Seq), Unfit> {
         | Event::Service(_)
         | Event::Owners(_)
         | Event::Reservation(_)
+        | Event::Attachment(_)
         | Event::Mail(_)
         | Event::Audit(_) => return Err(Unfit::new("the event is of another category")),
     };

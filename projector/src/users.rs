@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use domain::user::{ProfileChanged, Registered, UserEvent};
 use domain::values::{Locale, Pronouns, StatusText, TimeZone};
-use domain::{Change, Event, Personal, UserId};
+use domain::{AttachmentId, Change, Event, Personal, UserId};
 use infra::database::{DatabaseError, Transaction};
 use infra::read_models::Model;
-use infra::read_models::users::{self, Block, User};
+use infra::read_models::users::{self, Avatar, Block, User};
 
 use crate::Projection;
 use crate::fact::{Fact, Parking, Unfit, ids};
@@ -46,6 +46,8 @@ struct Batch {
     users: BTreeMap<UserId, User>,
     /// Who is called otherwise than before.
     renamed: BTreeSet<UserId>,
+    /// By whose and which.
+    avatars: BTreeMap<(UserId, AttachmentId), Avatar>,
     /// By blocker and blocked; `None` where it ended.
     blocks: BTreeMap<(UserId, UserId), Option<Block>>,
 }
@@ -61,6 +63,8 @@ impl Batch {
         let is_renamed = |user: &&User| self.renamed.contains(&user.id);
         let renamed: Vec<&User> = users.iter().filter(is_renamed).collect();
         users::store_words(transaction, generation, &renamed).await?;
+        let avatars: Vec<Avatar> = self.avatars.into_values().collect();
+        users::store_avatars(transaction, generation, &avatars).await?;
         let (mut made, mut ended) = (Vec::new(), Vec::new());
         for (pair, block) in self.blocks {
             match block {
@@ -112,6 +116,10 @@ impl Batch {
             UserEvent::ProfileChanged(changed) => {
                 change_profile(user, changed);
                 self.renamed.insert(id);
+            }
+            UserEvent::AvatarChanged(changed) => {
+                let changed = change_avatar(user, changed.avatar, fact);
+                self.avatars.extend(changed);
             }
             UserEvent::ExternalIdentityUpdated(updated) => {
                 if let Some(name) = &updated.display_name {
@@ -194,7 +202,31 @@ fn begun(id: UserId, registered: &Registered, fact: &Fact) -> User {
         suspended_until: None,
         deactivated: false,
         service: None,
+        avatar: None,
     }
+}
+
+/// What becomes of the picture before, and of the one from now on.
+fn change_avatar(
+    user: &mut User,
+    avatar: Option<AttachmentId>,
+    fact: &Fact,
+) -> impl Iterator<Item = ((UserId, AttachmentId), Avatar)> {
+    let owner = user.id;
+    let before = std::mem::replace(&mut user.avatar, avatar);
+    let ended = before.map(|attachment| (attachment, Some(fact.position)));
+    let now = avatar.map(|attachment| (attachment, None));
+    ended
+        .into_iter()
+        .chain(now)
+        .map(move |(attachment, ended_position)| {
+            let avatar = Avatar {
+                owner,
+                attachment,
+                ended_position,
+            };
+            ((owner, attachment), avatar)
+        })
 }
 
 fn change_profile(user: &mut User, changed: &ProfileChanged) {

@@ -1,6 +1,9 @@
 //! What a user may see of a conversation: the events within one of their memberships. Who never was
 //! a member is told that there is no such conversation.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use domain::{ConversationId, Position, Seq, UserId, Version};
 use infra::problem::Problem;
 use infra::read_models::Snapshot;
@@ -35,6 +38,27 @@ impl Sight {
             first,
             rest: memberships.collect(),
         })
+    }
+
+    /// What `user` sees of each conversation that they are or were in. The snapshot has the members.
+    pub(crate) async fn everywhere(
+        snapshot: &mut Snapshot,
+        user: UserId,
+    ) -> Result<BTreeMap<ConversationId, Self>, Problem> {
+        let mut sights = BTreeMap::<ConversationId, Self>::new();
+        for membership in members::of_member(snapshot, user, Position::ZERO).await? {
+            match sights.entry(membership.conversation) {
+                Entry::Vacant(entry) => {
+                    let rest = Vec::new();
+                    entry.insert(Self {
+                        first: membership,
+                        rest,
+                    });
+                }
+                Entry::Occupied(entry) => entry.into_mut().rest.push(membership),
+            }
+        }
+        Ok(sights)
     }
 
     fn memberships(&self) -> impl Iterator<Item = &Membership> {

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
+use domain::attachment::AttachmentEvent;
 use domain::audit::{AuditEvent, Exported};
 use domain::conversation::{ConversationEvent, Started};
 use domain::receipts::ReceiptsEvent;
@@ -159,7 +160,12 @@ impl Cursor {
                 mark.member == self.of
             }
             Event::Receipts(ReceiptsEvent::ThreadSeen(mark)) => mark.member == self.of,
-            Event::Session(SessionEvent::Revoked(_)) | Event::Audit(_) => by_them,
+            Event::Attachment(AttachmentEvent::Uploaded(uploaded)) => uploaded.owner == self.of,
+            Event::Session(SessionEvent::Revoked(_))
+            | Event::Audit(_)
+            | Event::Attachment(AttachmentEvent::Removed(_) | AttachmentEvent::Erased(_)) => {
+                by_them
+            }
             // Names of accounts and addresses stand in the account, and what was mailed too; services
             // have no people.
             Event::Reservation(_) | Event::Service(_) | Event::Owners(_) | Event::Mail(_) => false,

@@ -3,7 +3,9 @@
 
 mod access;
 mod answers;
+mod attachments;
 mod audit;
+mod blobs;
 mod conversations;
 mod edits;
 mod export;
@@ -15,6 +17,7 @@ mod min_position;
 mod pins;
 mod receipts;
 mod replay;
+mod search;
 mod self_service;
 mod services;
 mod sessions;
@@ -26,6 +29,7 @@ use std::time::Duration;
 
 use axum::extract::FromRef;
 use infra::auth::Guard;
+use infra::blobs::{BlobLinks, Blobs};
 use infra::clock::Clock;
 use infra::database::Database;
 use infra::event_store::EventStore;
@@ -49,6 +53,10 @@ pub struct QueryApi {
     pub guard: Arc<Guard>,
     /// The time, for the expiry of sessions.
     pub clock: Clock,
+    /// The bytes of attachments, where this process reaches them.
+    pub blobs: Option<Blobs>,
+    /// Signs their addresses.
+    pub links: BlobLinks,
 }
 
 impl FromRef<QueryApi> for Arc<Guard> {
@@ -65,11 +73,14 @@ pub fn routes(state: QueryApi) -> OpenApiRouter {
         .routes(routes!(conversations::one))
         .routes(routes!(messages::page))
         .routes(routes!(messages::one))
+        .routes(routes!(attachments::one))
+        .routes(routes!(blobs::get))
         .routes(routes!(edits::list))
         .routes(routes!(pins::list))
         .routes(routes!(threads::of_conversation))
         .routes(routes!(threads::followed))
         .routes(routes!(receipts::of_message))
+        .routes(routes!(search::search))
         .routes(routes!(members::list))
         .routes(routes!(users::me))
         .routes(routes!(users::one))

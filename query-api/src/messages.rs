@@ -13,20 +13,21 @@ use infra::problem::Problem;
 use infra::read_models::messages::{
     self as model, Format, Message, Page, Reaction, System, Which, Wording,
 };
-use infra::read_models::{Model, Snapshot, members};
+use infra::read_models::{Model, Snapshot, attachments, members};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
 use crate::access::Sight;
 use crate::answers::{ReadProblems, limit};
+use crate::attachments::{AttachmentView, Signer, of_messages};
 use crate::forwarded::{Forwarded, origins};
 use crate::min_position::MinPosition;
 use crate::pins::Pinned;
 use crate::threads::{Answers, answers};
 
 /// What routes about messages read.
-pub(crate) const MODELS: [&Model; 2] = [&model::MODEL, &members::MODEL];
+pub(crate) const MODELS: [&Model; 3] = [&model::MODEL, &members::MODEL, &attachments::MODEL];
 
 /// Messages on a page, unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (50, 200);
@@ -117,6 +118,9 @@ pub(crate) struct MessageView {
     /// As last edited.
     #[serde(flatten)]
     wording: WordingView,
+    /// Files that come with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attachments: Vec<AttachmentView>,
     /// Whom it calls.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     mentions: BTreeSet<Mention>,
@@ -243,7 +247,16 @@ pub(crate) async fn page(
     let seq_of = |message: Option<&Message>| message.map(|message| message.seq);
     let prev = seq_of(found.messages.first()).filter(|_| found.older);
     let next = seq_of(found.messages.last()).filter(|_| found.newer);
-    let messages = views(&mut snapshot, id, caller.user, &sight, found.messages).await?;
+    let signer = api.signer();
+    let messages = views(
+        &mut snapshot,
+        id,
+        caller.user,
+        &sight,
+        &signer,
+        found.messages,
+    )
+    .await?;
     Ok(Json(MessageList {
         messages,
         next,
@@ -282,7 +295,16 @@ pub(crate) async fn one(
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
     let sight = Sight::of(&mut snapshot, id, caller.user).await?;
     let message = visible(&mut snapshot, id, seq, &sight).await?;
-    let views = views(&mut snapshot, id, caller.user, &sight, vec![message]).await?;
+    let signer = api.signer();
+    let views = views(
+        &mut snapshot,
+        id,
+        caller.user,
+        &sight,
+        &signer,
+        vec![message],
+    )
+    .await?;
     let message = views.into_iter().next().ok_or_else(message_not_found)?;
     Ok(Json(MessageAnswer {
         message,
@@ -352,11 +374,13 @@ pub(crate) async fn views(
     conversation: ConversationId,
     asker: UserId,
     sight: &Sight,
+    signer: &Signer,
     mut messages: Vec<Message>,
 ) -> Result<Vec<MessageView>, Problem> {
     visible_bodies(snapshot, conversation, sight, &mut messages).await?;
     let seqs: Vec<Seq> = messages.iter().map(|message| message.seq).collect();
     let origins = origins(snapshot, asker, &messages).await?;
+    let mut files = of_messages(snapshot, conversation, &seqs, sight, signer).await?;
     let mut answers = answers(snapshot, conversation, &seqs, sight).await?;
     let mut pins = BTreeMap::new();
     for pin in model::pins_of(snapshot, conversation, &seqs).await? {
@@ -380,6 +404,7 @@ pub(crate) async fn views(
             let reactions = reactions.remove(&message.seq).unwrap_or_default();
             let pinned = pins.remove(&message.seq);
             MessageView {
+                attachments: files.remove(&message.seq).unwrap_or_default(),
                 answers: answers.remove(&message.seq),
                 forwarded: origins.of(&message),
                 pinned,
@@ -441,6 +466,7 @@ fn view(message: Message, sight: &Sight) -> MessageView {
         author: message.author,
         system: message.system.map(|AsJson(system)| system),
         wording: message.wording.into(),
+        attachments: Vec::new(),
         mentions: message.mentions.map_or_else(BTreeSet::new, |AsJson(it)| it),
         reply_to: message.reply_to,
         thread: message.thread,

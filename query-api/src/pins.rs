@@ -75,7 +75,15 @@ pub(crate) async fn list(
         .map(|pin| pin.message)
         .collect();
     let messages = model::at(&mut snapshot, id, &seen).await?;
-    let views = views(&mut snapshot, id, caller.user, &sight, messages).await?;
+    let views = views(
+        &mut snapshot,
+        id,
+        caller.user,
+        &sight,
+        &api.signer(),
+        messages,
+    )
+    .await?;
     let mut by_seq: BTreeMap<Seq, MessageView> =
         views.into_iter().map(|view| (view.seq, view)).collect();
     Ok(Json(PinList {

@@ -9,18 +9,24 @@ use domain::{ConversationId, Position, Seq, UserId, Version};
 use infra::http::{Authenticated, InPath, Query};
 use infra::problem::Problem;
 use infra::read_models::messages::{self as model, Standing, Summary, Thread};
-use infra::read_models::{Model, Snapshot, members, receipts};
+use infra::read_models::{Model, Snapshot, attachments, members, receipts};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
 use crate::access::Sight;
 use crate::answers::{ReadProblems, limit, page};
+use crate::attachments::Signer;
 use crate::messages::{MessageView, views};
 use crate::min_position::MinPosition;
 
 /// What both routes read.
-const MODELS: [&Model; 3] = [&model::MODEL, &members::MODEL, &receipts::MODEL];
+const MODELS: [&Model; 4] = [
+    &model::MODEL,
+    &members::MODEL,
+    &receipts::MODEL,
+    &attachments::MODEL,
+];
 
 /// Threads on a page, unless asked otherwise, and at most.
 const PAGE: (usize, usize) = (20, 50);
@@ -110,7 +116,7 @@ pub(crate) async fn of_conversation(
     Sight::of(&mut snapshot, id, caller.user).await?;
     let before = params.before;
     let found = model::of_conversation(&mut snapshot, id, caller.user, before, limit + 1).await?;
-    answer(&mut snapshot, caller.user, found, limit).await
+    answer(&mut snapshot, caller.user, &api.signer(), found, limit).await
 }
 
 /// The threads I follow, last answered first
@@ -135,12 +141,13 @@ pub(crate) async fn followed(
     let limit = limit(params.limit, PAGE.0, PAGE.1)?;
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
     let found = model::followed(&mut snapshot, caller.user, params.before, limit + 1).await?;
-    answer(&mut snapshot, caller.user, found, limit).await
+    answer(&mut snapshot, caller.user, &api.signer(), found, limit).await
 }
 
 async fn answer(
     snapshot: &mut Snapshot,
     asker: UserId,
+    signer: &Signer,
     found: Vec<Thread>,
     limit: usize,
 ) -> Result<Json<ThreadList>, Problem> {
@@ -152,7 +159,7 @@ async fn answer(
     }
     let mut shown = BTreeMap::new();
     for (conversation, roots) in by_conversation {
-        for view in of_one(snapshot, asker, conversation, &roots).await? {
+        for view in of_one(snapshot, asker, signer, conversation, &roots).await? {
             shown.insert((conversation, view.root.seq), view);
         }
     }
@@ -170,13 +177,14 @@ async fn answer(
 async fn of_one(
     snapshot: &mut Snapshot,
     asker: UserId,
+    signer: &Signer,
     conversation: ConversationId,
     roots: &[Seq],
 ) -> Result<Vec<ThreadView>, Problem> {
     let sight = Sight::of(snapshot, conversation, asker).await?;
     let mut messages = model::at(snapshot, conversation, roots).await?;
     messages.retain(|message| sight.sees(message.seq));
-    let views = views(snapshot, conversation, asker, &sight, messages).await?;
+    let views = views(snapshot, conversation, asker, &sight, signer, messages).await?;
     let latest = sight.latest();
     let span = (
         latest.joined_seq,

@@ -20,6 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::QueryApi;
 use crate::answers::{ReadProblems, limit, page};
+use crate::attachments::{AvatarView, Signer};
 use crate::min_position::MinPosition;
 
 const MODELS: [&Model; 1] = [&model::MODEL];
@@ -84,6 +85,9 @@ pub(crate) struct UserView {
     /// How to speak of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pronouns: Option<String>,
+    /// Their picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar: Option<AvatarView>,
 }
 
 /// A user.
@@ -128,9 +132,9 @@ pub(crate) struct UserList {
     position: Position,
 }
 
-fn view(user: User, now: DateTime<Utc>) -> UserView {
+fn view(user: User, signer: &Signer) -> UserView {
     UserView {
-        active: user.is_active(now),
+        active: user.is_active(signer.now),
         bot: user.service.is_some(),
         id: user.id,
         handle: user.handle,
@@ -139,6 +143,7 @@ fn view(user: User, now: DateTime<Utc>) -> UserView {
         status_text: user.status_text,
         time_zone: user.time_zone,
         pronouns: user.pronouns,
+        avatar: user.avatar.map(|avatar| signer.avatar(avatar)),
     }
 }
 
@@ -148,16 +153,16 @@ async fn seen_by(
     snapshot: &mut Snapshot,
     asker: &Caller,
     user: Option<User>,
-    now: DateTime<Utc>,
+    signer: &Signer,
 ) -> Result<Option<UserView>, Problem> {
     let Some(user) = user else {
         return Ok(None);
     };
-    let is_seen = user.is_active(now)
+    let is_seen = user.is_active(signer.now)
         || user.id == asker.user
         || asker.is_admin()
         || members::share(snapshot, asker.user, user.id).await?;
-    Ok(is_seen.then(|| view(user, now)))
+    Ok(is_seen.then(|| view(user, signer)))
 }
 
 pub(crate) fn user_not_found() -> Problem {
@@ -192,7 +197,7 @@ pub(crate) async fn me(
         system_roles: user.system_roles.clone(),
         locale: user.locale.clone(),
         imported_from: user.imported_from.clone(),
-        user: view(user, api.guard.now()),
+        user: view(user, &api.signer()),
         position: snapshot.position(),
     }))
 }
@@ -221,7 +226,7 @@ pub(crate) async fn one(
 ) -> Result<Json<UserAnswer>, Problem> {
     let mut snapshot = api.snapshot(&WITH_MEMBERS, params.min_position).await?;
     let user = model::one(&mut snapshot, id).await?;
-    let user = seen_by(&mut snapshot, &caller, user, api.guard.now()).await?;
+    let user = seen_by(&mut snapshot, &caller, user, &api.signer()).await?;
     Ok(Json(UserAnswer {
         user: user.ok_or_else(user_not_found)?,
         position: snapshot.position(),
@@ -273,7 +278,7 @@ async fn by_handle(
         Handle::parse(handle).map_err(|invalid| Problem::invalid_query("handle", invalid))?;
     let mut snapshot = api.snapshot(&WITH_MEMBERS, params.min_position).await?;
     let user = model::by_handle(&mut snapshot, handle.as_str()).await?;
-    let user = seen_by(&mut snapshot, caller, user, api.guard.now()).await?;
+    let user = seen_by(&mut snapshot, caller, user, &api.signer()).await?;
     Ok(Json(UserList {
         users: user.into_iter().collect(),
         next: None,
@@ -295,11 +300,11 @@ async fn by_words(
         return Err(Problem::invalid_query("query", rule));
     }
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
-    let now = api.guard.now();
+    let signer = api.signer();
     let search = Search {
         beginnings: &beginnings,
         asker: caller.user,
-        now,
+        now: signer.now,
         after: params.after.as_deref().unwrap_or_default(),
         limit: limit + 1,
     };
@@ -307,7 +312,7 @@ async fn by_words(
     let (users, next) = page(users, limit, |last| last.handle.clone());
     Ok(Json(UserList {
         next,
-        users: users.into_iter().map(|user| view(user, now)).collect(),
+        users: users.into_iter().map(|user| view(user, &signer)).collect(),
         position: snapshot.position(),
     }))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::Position;
 use domain::values::Email;
+use infra::blobs::Blobs;
 use infra::bus::{LiveEvents, LocalSignals, LogEvents, NatsBus, NatsEvents, NatsSignals, Signals};
 use infra::clock::Clock;
 use infra::data_folder::DataFolder;
@@ -30,6 +31,8 @@ pub(crate) struct Engines {
     log: Log,
     pub(crate) snapshots: Arc<dyn Snapshots>,
     pub(crate) database: Database,
+    /// Where attachments are kept, where this process has a place for them.
+    pub(crate) blobs: Option<Blobs>,
     pub(crate) secret: Secret,
     pub(crate) bus: Option<NatsBus>,
     /// A PostgreSQL server that all processes reach, where there is one.
@@ -68,6 +71,7 @@ impl Engines {
             }
             (None, None) => return Err(no_folder()),
         };
+        let blobs = Self::open_blobs(settings, folder.as_ref()).await?;
         let bus = match &settings.nats_url {
             Some(url) => {
                 let name = format!("verbatim {}", settings.role.as_str());
@@ -85,6 +89,7 @@ impl Engines {
             log,
             snapshots,
             database,
+            blobs,
             secret,
             bus,
             elections: elections(settings),
@@ -140,6 +145,29 @@ impl Engines {
                 Arc::new(NoMailer::new(sender))
             }
         })
+    }
+
+    /// Where attachments are kept: where the settings say, or in the data folder where there is one.
+    ///
+    /// # Errors
+    /// The settings name a place that cannot be opened.
+    async fn open_blobs(
+        settings: &Settings,
+        folder: Option<&DataFolder>,
+    ) -> Result<Option<Blobs>, Failure> {
+        if let Some(url) = settings.files.attachments_url.clone() {
+            return blocking(move || Blobs::open(&url)).await.map(Some);
+        }
+        if let Some(folder) = folder {
+            let folder = folder.attachments();
+            return blocking(move || Blobs::in_folder(&folder)).await.map(Some);
+        }
+        if settings.role.does(Role::CommandApi) || settings.role.does(Role::QueryApi) {
+            tracing::warn!(
+                "nowhere to keep attachments: set attachments_url. Until then there are none"
+            );
+        }
+        Ok(None)
     }
 
     /// What is committed from now on.

@@ -22,3 +22,4 @@ pub mod settings;
 mod slots;
 mod telemetry;
 mod tls;
+mod usage;

@@ -8,7 +8,8 @@ use chrono::TimeDelta;
 use command_api::execute::Limits as ExecuteLimits;
 use command_api::owner::OwnerCode;
 use command_api::{
-    CommandApi, Parts as CommandParts, PasswordCost, SecondFactorRules, SessionRules,
+    AttachmentRules, CommandApi, Parts as CommandParts, PasswordCost, SecondFactorRules,
+    SessionRules,
 };
 use domain::{Position, UserId};
 use infra::auth::cookies::CookieSecurity;
@@ -21,7 +22,7 @@ use infra::issuers::Issuers;
 use infra::limits::{Limit, LoginGate};
 use infra::mail::Mailer;
 use infra::read_models::Snapshot;
-use projector::{Mailing, Projector, Relay, RelayWindow};
+use projector::{Collecting, Mailing, Projector, Relay, RelayWindow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -31,6 +32,7 @@ use crate::leading::Work;
 use crate::owner_code;
 use crate::role::Role;
 use crate::settings::Settings;
+use crate::usage::ReadModelUsage;
 
 /// Wrong second factors of one user from all addresses together that never showed a right one. Three codes
 /// of an app are right at a time: whoever has the password and tries all day has one chance in 1,400.
@@ -140,6 +142,7 @@ impl Node {
                 relying_party: settings.relying_party(),
                 gate: second_factor_gate(settings),
             },
+            attachments: attachment_rules(settings, &engines)?,
             owner_code: Some(OwnerCode::new(owner_code.clone())),
         })?;
         check_secret(&command_api, settings).await?;
@@ -218,6 +221,23 @@ impl Node {
         })
     }
 
+    /// Erases attachments that nothing has any more until it is stopped, where there is a place for them.
+    pub(crate) fn start_collecting(&self) -> Option<Work> {
+        let blobs = self.engines.blobs.clone()?;
+        let (database, clock) = (self.engines.database.clone(), self.clock.clone());
+        let collecting = Arc::new(Collecting::new(self.store(), database, blobs, clock));
+        Some(Work::start(
+            self.engines.election("collecting"),
+            move |stop| {
+                let collecting = Arc::clone(&collecting);
+                async move {
+                    collecting.run(stop).await;
+                    Ok(())
+                }
+            },
+        ))
+    }
+
     /// The user with this handle or id.
     pub(crate) async fn user(&self, name: &str) -> Result<UserId, UnknownUser> {
         let unknown = || UnknownUser::NoSuchUser(name.to_owned());
@@ -289,6 +309,21 @@ fn second_factor_gate(settings: &Settings) -> LoginGate {
         Limit::At(_) => SECOND_FACTOR_STRANGERS,
     };
     LoginGate::new(settings.edge.limit_login_name, strangers)
+}
+
+/// What may be uploaded, and where it goes.
+fn attachment_rules(settings: &Settings, engines: &Engines) -> Result<AttachmentRules, Failure> {
+    const MIB: u64 = 1024 * 1024;
+    let files = &settings.files;
+    let scanner = files.scanner();
+    Ok(AttachmentRules {
+        blobs: engines.blobs.clone(),
+        bytes_max: u64::from(files.attachment_mib_max) * MIB,
+        quota_bytes: u64::from(files.attachment_quota_mib) * MIB,
+        types: files.attachment_types.clone(),
+        scanner: scanner.map_err(|error| Failure::internal("read the scanner's address", error))?,
+        usage: Arc::new(ReadModelUsage::new(engines.database.clone())),
+    })
 }
 
 fn session_rules(settings: &Settings) -> SessionRules {

@@ -11,6 +11,7 @@ use command_api::owner;
 use futures::future::select_all;
 use gateway::{Gateway, Limits as GatewayLimits, Parts as GatewayParts};
 use infra::auth::Guard;
+use infra::blobs::BlobLinks;
 use metrics_exporter_prometheus::PrometheusHandle;
 use query_api::QueryApi;
 use tokio::net::TcpListener;
@@ -61,6 +62,8 @@ impl Server {
             store: node.store(),
             guard: Arc::clone(&node.guard),
             clock: node.clock.clone(),
+            blobs: node.engines.blobs.clone(),
+            links: BlobLinks::new(&node.engines.secret),
         };
         let gateway = if node.role.does(Role::Gateway) {
             let database = node.engines.database.clone();
@@ -195,6 +198,7 @@ impl Working {
             all.push(node.start_projecting());
             all.extend(node.start_relaying());
             all.push(node.start_mailing());
+            all.extend(node.start_collecting());
         }
         Self(all)
     }

@@ -4,6 +4,7 @@
 
 mod edge;
 mod error;
+mod files;
 mod passkeys;
 mod shown;
 mod sources;
@@ -16,6 +17,7 @@ use clap::{Args, ValueEnum};
 use command_api::PasswordCost;
 use domain::values::{DisplayName, Email};
 use door::SERVICE_TOKEN_BYTES_MIN;
+use infra::files::AllowedTypes;
 use infra::limits::{Limit, Proxy};
 use infra::mail::check_smtp_url;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,7 @@ use crate::role::Role;
 
 pub use edge::Edge;
 pub use error::SettingsError;
+pub use files::Files;
 use shown::{hidden, without_credentials, without_password};
 use sources::{read_file, refuse_unknown_variables};
 
@@ -261,6 +264,54 @@ pub struct Given {
         global = true
     )]
     pub import_mib_max: Option<u32>,
+
+    /// Where attachments are kept: a folder, or a bucket of an S3 server, whose address
+    /// docs/operations.md spells [default: in the data folder]
+    #[arg(
+        long,
+        env = "VERBATIM_ATTACHMENTS_URL",
+        value_name = "URL",
+        global = true,
+        hide_env_values = true
+    )]
+    pub attachments_url: Option<String>,
+
+    /// Largest attachment, in MiB, 1 to 10240 [default: 100]
+    #[arg(
+        long,
+        env = "VERBATIM_ATTACHMENT_MIB_MAX",
+        value_name = "MIB",
+        global = true
+    )]
+    pub attachment_mib_max: Option<u32>,
+
+    /// How much the attachments of one user may have together, in MiB [default: 10240]
+    #[arg(
+        long,
+        env = "VERBATIM_ATTACHMENT_QUOTA_MIB",
+        value_name = "MIB",
+        global = true
+    )]
+    pub attachment_quota_mib: Option<u32>,
+
+    /// What attachments may be, with commas: image/png, or audio/* for all of a sort [default:
+    /// pictures, sound, video, text and documents]
+    #[arg(
+        long,
+        env = "VERBATIM_ATTACHMENT_TYPES",
+        value_name = "TYPES",
+        global = true
+    )]
+    pub attachment_types: Option<AllowedTypes>,
+
+    /// Scanner that looks at attachments before they are kept: clamd://host:port [default: none]
+    #[arg(
+        long,
+        env = "VERBATIM_ATTACHMENT_SCANNER_URL",
+        value_name = "URL",
+        global = true
+    )]
+    pub attachment_scanner_url: Option<String>,
 
     /// Connections of one user at a time to the gateway [default: 32]
     #[arg(
@@ -549,6 +600,9 @@ pub struct Settings {
     pub passkey_origins: Vec<String>,
     /// Largest archive over HTTP, in MiB.
     pub import_mib_max: u32,
+    /// What holds for attachments.
+    #[serde(flatten)]
+    pub files: Files,
     /// Connections of one user at a time.
     pub connections_per_user_max: usize,
     /// Commands a second of one connection.
@@ -592,6 +646,7 @@ impl Settings {
             };
         }
         let edge = Edge::merge(&first, &then);
+        let files = Files::merge(&first, &then);
         let smtp_url = first.smtp_url.or(then.smtp_url);
         let settings = Self {
             data_dir: take!(data_dir, "verbatim-data".into()),
@@ -625,6 +680,7 @@ impl Settings {
             passkey_domain: take!(passkey_domain, "localhost".to_owned()),
             passkey_origins: take!(passkey_origins, Vec::new()),
             import_mib_max: take!(import_mib_max, 1024),
+            files,
             connections_per_user_max: take!(connections_per_user_max, 32),
             commands_per_second_max: take!(commands_per_second_max, 50),
             edge,
@@ -725,6 +781,7 @@ impl Settings {
             return Err(SettingsError::EventStore);
         }
         self.edge.check()?;
+        self.files.check()?;
         self.check_eventstore()?;
         self.check_mail()?;
         issuer_settings::configs(&self.issuers)?;

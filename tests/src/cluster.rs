@@ -89,11 +89,12 @@ impl Cluster {
         let settings = format!(
             "event_store = '{log}'\ndatabase_url = '{}'\nnats_url = '{}'\nnats_replicas = {}\n\
              secret_file = '{}'\nlog = 'error'\nlog_format = 'text'\ndrain_seconds = 2\n\
-             trusted_proxies = ['127.0.0.1']\n",
+             trusted_proxies = ['127.0.0.1']\nattachments_url = '{}'\n",
             postgres.url(),
             urls.join(","),
             nats.len(),
-            secret.display()
+            secret.display(),
+            folder.path().join("attachments").display()
         );
         std::fs::write(&config, settings).expect("the configuration can be written");
         let secret = secret.display().to_string();

@@ -18,6 +18,7 @@ mod person;
 mod postgres;
 mod process;
 mod raw;
+mod s3;
 mod storm;
 
 pub use browser::Browser;
@@ -31,4 +32,5 @@ pub use person::{Answer, Person, password};
 pub use postgres::PostgresServer;
 pub use process::{ServerProcess, run_on_folder, without_limits};
 pub use raw::exchange;
+pub use s3::S3Server;
 pub use storm::Storm;

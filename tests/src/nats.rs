@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -139,10 +140,18 @@ impl NatsServer {
     }
 }
 
-/// A port that was free a moment ago.
+/// A free port that this process gives once. The system gives none of these to whoever connects (Linux: those
+/// from 32768), so that a server which is killed finds its own free when it is started again.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 20_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at the same time are to begin apart.
+    let begin = std::process::id().wrapping_mul(101);
+    (0..COUNT)
+        .map(|_| begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)))
+        .filter_map(|number| u16::try_from(number % u32::from(COUNT)).ok())
+        .map(|offset| FIRST + offset)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
-        .port()
 }

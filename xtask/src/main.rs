@@ -2,6 +2,7 @@
 //! rest of the workspace, so that it builds in seconds.
 
 mod clients;
+mod fuzz;
 mod packages;
 mod postgres;
 mod tidy;
@@ -20,12 +21,15 @@ cargo xtask TASK
 
   test [ARGS…]   everything that must pass: tidy, then all tests of the workspace; ARGS go to
                  `cargo test` (`cargo xtask test -p domain`). Starts a private PostgreSQL, and installs
-                 what the tests start themselves: nats-server, nginx, Chromium and oathtool, and under
+                 what the tests start themselves: nats-server, nginx, Chromium, oathtool and an S3 server, and under
                  target/ the Python and Node clients of the journeys
   lint           formatting, clippy without a warning, licences and banned crates
   tidy           the repository's own rules (dependency edges, module docs, paths in documents)
   generate       writes what is generated and committed: docs/openapi.json from the routes,
                  docs/access-matrix.md from asking them, and door/src/generated from door/proto
+  fuzz [TARGET] [SECONDS]
+                 looks for input that breaks what reads it, 60 seconds for each target or for those named so;
+                 what it finds is kept in `__fuzz__` beside the test, and every `test` tries it again
   postgres       starts a private PostgreSQL, prints its URL, stops it on Enter
 ";
 
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Some(("lint", [])) => lint(),
         Some(("tidy", [])) => tidy::check(&root()),
         Some(("generate", [])) => generate(),
+        Some(("fuzz", rest)) => fuzz::fuzz(rest),
         Some(("postgres", [])) => postgres::interactive(),
         _ => Err(HELP.to_owned()),
     };
@@ -61,6 +66,9 @@ fn test(arguments: &[String]) -> Outcome {
     step("tidy", || tidy::check(&root()))?;
     step("nats-server", packages::nats_server)?;
     step("nginx", packages::nginx)?;
+    let s3 = step("S3 server", || {
+        packages::s3_server(&root().join("target/s3-server"))
+    })?;
     let server = step("PostgreSQL", postgres::Server::start)?;
     let whole = if arguments.is_empty() {
         &["--workspace"][..]
@@ -72,6 +80,7 @@ fn test(arguments: &[String]) -> Outcome {
         .args(["test", "--no-fail-fast"])
         .args(whole)
         .args(arguments)
+        .env("VERBATIM_TEST_S3_SERVER", s3)
         .env(postgres::VARIABLE, server.url())
         .env(postgres::PROGRAMS_VARIABLE, server.programs());
     // Only the journeys need them.
@@ -130,9 +139,19 @@ fn step<T>(name: &str, work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     Ok(result)
 }
 
+/// Cargo, as if a person had called it: what it tells this program of this program would have build
+/// scripts that ask for it run again, and everything that depends on them be built again.
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    for (name, _) in env::vars_os() {
+        let of_this = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        if of_this {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

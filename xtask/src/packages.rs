@@ -1,6 +1,7 @@
 //! Programs that the tests need beside Rust's: found, or installed from Debian's packages where the
 //! task runs as root, or asked for.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{Outcome, run, succeeds};
@@ -64,6 +65,31 @@ pub(crate) fn nginx() -> Outcome {
     } else {
         Err(NGINX_MISSING.to_owned())
     }
+}
+
+/// As above.
+const GO_MISSING: &str = "the tests need Go 1.25 or newer, to build an S3 server: install it with\n  \
+     sudo apt-get install golang          (Debian 13, Ubuntu 25.04 and newer)\n  \
+     brew install go                      (macOS)";
+
+/// The S3 server of the tests, as Go's module proxy has it.
+const S3_SERVER: &str = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
+
+/// Builds the S3 server of the tests into `folder`, unless it is there; gives its path.
+pub(crate) fn s3_server(folder: &Path) -> Outcome<PathBuf> {
+    let version = S3_SERVER.rsplit('@').next().unwrap_or_default();
+    let folder = folder.join(version);
+    let program = folder.join("versitygw");
+    if program.exists() {
+        return Ok(program);
+    }
+    if !succeeds(Command::new("go").arg("version")) {
+        return Err(GO_MISSING.to_owned());
+    }
+    run(Command::new("go")
+        .args(["install", S3_SERVER])
+        .env("GOBIN", &folder))?;
+    Ok(program)
 }
 
 /// Installs a package where that can be done without asking; says whether it did.

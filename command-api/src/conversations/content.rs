@@ -1,5 +1,6 @@
 //! What a request says, or says anew: a body, plain or in Markdown, or an envelope.
 
+use domain::AttachmentId;
 use domain::conversation::{Content, Encrypted, TextFormat};
 use domain::values::MessageBody;
 use infra::problem::Problem;
@@ -11,7 +12,17 @@ pub(crate) fn content(
     body: Option<&str>,
     format: Option<TextFormat>,
     encrypted: Option<&Encrypted>,
+    attachments: &[AttachmentId],
 ) -> Result<Content, Problem> {
+    // Files need no words.
+    let body = match (body, encrypted) {
+        (None | Some(""), None) if !attachments.is_empty() => {
+            let format = format.unwrap_or_default();
+            let body = MessageBody::empty();
+            return Ok(Content::Text { body, format });
+        }
+        _ => body,
+    };
     match (body, encrypted) {
         (Some(body), None) => {
             let format = format.unwrap_or_default();

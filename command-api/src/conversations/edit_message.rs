@@ -1,8 +1,8 @@
 //! Putting one's own message otherwise.
 
 use axum::extract::State;
-use domain::conversation::{Act, Encrypted, TextFormat};
-use domain::{ConversationId, Seq};
+use domain::conversation::{Act, ConversationEvent, Encrypted, TextFormat};
+use domain::{AttachmentId, ConversationId, Seq};
 use infra::commands::Accepted;
 use infra::http::{Body, InPath};
 use infra::problem::Problem;
@@ -28,6 +28,10 @@ pub(crate) struct EditMessage {
     /// The new envelope of an encrypted message, instead of a body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encrypted: Option<Encrypted>,
+    /// The files that come with it now, at most 10: one's own, and those that it was sent with. Without
+    /// this, those that come with it stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attachments: Option<Vec<AttachmentId>>,
 }
 
 /// Gives a message another text.
@@ -38,13 +42,25 @@ pub(crate) async fn edit_message(
     seq: Seq,
     request: EditMessage,
 ) -> Result<Answer, Problem> {
+    let attachments = request.attachments.as_deref().unwrap_or_default();
+    let content = content(
+        request.body.as_deref(),
+        request.format,
+        request.encrypted.as_ref(),
+        attachments,
+    )?;
+    let message = api.message(asking.user, conversation, seq).await?;
+    if !attachments.is_empty() {
+        let sent_with = match api.said(conversation, seq).await? {
+            Some(ConversationEvent::MessageSent(sent)) => sent.attachments,
+            _ => Vec::new(),
+        };
+        api.may_attach(asking.user, attachments, &sent_with).await?;
+    }
     let act = Act::Edit {
-        content: content(
-            request.body.as_deref(),
-            request.format,
-            request.encrypted.as_ref(),
-        )?,
-        message: api.message(asking.user, conversation, seq).await?,
+        message,
+        content,
+        attachments: request.attachments.clone(),
     };
     api.converse(asking, conversation, act, "edit_message", &(seq, &request))
         .await
@@ -68,9 +84,9 @@ pub(crate) async fn edit_message(
          description = "`not_the_author`"),
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`conversation_not_found`, also for those who are not in it; \
-                        `message_not_found`"),
+                        `message_not_found`; `attachment_not_found`"),
         (status = 422, body = Problem, content_type = "application/problem+json",
-         description = "`content_differs`: an encrypted message stays encrypted, a text stays text; \
+         description = "`too_many_attachments`; `content_differs`: an encrypted message stays encrypted, a text stays text; \
                         `invalid_body`, `idempotency_key_reused`"),
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "`conversation_archived`, `message_deleted`, `conflict`"),

@@ -2,15 +2,14 @@
 //! forwards, or of an edit of it: so nobody learns by forwarding what a message said. An envelope is
 //! made anew for other readers, and cannot be compared.
 
-use domain::conversation::{Content, ConversationEvent, Origin, Refused, Said};
-use domain::{ConversationId, Event, Seq, UserId};
-use infra::event_store::Direction;
-use infra::failure::Failure;
+use domain::conversation::{Content, Conversation, ConversationEvent, Origin, Refused, Said};
+use domain::{AttachmentId, ConversationId, Seq, UserId};
 use infra::problem::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::CommandApi;
+use crate::attachments::not_found_at;
 
 /// Which message is forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -25,33 +24,76 @@ pub(crate) struct ForwardOf {
     edit: Option<Seq>,
 }
 
-/// Where a message with this `content` comes from, if `asker` may forward it.
+/// Where a message with this `content` and these files comes from, if `asker` may forward it. The files are
+/// those of the other, at that edit or as it was sent, and no others; they are the same ones, and stay as
+/// long as one of the messages does.
 pub(crate) async fn origin(
     api: &CommandApi,
     asker: UserId,
     of: ForwardOf,
     content: &Content,
+    attachments: &[AttachmentId],
 ) -> Result<Origin, Problem> {
+    let not_found = || Problem::refused(&Refused::MessageNotFound);
     let state = api.membership(asker, of.conversation).await?;
-    let message = api.message(asker, of.conversation, of.message).await?;
+    let found = api.said(of.conversation, of.message).await?;
+    let Some(ConversationEvent::MessageSent(sent)) = found else {
+        return Err(not_found());
+    };
     state
         .may_forward(asker, of.message)
         .map_err(|refused| Problem::refused(&refused))?;
-    let said = said(api, of).await?;
-    if is_same(content, &said) {
-        Ok(Origin {
-            conversation: of.conversation,
-            message: of.message,
-            author: message.author,
-        })
-    } else {
-        let rule = "a forwarded message says what the other does, at that edit";
-        Err(Problem::invalid_field(
-            "/forward_of",
-            "forward_differs",
-            rule,
-        ))
+    let mut said = sent.said;
+    let mut theirs = sent.attachments;
+    if let Some(edit) = of.edit.filter(|edit| *edit != of.message) {
+        let found = api.said(of.conversation, edit).await?;
+        let Some(ConversationEvent::MessageEdited(edited)) = found else {
+            return Err(not_found());
+        };
+        if edited.message != of.message {
+            return Err(not_found());
+        }
+        said = edited.said;
+        theirs.extend(edited.attachments.unwrap_or_default());
     }
+    if !is_same(content, &said) {
+        let rule = "a forwarded message says what the other does, at that edit";
+        return Err(differs("/forward_of", rule));
+    }
+    check_files(api, asker, attachments, &theirs).await?;
+    Ok(Origin {
+        conversation: of.conversation,
+        message: of.message,
+        author: sent.author,
+    })
+}
+
+async fn check_files(
+    api: &CommandApi,
+    asker: UserId,
+    attachments: &[AttachmentId],
+    theirs: &[AttachmentId],
+) -> Result<(), Problem> {
+    if let Some(index) = attachments.iter().position(|it| !theirs.contains(it)) {
+        let rule = "a forwarded message has no attachments but those of the other";
+        return Err(differs(&format!("/attachments/{index}"), rule));
+    }
+    api.may_attach(asker, attachments, theirs).await?;
+    // More are refused by the conversation; nothing is looked up for them.
+    let looked_up = attachments.iter().take(Conversation::ATTACHMENTS_MAX);
+    for (index, attachment) in looked_up.enumerate() {
+        if !api.is_kept(*attachment).await? {
+            return Err(not_found_at(
+                &format!("/attachments/{index}"),
+                "it was removed",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn differs(pointer: &str, rule: &str) -> Problem {
+    Problem::invalid_field(pointer, "forward_differs", rule)
 }
 
 fn is_same(content: &Content, said: &Said) -> bool {
@@ -66,33 +108,6 @@ fn is_same(content: &Content, said: &Said) -> bool {
         (Content::Encrypted(_), Said::Encrypted { .. }) => true,
         (Content::Text { .. }, Said::Encrypted { .. })
         | (Content::Encrypted(_), Said::Text { .. }) => false,
-    }
-}
-
-/// What the message said, or its edit.
-async fn said(api: &CommandApi, of: ForwardOf) -> Result<Said, Problem> {
-    let seq = of.edit.unwrap_or(of.message);
-    let stream = domain::StreamName::conversation(of.conversation);
-    let found = api
-        .store()
-        .read_stream(&stream, seq, Direction::Forward, 1)
-        .await?;
-    let not_found = || Problem::refused(&Refused::MessageNotFound);
-    let recorded = found.first().filter(|event| event.version == seq);
-    let event = recorded
-        .ok_or_else(not_found)?
-        .event()
-        .map_err(|error| Failure::internal("read a message", error))?;
-    match event {
-        Event::Conversation(ConversationEvent::MessageSent(sent)) if seq == of.message => {
-            Ok(sent.said)
-        }
-        Event::Conversation(ConversationEvent::MessageEdited(edited))
-            if edited.message == of.message =>
-        {
-            Ok(edited.said)
-        }
-        _ => Err(not_found()),
     }
 }
 

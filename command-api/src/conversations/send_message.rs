@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::extract::State;
 use domain::conversation::{Act, Draft, Encrypted, Mention, MessageFact, TextFormat};
-use domain::{ConversationId, Seq, UserId};
+use domain::{AttachmentId, ConversationId, Seq, UserId};
 use infra::commands::Accepted;
 use infra::http::{Body, InPath};
 use infra::problem::Problem;
@@ -40,6 +40,9 @@ pub(crate) struct SendMessage {
     /// The message that this forwards, with the same text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     forward_of: Option<ForwardOf>,
+    /// Files that come with it, uploaded before: at most 10. With them it need not have a body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attachments: Vec<AttachmentId>,
     /// The seq of the message in whose thread this is: one that is in no thread itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     thread: Option<Seq>,
@@ -56,6 +59,7 @@ pub(crate) async fn send_message(
         request.body.as_deref(),
         request.format,
         request.encrypted.as_ref(),
+        &request.attachments,
     )?;
     let here = Here {
         api,
@@ -63,9 +67,13 @@ pub(crate) async fn send_message(
         conversation,
     };
     here.named("reply_to", request.reply_to).await?;
+    let attachments = request.attachments.as_slice();
     let origin = match request.forward_of {
-        None => None,
-        Some(of) => Some(forward::origin(api, asking.user, of, &content).await?),
+        None => {
+            api.may_attach(asking.user, attachments, &[]).await?;
+            None
+        }
+        Some(of) => Some(forward::origin(api, asking.user, of, &content, attachments).await?),
     };
     let draft = Draft {
         content,
@@ -74,6 +82,7 @@ pub(crate) async fn send_message(
         mentions: request.mentions.clone(),
         origin,
         at: api.clock().now(),
+        attachments: request.attachments.clone(),
     };
     api.converse(
         asking,
@@ -130,12 +139,13 @@ impl Here<'_> {
          description = "`conversation_not_found`, also for those who are not in it; \
                         `message_not_found` for a `reply_to` or `thread` that is no message, or a \
                         message to be forwarded that the asker does not see; `no_such_member` for \
-                        a mention of somebody who is not in it"),
+                        a mention of somebody who is not in it; `attachment_not_found` for one that is \
+                        not there or not the asker's"),
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "`conversation_archived`, `slow_mode`, `conflict`; `message_deleted` for one to be \
                         forwarded"),
         (status = 422, body = Problem, content_type = "application/problem+json",
-         description = "`too_many_mentions`, `no_thread`, `invalid_body`, `idempotency_key_reused`"),
+         description = "`too_many_mentions`, `too_many_attachments`, `no_thread`, `invalid_body`, `idempotency_key_reused`"),
     ),
     security(("bearer" = [])),
 )]

@@ -1,6 +1,7 @@
 //! Commands on accounts, passwords, codes in mails and logins, and the public keys of our tokens.
 
 pub(crate) mod ask_code;
+pub(crate) mod avatar;
 pub(crate) mod blocks;
 pub(crate) mod change_password;
 pub(crate) mod claim;
@@ -47,6 +48,7 @@ pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
         .routes(routes!(logout::delete_current))
         .routes(routes!(logout::delete))
         .routes(routes!(profile::patch))
+        .routes(routes!(avatar::put, avatar::delete))
         .routes(routes!(preferences::put))
         .routes(routes!(blocks::put, blocks::delete))
         .routes(routes!(standing::deactivate))

@@ -1,4 +1,4 @@
-//! Changing what one says of oneself. Pictures come with attachments.
+//! Changing what one says of oneself.
 
 use axum::extract::State;
 use domain::user::{Command, ProfileDraft};

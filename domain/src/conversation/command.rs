@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::conversation::content::{Content, ContentKind};
 use crate::conversation::event::{HistoryVisibility, Origin, Role, WhoMayPost};
 use crate::conversation::mentions::Mention;
-use crate::ids::{Seq, UserId};
+use crate::ids::{AttachmentId, Seq, UserId};
 use crate::values::{Emoji, MessageBody, Reason, Title};
 
 /// A fact about an earlier message, read from its `message-sent` event. It can never change, so
@@ -39,6 +39,8 @@ pub struct Draft {
     pub origin: Option<Origin>,
     /// When it is sent.
     pub at: DateTime<Utc>,
+    /// Files that come with it; that they are there and its author may send them is known.
+    pub attachments: Vec<AttachmentId>,
 }
 
 impl Draft {
@@ -51,6 +53,7 @@ impl Draft {
             mentions: BTreeSet::new(),
             origin: None,
             at,
+            attachments: Vec::new(),
         }
     }
 }
@@ -120,6 +123,8 @@ pub enum Act {
         message: MessageFact,
         /// What it says now: text where it was text, an envelope where it was one.
         content: Content,
+        /// The files that come with it now, where they change; the rest is known as of a draft.
+        attachments: Option<Vec<AttachmentId>>,
     },
     /// Take a message back: one's own, or as admin anybody's.
     Delete {
@@ -235,19 +240,19 @@ pub enum ImportedFact {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// By a user.
-    User(UserCommand),
+    User(Box<UserCommand>),
     /// By an import.
     Import(ImportedFact),
 }
 
 impl Command {
     /// Something asked by `by`, whom nobody blocks and who inherits no role.
-    pub const fn by(by: UserId, act: Act) -> Self {
-        Self::User(UserCommand {
+    pub fn by(by: UserId, act: Act) -> Self {
+        Self::User(Box::new(UserCommand {
             by,
             act,
             contact: Contact::Free,
             inherited: None,
-        })
+        }))
     }
 }

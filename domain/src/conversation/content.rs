@@ -127,6 +127,14 @@ impl Content {
         }
     }
 
+    /// Whether it is a text without any.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Text { body, .. } => body.as_str().trim().is_empty(),
+            Self::Encrypted(_) => false,
+        }
+    }
+
     /// The same as `author` says it, to whom it is personal.
     pub fn said_by(&self, author: UserId) -> Said {
         match self.clone() {

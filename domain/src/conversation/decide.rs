@@ -24,6 +24,9 @@ impl Conversation {
 
     /// The most messages that are pinned in a conversation at a time.
     pub const PINS_MAX: usize = 50;
+
+    /// The most files that come with a message.
+    pub const ATTACHMENTS_MAX: usize = 10;
 }
 
 pub(super) type Decision = Result<Vec<ConversationEvent>, Refused>;
@@ -70,7 +73,11 @@ fn decide_for_user(state: &State, command: &UserCommand) -> Decision {
         Act::Leave => asker()?.leave(),
         Act::ChangeRole { user, role } => asker()?.change_role(*user, *role),
         Act::Send(draft) => asker()?.send(draft),
-        Act::Edit { message, content } => asker()?.edit(*message, content),
+        Act::Edit {
+            message,
+            content,
+            attachments,
+        } => asker()?.edit(*message, content, attachments.as_deref()),
         Act::Delete { message, reason } => asker()?.delete(*message, reason.as_ref()),
         Act::React { message, emoji } => asker()?.react(message.seq, emoji),
         Act::Unreact { message, emoji } => asker()?.unreact(message.seq, emoji),

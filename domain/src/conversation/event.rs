@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::conversation::content::Said;
 use crate::conversation::mentions::Mention;
 use crate::event::{FromCategory as _, events};
-use crate::ids::{ConversationId, Seq, UserId};
+use crate::ids::{AttachmentId, ConversationId, Seq, UserId};
 use crate::personal::Personal;
 use crate::values::{Emoji, MessageBody, Reason, Title};
 
@@ -172,6 +172,9 @@ pub struct MessageSent {
     /// When it was sent, where its author has to wait before the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<DateTime<Utc>>,
+    /// Files that come with it, in this order, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentId>,
 }
 
 impl MessageSent {
@@ -185,6 +188,7 @@ impl MessageSent {
             mentions: BTreeSet::new(),
             origin: None,
             at: None,
+            attachments: Vec::new(),
         }
     }
 }
@@ -197,6 +201,9 @@ pub struct MessageEdited {
     /// What it says now.
     #[serde(flatten)]
     pub said: Said,
+    /// Where they changed: the files that come with it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<Vec<AttachmentId>>,
 }
 
 /// `message-deleted`: wins over any edit, earlier or later.

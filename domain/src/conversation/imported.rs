@@ -37,6 +37,7 @@ pub(super) fn decide(state: &State, fact: &ImportedFact) -> Decision {
             Ok(vec![ConversationEvent::MessageEdited(MessageEdited {
                 message: message.seq,
                 said: Said::plain(message.author, body.clone()),
+                attachments: None,
             })])
         }
         ImportedFact::Reaction {
@@ -88,6 +89,7 @@ mod tests {
                 ConversationEvent::MessageEdited(MessageEdited {
                     message,
                     said: Said::plain(CAROL, body("hello")),
+                    attachments: None,
                 }),
             ),
             (

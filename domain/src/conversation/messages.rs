@@ -2,12 +2,12 @@
 
 use crate::conversation::command::{Draft, MessageFact};
 use crate::conversation::content::Content;
-use crate::conversation::decide::{Asker, Decision};
+use crate::conversation::decide::{Asker, Conversation, Decision};
 use crate::conversation::event::{
     ConversationEvent, MessageDeleted, MessageEdited, MessageSent, Reaction, Role,
 };
 use crate::conversation::refused::Refused;
-use crate::ids::Seq;
+use crate::ids::{AttachmentId, Seq};
 use crate::personal::Personal;
 use crate::values::{Emoji, Reason};
 
@@ -18,6 +18,7 @@ impl Asker<'_> {
         draft.reply_to.map_or(Ok(()), |seq| self.visible(seq))?;
         draft.thread.map_or(Ok(()), |root| self.begins(root))?;
         self.calls(&draft.mentions)?;
+        carries(&draft.content, &draft.attachments)?;
         self.posts(draft)?;
         Ok(vec![ConversationEvent::MessageSent(MessageSent {
             author: self.by,
@@ -27,10 +28,16 @@ impl Asker<'_> {
             mentions: draft.mentions.clone(),
             origin: draft.origin,
             at: self.waits().then_some(draft.at),
+            attachments: draft.attachments.clone(),
         })])
     }
 
-    pub(super) fn edit(&self, message: MessageFact, content: &Content) -> Decision {
+    pub(super) fn edit(
+        &self,
+        message: MessageFact,
+        content: &Content,
+        attachments: Option<&[AttachmentId]>,
+    ) -> Decision {
         self.open()?;
         self.speaks()?;
         self.visible(message.seq)?;
@@ -41,9 +48,11 @@ impl Asker<'_> {
         if message.kind != content.kind() {
             return Err(Refused::ContentDiffers);
         }
+        carries(content, attachments.unwrap_or_default())?;
         Ok(vec![ConversationEvent::MessageEdited(MessageEdited {
             message: message.seq,
             said: content.said_by(self.by),
+            attachments: attachments.map(<[AttachmentId]>::to_vec),
         })])
     }
 
@@ -89,6 +98,17 @@ impl Asker<'_> {
     }
 }
 
+/// A message says something or has files, and not too many.
+fn carries(content: &Content, attachments: &[AttachmentId]) -> Result<(), Refused> {
+    if attachments.len() > Conversation::ATTACHMENTS_MAX {
+        return Err(Refused::TooManyAttachments);
+    }
+    if content.is_empty() && attachments.is_empty() {
+        return Err(Refused::SaysNothing);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use crate::conversation::state::DELETED_REMEMBERED_MAX;
@@ -97,13 +117,14 @@ mod tests {
         MemberAdded, MessageDeleted, MessageEdited, MessageFact, MessageSent, Origin, Reaction,
         Refused, Role, Said, SettingsChanged, TextFormat,
     };
-    use crate::ids::{ConversationId, UserId, Version};
+    use crate::ids::{AttachmentId, ConversationId, UserId, Version};
     use crate::personal::Personal;
     use crate::testing::conversation::{
         archived, blocked, body, direct_of, emoji, given, group_of, sent,
     };
     use crate::testing::{ALICE, BOB, CAROL, moment};
-    use crate::values::Reason;
+    use crate::values::{MessageBody, Reason};
+    use uuid::Uuid;
 
     /// The message that is the second event of every history here.
     fn message_of(author: UserId) -> MessageFact {
@@ -134,6 +155,7 @@ mod tests {
             Act::Edit {
                 message,
                 content: Content::plain(body(text)),
+                attachments: None,
             },
         )
     }
@@ -316,12 +338,63 @@ mod tests {
     }
 
     #[test]
+    fn files_come_with_a_message_that_may_have_no_text() {
+        let file = |number| AttachmentId(Uuid::from_u128(number));
+        let history = || [group_of(ALICE, &[BOB]), sent(BOB, "tea?")];
+        let send = |text: MessageBody, files: Vec<AttachmentId>| {
+            let draft = Draft {
+                attachments: files,
+                ..Draft::plain(text, moment(0))
+            };
+            given(history()).when(Command::by(BOB, Act::Send(draft)))
+        };
+        send(MessageBody::empty(), vec![file(1), file(2)]).then([ConversationEvent::MessageSent(
+            MessageSent {
+                attachments: vec![file(1), file(2)],
+                ..MessageSent::plain(BOB, MessageBody::empty())
+            },
+        )]);
+        send(MessageBody::empty(), vec![]).then_refused(Refused::SaysNothing);
+        send(body("many"), (0..10).map(file).collect()).then_some(1);
+        send(body("too many"), (0..11).map(file).collect())
+            .then_refused(Refused::TooManyAttachments);
+
+        let edit = |text: MessageBody, files: Option<Vec<AttachmentId>>| {
+            let act = Act::Edit {
+                message: message_of(BOB),
+                content: Content::plain(text),
+                attachments: files,
+            };
+            given(history()).when(Command::by(BOB, act))
+        };
+        let edited = |text: MessageBody, files: Option<Vec<AttachmentId>>| {
+            ConversationEvent::MessageEdited(MessageEdited {
+                message: Version(2),
+                said: Said::plain(BOB, text),
+                attachments: files,
+            })
+        };
+        for files in [None, Some(vec![]), Some(vec![file(3)])] {
+            edit(body("tea!"), files.clone()).then([edited(body("tea!"), files)]);
+        }
+        let file_alone = Some(vec![file(3)]);
+        edit(MessageBody::empty(), file_alone.clone())
+            .then([edited(MessageBody::empty(), file_alone)]);
+        for nothing in [None, Some(vec![])] {
+            edit(MessageBody::empty(), nothing).then_refused(Refused::SaysNothing);
+        }
+        edit(body("too many"), Some((0..11).map(file).collect()))
+            .then_refused(Refused::TooManyAttachments);
+    }
+
+    #[test]
     fn only_its_author_puts_a_message_otherwise() {
         given([group_of(ALICE, &[BOB]), sent(BOB, "tea?")])
             .when(edit(BOB, message_of(BOB), "coffee?"))
             .then([ConversationEvent::MessageEdited(MessageEdited {
                 message: message_of(BOB).seq,
                 said: Said::plain(BOB, body("coffee?")),
+                attachments: None,
             })]);
         given([group_of(ALICE, &[BOB]), sent(BOB, "tea?")])
             .when(edit(ALICE, message_of(BOB), "coffee?"))
@@ -352,7 +425,13 @@ mod tests {
                 kind,
                 ..message_of(BOB)
             };
-            given(history()).when(Command::by(BOB, Act::Edit { message, content }))
+            let attachments = None;
+            let edit = Act::Edit {
+                message,
+                content,
+                attachments,
+            };
+            given(history()).when(Command::by(BOB, edit))
         };
         edit_to(markdown(), ContentKind::Text).then_some(1);
         edit_to(Content::Encrypted(envelope()), ContentKind::Encrypted).then_some(1);

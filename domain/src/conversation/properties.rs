@@ -89,7 +89,7 @@ fn act() -> impl Strategy<Value = Act> {
         6 => (who(), role()).prop_map(|(user, role)| Act::ChangeRole { user, role }),
         4 => draft().prop_map(Act::Send),
         2 => message().prop_map(|message| {
-            Act::Edit { message, content: Content::plain(body("hello")) }
+            Act::Edit { message, content: Content::plain(body("hello")), attachments: None }
         }),
         3 => message().prop_map(|message| Act::Delete { message, reason: None }),
         2 => (message(), reaction()).prop_map(|(message, emoji)| Act::React { message, emoji }),
@@ -227,6 +227,16 @@ fn run(commands: &[Command]) -> Result<Given<Conversation>, TestCaseError> {
     Ok(given)
 }
 
+/// Who runs a group does not wait in slow mode, so that when they wrote need not be known.
+fn without_moments(mut events: Vec<ConversationEvent>) -> Vec<ConversationEvent> {
+    for event in &mut events {
+        if let ConversationEvent::MessageSent(sent) = event {
+            sent.at = None;
+        }
+    }
+    events
+}
+
 proptest! {
     #[test]
     fn its_invariants_hold_whatever_is_asked(commands in commands()) {
@@ -251,7 +261,7 @@ proptest! {
         let is_in_group = state.role(by).is_some()
             && state.settings.as_ref().is_some_and(|set| set.kind == Kind::Group);
         if alone.is_ok() || !is_in_group || state.role(by) >= Some(role) {
-            prop_assert_eq!(alone, inherited);
+            prop_assert_eq!(alone.map(without_moments), inherited.map(without_moments));
         }
     }
 

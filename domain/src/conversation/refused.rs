@@ -60,6 +60,12 @@ pub enum Refused {
     /// It calls more than it may.
     #[error("a message has at most {} mentions", Conversation::MENTIONS_MAX)]
     TooManyMentions,
+    /// It has more files than it may.
+    #[error("a message has at most {} attachments", Conversation::ATTACHMENTS_MAX)]
+    TooManyAttachments,
+    /// It has neither text nor files.
+    #[error("a message has some text or attachments")]
+    SaysNothing,
     /// Text would become an envelope, or an envelope text.
     #[error("an encrypted message is edited with another envelope, and a text with text")]
     ContentDiffers,
@@ -94,6 +100,8 @@ impl Refusal for Refused {
             Self::SlowModeTooLong => "slow_mode_too_long",
             Self::NoThread => "no_thread",
             Self::TooManyMentions => "too_many_mentions",
+            Self::TooManyAttachments => "too_many_attachments",
+            Self::SaysNothing => "says_nothing",
             Self::ContentDiffers => "content_differs",
             Self::NotTheAuthor => "not_the_author",
             Self::Blocked => "blocked",
@@ -117,8 +125,18 @@ impl Refusal for Refused {
             | Self::NoThread
             | Self::SlowModeTooLong
             | Self::TooManyMentions
+            | Self::TooManyAttachments
+            | Self::SaysNothing
             | Self::ContentDiffers
             | Self::WithOneself => RefusalKind::Invalid,
+        }
+    }
+
+    fn wait_s(&self) -> Option<u32> {
+        if let Self::TooSoon { wait_s } = self {
+            Some(*wait_s)
+        } else {
+            None
         }
     }
 }

@@ -16,22 +16,22 @@ pub(crate) fn given(history: impl IntoIterator<Item = ConversationEvent>) -> Giv
 /// The same, asked of somebody who blocks the asker.
 pub(crate) fn blocked(command: Command) -> Command {
     match command {
-        Command::User(asked) => Command::User(UserCommand {
+        Command::User(asked) => Command::User(Box::new(UserCommand {
             contact: Contact::Blocked,
-            ..asked
-        }),
+            ..*asked
+        })),
         Command::Import(_) => panic!("a user asks"),
     }
 }
 
 /// Something asked by `by`, who has at least `role` in groups that they are in.
 pub(crate) fn inheriting(by: UserId, act: Act, role: Role) -> Command {
-    Command::User(UserCommand {
+    Command::User(Box::new(UserCommand {
         by,
         act,
         contact: Contact::Free,
         inherited: Some(role),
-    })
+    }))
 }
 
 pub(crate) fn title(text: &str) -> Title {

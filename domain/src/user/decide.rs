@@ -9,7 +9,7 @@ use crate::decider::Decider;
 use uuid::Uuid;
 
 use crate::event::Actor;
-use crate::ids::{ServiceId, SessionId, UserId, Version};
+use crate::ids::{AttachmentId, ServiceId, SessionId, UserId, Version};
 use crate::personal::Personal;
 use crate::user::bot::{self, NewBot};
 use crate::user::codes::{self, CodeCommand, CodePurpose, Codes, NewCode};
@@ -87,6 +87,11 @@ pub enum Command {
         user: UserId,
         /// What becomes different.
         profile: Box<ProfileDraft>,
+    },
+    /// Have another picture, or none. That it is one, and the user's, is known.
+    ChangeAvatar {
+        /// The picture.
+        avatar: Option<AttachmentId>,
     },
     /// Change by which issuers' word the user comes in.
     Identity {
@@ -187,6 +192,8 @@ pub struct Account {
     pub identities: Identities,
     /// What else they say of themselves.
     pub profile: Profile,
+    /// Their picture.
+    pub avatar: Option<AttachmentId>,
     /// Names the preferences that are set: the same ones have the same name. The preferences
     /// themselves are not kept here, as nothing is decided by them and every check of a token
     /// carries this state.
@@ -296,6 +303,7 @@ impl Decider for User {
             Command::ChangeProfile { user, profile } => {
                 Ok(state.account()?.change_profile(*user, profile))
             }
+            Command::ChangeAvatar { avatar } => Ok(state.account()?.change_avatar(*avatar)),
             Command::Identity { user, command } => {
                 identity::decide(state.account()?, *user, command)
             }
@@ -330,6 +338,7 @@ impl Decider for User {
                     system_roles: BTreeSet::new(),
                     identities: BTreeMap::new(),
                     profile: Profile::default(),
+                    avatar: None,
                     preferences: None,
                     blocked: BTreeSet::new(),
                     suspension: None,
@@ -345,6 +354,9 @@ impl Decider for User {
             }
             UserEvent::ProfileChanged(changed) => {
                 state.change(|account| account.profile_changed(changed));
+            }
+            UserEvent::AvatarChanged(changed) => {
+                state.change(|account| account.avatar = changed.avatar);
             }
             UserEvent::PasswordSet(set) => {
                 state.change(|account| account.password_hash = Some(set.hash.value.clone()));

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::change::Change;
 use crate::event::{Actor, FromCategory as _, events};
-use crate::ids::{ServiceId, SessionId, UserId};
+use crate::ids::{AttachmentId, ServiceId, SessionId, UserId};
 use crate::personal::Personal;
 use crate::user::code_budget::NetworkHash;
 use crate::user::codes::{ChallengeHash, CodeHash, CodePurpose};
@@ -68,6 +68,14 @@ pub struct ProfileChanged {
     /// How to speak of them.
     #[serde(default, skip_serializing_if = "Change::is_keep")]
     pub pronouns: Change<Personal<Pronouns>>,
+}
+
+/// `avatar-changed`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AvatarChanged {
+    /// The picture from now on; none where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<AttachmentId>,
 }
 
 /// `password-set`
@@ -245,6 +253,8 @@ events! {
         "user-registered" => Registered(Registered),
         /// It has another profile.
         "profile-changed" => ProfileChanged(ProfileChanged),
+        /// It has another picture, or none.
+        "avatar-changed" => AvatarChanged(AvatarChanged),
         /// It has another password.
         "password-set" => PasswordSet(PasswordSet),
         /// A code is mailed to its address.

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::change::Change;
-use crate::ids::UserId;
+use crate::ids::{AttachmentId, UserId};
 use crate::personal::Personal;
 use crate::user::decide::Account;
-use crate::user::event::{ProfileChanged, UserEvent};
+use crate::user::event::{AvatarChanged, ProfileChanged, UserEvent};
 use crate::values::{DisplayName, Locale, Pronouns, StatusText, TimeZone};
 
 /// What becomes different about a profile.
@@ -39,6 +39,13 @@ pub struct Profile {
 }
 
 impl Account {
+    pub(super) fn change_avatar(&self, avatar: Option<AttachmentId>) -> Vec<UserEvent> {
+        if self.avatar == avatar {
+            return vec![];
+        }
+        vec![UserEvent::AvatarChanged(AvatarChanged { avatar })]
+    }
+
     /// Only what is not so already is stored.
     pub(super) fn change_profile(&self, user: UserId, draft: &ProfileDraft) -> Vec<UserEvent> {
         let display_name = draft.display_name.clone();
@@ -114,6 +121,18 @@ mod tests {
             status_text: personal(ALICE, status_text),
             ..ProfileChanged::default()
         }
+    }
+
+    #[test]
+    fn a_picture_is_changed_and_taken_away() {
+        let ask = |avatar| Command::ChangeAvatar { avatar };
+        let changed = |avatar| Ok(vec![UserEvent::AvatarChanged(AvatarChanged { avatar })]);
+        let picture = Some(AttachmentId(ALICE.0));
+        let mut given = Given::<User>::history([registered(ALICE)]);
+        assert_eq!(given.accept(&ask(None)), Ok(vec![]));
+        assert_eq!(given.accept(&ask(picture)), changed(picture));
+        assert_eq!(given.accept(&ask(picture)), Ok(vec![]));
+        assert_eq!(given.accept(&ask(None)), changed(None));
     }
 
     #[test]

@@ -417,6 +417,12 @@ impl Guard {
             .clone())
     }
 
+    /// The account of `user`, if there is one, as of at most [`States::AGE_MAX`] ago. Of whoever was just
+    /// let in nothing is read for it.
+    pub async fn recent_account(&self, user: UserId) -> Result<Option<Account>, Failure> {
+        Ok(self.user(user, Age::Recent).await?.account.clone())
+    }
+
     /// The account of `user`, if there is one and its user may come in now.
     pub async fn active_account(&self, user: UserId) -> Result<Option<Account>, Failure> {
         let account = self.account(user).await?;

@@ -207,6 +207,30 @@ impl Table {
         } else {
             format!("UPDATE SET {}", set.join(", "))
         };
+        self.insert(transaction, generation, rows, &action).await
+    }
+
+    /// Writes whole rows; of those whose key is there already the text in `column` is put after the one
+    /// that is there. `rows` are as for [`Table::upsert`].
+    pub async fn append(
+        &self,
+        transaction: &mut Transaction,
+        generation: u64,
+        column: &str,
+        rows: &[impl Serialize],
+    ) -> Result<(), DatabaseError> {
+        let table = self.physical(generation);
+        let action = format!("UPDATE SET {column} = {table}.{column} || excluded.{column}");
+        self.insert(transaction, generation, rows, &action).await
+    }
+
+    async fn insert(
+        &self,
+        transaction: &mut Transaction,
+        generation: u64,
+        rows: &[impl Serialize],
+        action: &str,
+    ) -> Result<(), DatabaseError> {
         let sql = format!(
             "INSERT INTO {} ({columns}) SELECT {columns} FROM {} WHERE true \
              ON CONFLICT ({}) DO {action}",

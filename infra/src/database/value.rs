@@ -1,7 +1,7 @@
 //! Values on their way into statements and out of rows.
 
 use chrono::{DateTime, Utc};
-use domain::{ConversationId, Position, ServiceId, SessionId, UserId, Version};
+use domain::{AttachmentId, ConversationId, Position, ServiceId, SessionId, UserId, Version};
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use sqlx::postgres::PgRow;
@@ -69,6 +69,12 @@ impl From<UserId> for Value {
 
 impl From<ConversationId> for Value {
     fn from(value: ConversationId) -> Self {
+        Self::Id(value.0)
+    }
+}
+
+impl From<AttachmentId> for Value {
+    fn from(value: AttachmentId) -> Self {
         Self::Id(value.0)
     }
 }
@@ -212,6 +218,12 @@ impl FromColumn for ServiceId {
 }
 
 impl FromColumn for ConversationId {
+    fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
+        Uuid::from_column(row, name).map(Self)
+    }
+}
+
+impl FromColumn for AttachmentId {
     fn from_column(row: &Row, name: &str) -> Result<Self, sqlx::Error> {
         Uuid::from_column(row, name).map(Self)
     }

@@ -1,6 +1,7 @@
 //! Messages as they read now, what edits replaced, reactions, whom they call, which are pinned, and the
 //! threads that they are in.
 
+mod attached;
 mod read;
 mod threads;
 
@@ -16,8 +17,10 @@ use crate::database::{
     AsJson, DatabaseError, Index, Row, Table, Transaction, id, int, micros, micros_if_any, text,
     time,
 };
+use attached::ATTACHED;
+pub use attached::{Attached, attached, attached_to, is_seen, load_attached, uses};
 pub use read::{
-    Messages, Page, Which, at, history, one, page, pins, pins_of, reactions, revisions,
+    Messages, Page, Which, at, find, history, one, page, pins, pins_of, reactions, revisions,
 };
 pub use threads::{
     Follower, FollowerKey, LastAnswer, Standing, Summary, Thread, ThreadKey, followed,
@@ -29,10 +32,10 @@ use crate::read_models::{Model, parse_stored};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "messages",
-    version: 2,
+    version: 3,
     category: "conversation",
     tables: &[
-        &MESSAGES, &REVISIONS, &REACTIONS, &PINS, &MENTIONS, &THREADS, &FOLLOWERS,
+        &MESSAGES, &REVISIONS, &REACTIONS, &PINS, &MENTIONS, &THREADS, &FOLLOWERS, &ATTACHED,
     ],
 };
 
@@ -612,6 +615,8 @@ pub struct Changes {
     pub mentions: Vec<Mentioned>,
     /// Threads that are new or went on.
     pub threads: Vec<Thread>,
+    /// Files that come with messages, or do no more.
+    pub attached: Vec<Attached>,
     /// Who follows a thread now.
     pub followers: Vec<Follower>,
     /// Who follows a thread no longer.
@@ -660,5 +665,6 @@ pub async fn store(
     MENTIONS
         .delete(transaction, generation, &by, &changes.stripped)
         .await?;
+    attached::store(transaction, generation, &changes.attached).await?;
     threads::store(transaction, generation, changes).await
 }

@@ -4,11 +4,13 @@
 //!
 //! Everything here can be thrown away: it is built again from the log.
 
+pub mod attachments;
 pub mod conversations;
 pub mod members;
 pub mod messages;
 pub mod projections;
 pub mod receipts;
+pub mod search;
 pub mod services;
 pub mod sessions;
 mod snapshot;
@@ -33,11 +35,13 @@ pub struct Model {
 }
 
 /// Every read model.
-pub const ALL: [&Model; 7] = [
+pub const ALL: [&Model; 9] = [
+    &attachments::MODEL,
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
     &receipts::MODEL,
+    &search::MODEL,
     &services::MODEL,
     &sessions::MODEL,
     &users::MODEL,

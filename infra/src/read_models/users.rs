@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use domain::user::SystemRole;
-use domain::{ServiceId, UserId};
+use domain::{AttachmentId, Position, ServiceId, UserId};
 use serde::Serialize;
 
 use crate::database::{
@@ -18,9 +18,9 @@ use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "users",
-    version: 3,
+    version: 4,
     category: "user",
-    tables: &[&USERS, &WORDS, &BLOCKS],
+    tables: &[&USERS, &WORDS, &BLOCKS, &AVATARS],
 };
 
 const USERS: Table = Table {
@@ -45,6 +45,7 @@ const USERS: Table = Table {
         time("suspended_until").nullable(),
         flag("deactivated"),
         id("service").nullable(),
+        id("avatar").nullable(),
     ],
     key: &["id"],
     indexes: &[Index {
@@ -75,6 +76,29 @@ const BLOCKS: Table = Table {
         columns: "blocked, blocker",
         condition: None,
     }],
+};
+
+/// Whose picture an attachment is or was.
+const AVATARS: Table = Table {
+    name: "avatars",
+    columns: &[
+        id("owner"),
+        id("attachment"),
+        int("ended_position").nullable(),
+    ],
+    key: &["owner", "attachment"],
+    indexes: &[
+        Index {
+            name: "by_attachment",
+            columns: "attachment",
+            condition: None,
+        },
+        Index {
+            name: "ended",
+            columns: "ended_position",
+            condition: Some("ended_position IS NOT NULL"),
+        },
+    ],
 };
 
 /// A row of `users`.
@@ -121,6 +145,19 @@ pub struct User {
     pub deactivated: bool,
     /// The service that acts as this user, where it is a bot.
     pub service: Option<ServiceId>,
+    /// Their picture.
+    pub avatar: Option<AttachmentId>,
+}
+
+/// A row of `avatars`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Avatar {
+    /// Whose picture.
+    pub owner: UserId,
+    /// Which.
+    pub attachment: AttachmentId,
+    /// Where in the log they got another, or none.
+    pub ended_position: Option<Position>,
 }
 
 /// A row of `blocks`.
@@ -189,6 +226,7 @@ impl User {
             suspended_until: row.get("suspended_until")?,
             deactivated: row.get("deactivated")?,
             service: row.get("service")?,
+            avatar: row.get("avatar")?,
         })
     }
 }
@@ -275,6 +313,42 @@ pub async fn store_blocks(
         .delete(transaction, generation, &["blocker", "blocked"], &keys)
         .await?;
     BLOCKS.upsert(transaction, generation, made).await
+}
+
+/// Writes whose pictures attachments are now, and whose no more.
+pub async fn store_avatars(
+    transaction: &mut Transaction,
+    generation: u64,
+    avatars: &[Avatar],
+) -> Result<(), DatabaseError> {
+    AVATARS.upsert(transaction, generation, avatars).await
+}
+
+/// Whose pictures `attachments` are, or were.
+pub async fn avatars(
+    snapshot: &mut Snapshot,
+    attachments: &[AttachmentId],
+) -> Result<Vec<Avatar>, ReadError> {
+    #[derive(Serialize)]
+    struct Key {
+        attachment: AttachmentId,
+    }
+    let keys: Vec<Key> = attachments
+        .iter()
+        .map(|attachment| Key {
+            attachment: *attachment,
+        })
+        .collect();
+    let rows = snapshot.keyed(&AVATARS, &["attachment"], &keys).await?;
+    let avatar = |row: &Row| {
+        Ok(Avatar {
+            owner: row.get("owner")?,
+            attachment: row.get("attachment")?,
+            ended_position: row.get("ended_position")?,
+        })
+    };
+    let avatars: Result<Vec<Avatar>, DatabaseError> = rows.iter().map(avatar).collect();
+    Ok(avatars?)
 }
 
 /// One user.

@@ -1,6 +1,8 @@
 //! Tests of `infra` against the real thing: files, processes, disks, servers.
 
 #[cfg(test)]
+mod blobs;
+#[cfg(test)]
 mod bus;
 #[cfg(test)]
 mod event_store;
@@ -24,3 +26,11 @@ mod nats;
     reason = "it is public, and used whole, in the crate that it belongs to"
 )]
 mod postgres;
+#[cfg(test)]
+#[path = "../../../tests/src/s3.rs"]
+#[expect(
+    unreachable_pub,
+    dead_code,
+    reason = "it is public, and used whole, in the crate that it belongs to"
+)]
+mod s3;

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::attachment::{
+    AttachmentEvent, Dimensions, Erased, Removed, RemovedBecause, Thumbnail, Uploaded,
+};
 use domain::conversation::{
     ArchiveChanged, ConversationEvent, FollowChanged, HistoryVisibility, Kind, MemberAdded,
     MemberLeft, MemberRemoved, MemberRole, MemberRoleChanged, MessageDeleted, MessageEdited,
@@ -13,15 +16,17 @@ use domain::receipts::{MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 use domain::service::{self, Scope, ServiceEvent, TokenIssued};
 use domain::session::{Opened, Refreshed, Revoked, RevokedBecause, SessionEvent};
 use domain::user::{
-    BlockChanged, EmailVerified, ExternalIdentityLinked, LoggedOutEverywhere, PreferencesChanged,
-    ProfileChanged, Registered, Suspended, SystemRole, SystemRoleChanged, UserEvent,
+    AvatarChanged, BlockChanged, EmailVerified, ExternalIdentityLinked, LoggedOutEverywhere,
+    PreferencesChanged, ProfileChanged, Registered, Suspended, SystemRole, SystemRoleChanged,
+    UserEvent,
 };
 use domain::values::{
-    DisplayName, Email, Emoji, Handle, IssuerName, MessageBody, Reason, StatusText, Subject, Title,
+    DisplayName, Email, Emoji, FileName, Handle, IssuerName, MediaType, MessageBody, Reason,
+    StatusText, Subject, Title,
 };
 use domain::{
-    Actor, Change, CommandId, ConversationId, Event, Metadata, Personal, Position, Seq, ServiceId,
-    SessionId, StreamName, UserId, Version,
+    Actor, AttachmentId, Change, CommandId, ConversationId, Event, Metadata, Personal, Position,
+    Seq, ServiceId, SessionId, StreamName, UserId, Version,
 };
 use infra::clock::{Clock, fresh_id};
 use infra::database::Database;
@@ -260,6 +265,44 @@ impl Log {
         self.append(StreamName::user(blocker), event).await;
     }
 
+    /// Gives `user` a picture, or none.
+    pub(crate) async fn avatar(&self, user: UserId, avatar: Option<AttachmentId>) {
+        let changed = UserEvent::AvatarChanged(AvatarChanged { avatar });
+        self.append(StreamName::user(user), changed).await;
+    }
+
+    /// Uploads a picture of `owner`'s.
+    pub(crate) async fn upload(&self, owner: UserId, id: AttachmentId) {
+        let media_type = |name| MediaType::parse(name).unwrap();
+        let dimensions = |width, height| Dimensions { width, height };
+        let uploaded = AttachmentEvent::Uploaded(Uploaded {
+            owner,
+            name: Some(Personal::new(owner, FileName::parse("tea.png").unwrap())),
+            media_type: media_type("image/png"),
+            size: 12,
+            uploaded_size: Some(20),
+            sha256: "00ff".to_owned(),
+            dimensions: Some(dimensions(40, 20)),
+            thumbnail: Some(Thumbnail {
+                media_type: media_type("image/jpeg"),
+                size: 4,
+                dimensions: dimensions(4, 2),
+            }),
+        });
+        self.append(StreamName::attachment(id), uploaded).await;
+    }
+
+    /// Removes an attachment, or erases it.
+    pub(crate) async fn take_away(&self, id: AttachmentId, erased: bool) {
+        let event = if erased {
+            AttachmentEvent::Erased(Erased {})
+        } else {
+            let why = RemovedBecause::NoLongerUsed;
+            AttachmentEvent::Removed(Removed { why })
+        };
+        self.append(StreamName::attachment(id), event).await;
+    }
+
     /// Suspends `user`; `ended`, until a moment that is over.
     pub(crate) async fn suspend(&self, user: UserId, ended: bool) {
         let suspended = UserEvent::Suspended(Suspended {
@@ -329,6 +372,22 @@ impl Room<'_> {
         self.say(ConversationEvent::MessageEdited(MessageEdited {
             message,
             said,
+            attachments: None,
+        }))
+        .await
+    }
+
+    pub(crate) async fn edit_files(
+        &self,
+        author: UserId,
+        message: Seq,
+        files: Vec<AttachmentId>,
+    ) -> Seq {
+        let said = Said::plain(author, MessageBody::imported("with files".to_owned()));
+        self.say(ConversationEvent::MessageEdited(MessageEdited {
+            message,
+            said,
+            attachments: Some(files),
         }))
         .await
     }
@@ -536,7 +595,7 @@ pub(crate) fn registered(user: UserId, handle: &str) -> Registered {
     }
 }
 
-pub(crate) const ALL: [&Model; 7] = read_models::ALL;
+pub(crate) const ALL: [&Model; 9] = read_models::ALL;
 
 /// Waits for a condition; a minute without it fails the test.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {

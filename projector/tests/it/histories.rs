@@ -4,7 +4,7 @@
 use domain::conversation::{
     Content, Encrypted, HistoryVisibility, Mention, MessageSent, Origin, Role,
 };
-use domain::{ConversationId, SessionId};
+use domain::{AttachmentId, ConversationId, SessionId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -41,6 +41,11 @@ enum Step {
     Block(u8, u8, bool),
     Suspend(u8, bool),
     Service(u8, bool),
+    Upload(u8, u8),
+    Attach(u8, u8, u8),
+    EditFiles(u8, u8, u8),
+    TakeAway(u8, bool),
+    Avatar(u8, Option<u8>),
     LogIn(u8, u8),
     Refresh(u8, u8),
     LogOut(u8),
@@ -87,6 +92,12 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(p, q, b)| Step::Block(p, q, b)),
         1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Suspend(p, b)),
         1 => (person.clone(), any::<bool>()).prop_map(|(p, b)| Step::Service(p, b)),
+        2 => (person.clone(), 0..3_u8).prop_map(|(p, a)| Step::Upload(p, a)),
+        2 => (0..3_u8, person.clone(), 0..3_u8).prop_map(|(r, p, a)| Step::Attach(r, p, a)),
+        2 => (0..3_u8, 1..30_u8, 0..3_u8).prop_map(|(r, s, a)| Step::EditFiles(r, s, a)),
+        1 => (0..3_u8, any::<bool>()).prop_map(|(a, b)| Step::TakeAway(a, b)),
+        1 => (person.clone(), proptest::option::of(0..3_u8))
+            .prop_map(|(p, a)| Step::Avatar(p, a)),
         1 => (0..3_u8, person.clone()).prop_map(|(s, p)| Step::LogIn(s, p)),
         1 => (0..3_u8, person.clone()).prop_map(|(s, p)| Step::Refresh(s, p)),
         1 => person.prop_map(Step::LogOutEverywhere),
@@ -94,12 +105,16 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::CatchUp),
         1 => Just(Step::Kill),
         1 => Just(Step::Restart),
-        1 => (0..7_u8).prop_map(Step::Rebuild),
+        1 => (0..9_u8).prop_map(Step::Rebuild),
     ]
 }
 
 fn room(log: &Log, number: u8) -> Room<'_> {
     log.room(ConversationId(Uuid::from_u128(0xc000 + u128::from(number))))
+}
+
+fn file(number: u8) -> AttachmentId {
+    AttachmentId(Uuid::from_u128(0x00f1_1e00 + u128::from(number)))
 }
 
 fn session(number: u8) -> SessionId {
@@ -155,7 +170,12 @@ async fn happen(log: &Log, step: &Step) {
         | Step::Answer(..)
         | Step::Follow(..)
         | Step::ThreadSeen(..)
-        | Step::Forward(..) => say(log, step).await,
+        | Step::Forward(..)
+        | Step::Attach(..)
+        | Step::EditFiles(..) => say(log, step).await,
+        Step::Upload(p, a) => log.upload(person(p), file(*a)).await,
+        Step::TakeAway(a, erased) => log.take_away(file(*a), *erased).await,
+        Step::Avatar(p, a) => log.avatar(person(p), a.map(file)).await,
         Step::ChangeRole(r, p) => {
             room(log, *r).change_role(person(p), Role::Admin).await;
         }
@@ -236,6 +256,15 @@ async fn say(log: &Log, step: &Step) {
             };
             let forward = |sent: &mut MessageSent| sent.origin = Some(origin);
             room(log, *r).say_as(person(p), "said", forward).await;
+        }
+        Step::Attach(r, p, a) => {
+            let files = vec![file(*a), file(a + 1)];
+            let attach = |sent: &mut MessageSent| sent.attachments = files;
+            room(log, *r).say_as(person(p), "", attach).await;
+        }
+        Step::EditFiles(r, s, a) => {
+            let files = vec![file(a + 1), file(a + 2)];
+            room(log, *r).edit_files(user(0), seq(s), files).await;
         }
         other => panic!("{other:?} says nothing"),
     }

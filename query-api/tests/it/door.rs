@@ -10,6 +10,7 @@ use domain::session::{Opened, SessionEvent};
 use domain::user::SystemRole;
 use domain::{SessionId, StreamName, UserId};
 use infra::auth::{Guard, Tokens};
+use infra::blobs::{BlobLinks, Blobs};
 use infra::clock::fresh_id;
 use infra::database::Database;
 use infra::event_store::EventStore;
@@ -28,6 +29,9 @@ pub(crate) struct Door {
     pub(crate) api: OpenApi,
     router: Router,
     tokens: BTreeMap<UserId, String>,
+    /// Where the bytes of attachments are.
+    pub(crate) blobs: Blobs,
+    _files: tempfile::TempDir,
     _scratch: Scratch,
 }
 
@@ -70,11 +74,15 @@ impl Door {
             tokens.insert(user, token.unwrap());
         }
         log.grant(user(9), SystemRole::Auditor).await;
+        let files = tempfile::tempdir().unwrap();
+        let blobs = Blobs::in_folder(files.path()).unwrap();
         let api = QueryApi {
             database: database.clone(),
             store,
             guard: Arc::new(guard),
             clock: log.clock.clone(),
+            blobs: Some(blobs.clone()),
+            links: BlobLinks::new(&secret),
         };
         let (router, api) = query_api::routes(api).split_for_parts();
         Self {
@@ -84,6 +92,8 @@ impl Door {
             api,
             router,
             tokens,
+            blobs,
+            _files: files,
             _scratch: scratch,
         }
     }

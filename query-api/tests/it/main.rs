@@ -6,6 +6,7 @@
     reason = "in a test a panic is the answer; clippy knows only functions marked as tests"
 )]
 
+mod attachments;
 mod audit;
 mod door;
 #[path = "../../../projector/tests/it/harness.rs"]
@@ -14,5 +15,6 @@ mod harness;
 mod messages;
 mod people;
 mod reads;
+mod search;
 mod threads;
 mod visibility;

@@ -17,7 +17,7 @@ use crate::settings::Settings;
 /// What to rebuild.
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
-    /// conversations, members, messages, receipts, services, sessions or users
+    /// conversations, members, messages, receipts, search, services, sessions or users
     #[arg(required = true)]
     names: Vec<String>,
 }

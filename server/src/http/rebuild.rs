@@ -51,7 +51,7 @@ pub(crate) enum Line {
 #[utoipa::path(post, path = "/v1/read-models/{name}/rebuild", tag = "operations",
     security(("bearer" = [])),
     params(("name" = String, Path, description = "conversations, members, messages, receipts, \
-        services, sessions or users")),
+        search, services, sessions or users")),
     responses(
         (status = 200, description = "Progress, line by line", body = Line,
             content_type = "application/x-ndjson"),

@@ -16,6 +16,10 @@ const POLICY_OF_DOCS: HeaderValue = HeaderValue::from_static(
 /// Nothing else is a page.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
+/// What people upload is not trusted, whatever it says it is.
+const POLICY_OF_FILES: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'");
+
 /// How long a browser comes back with TLS only: a year.
 const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
@@ -37,9 +41,20 @@ pub(super) async fn headers(
     let path = request.uri().path();
     let of_docs = path == "/docs" || path.starts_with("/docs/");
     let of_api = path.starts_with("/v1/");
+    let is_file = path.starts_with("/v1/blobs/");
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    let policy = if of_docs { POLICY_OF_DOCS } else { POLICY };
+    let policy = match (of_docs, is_file) {
+        (true, _) => POLICY_OF_DOCS,
+        (false, true) => POLICY_OF_FILES,
+        (false, false) => POLICY,
+    };
+    // Whoever has the address of a file may show it on their pages.
+    let resources = if is_file {
+        "cross-origin"
+    } else {
+        "same-origin"
+    };
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
@@ -47,7 +62,7 @@ pub(super) async fn headers(
         (header::REFERRER_POLICY, fixed("no-referrer")),
         (
             HeaderName::from_static("cross-origin-resource-policy"),
-            fixed("same-origin"),
+            fixed(resources),
         ),
     ] {
         headers.insert(name, value);

@@ -14,8 +14,14 @@ use infra::problem::Problem;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-/// Takes uploads for as long as they go on.
+/// Takes uploads for as long as they go on, and watches over them by itself.
 const IMPORT: &str = "/v1/import/slack";
+
+/// Take files for as long as they come, and look at those that are complete.
+const FILES: [&str; 2] = ["/v1/attachments", "/v1/attachments/{attachment}"];
+
+/// How long one request with a part of a file may take.
+const FILE_MAX: Duration = Duration::from_hours(1);
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -34,14 +40,20 @@ pub(super) async fn bound(
     next: Next,
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>();
-    if route.is_some_and(|route| route.as_str() == IMPORT) {
+    let route = route.map_or("", MatchedPath::as_str);
+    if route == IMPORT {
         return next.run(request).await;
     }
+    let request_max = if FILES.contains(&route) {
+        FILE_MAX.max(timeouts.request_max)
+    } else {
+        timeouts.request_max
+    };
     let (request, stalled) = watched(request, timeouts.body_max);
     tokio::select! {
         response = next.run(request) => response,
         () = stalled => Problem::request_timeout("the body stopped coming").into_response(),
-        () = sleep(timeouts.request_max) => {
+        () = sleep(request_max) => {
             Problem::request_timeout("try again, with the same Idempotency-Key").into_response()
         }
     }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use door::SERVICE_TOKEN_BYTES_MIN;
+use infra::blobs::BlobsUrlInvalid;
 use infra::factors::RelyingPartyInvalid;
+use infra::files::ScannerAddressInvalid;
 use infra::mail::SmtpUrlInvalid;
 
 use crate::issuer_settings::IssuerTableError;
@@ -66,6 +68,12 @@ pub enum SettingsError {
     /// A mail server that cannot be used.
     #[error(transparent)]
     SmtpUrl(#[from] SmtpUrlInvalid),
+    /// No place for attachments.
+    #[error(transparent)]
+    AttachmentsUrl(#[from] BlobsUrlInvalid),
+    /// No scanner.
+    #[error("attachment_scanner_url: {0}")]
+    Scanner(#[from] ScannerAddressInvalid),
     /// No address that mails could be from.
     #[error(
         "mail_from takes an address such as noreply@example.org; with smtp_url it has to be one that \

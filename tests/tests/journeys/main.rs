@@ -5,6 +5,7 @@
     reason = "what fails here fails the journey, with words of its own"
 )]
 
+mod attachments;
 mod attacks;
 mod crash;
 mod deploy;
@@ -25,6 +26,7 @@ mod people;
 mod profiles;
 mod read_database;
 mod schema;
+mod search;
 mod second_factor;
 mod sessions;
 mod site;

@@ -157,8 +157,8 @@ pub(crate) async fn a_group_says_who_writes_how_often_and_who_came_and_went(site
     let messages = format!("{path}/messages");
     let hello = || json!({ "body": "hello" });
     let refused = bob.post(&messages, hello()).await.problem(409, "slow_mode");
-    let detail = refused["detail"].as_str().expect("a detail");
-    assert!(detail.contains("wait"), "{detail}");
+    let wait_s = refused["retry_after_s"].as_u64();
+    assert!(wait_s > Some(500) && wait_s <= Some(600), "{refused}");
     let (mut listener, _) = Listener::live(&bob).await;
     listener
         .send(json!({

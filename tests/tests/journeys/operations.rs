@@ -26,11 +26,11 @@ async fn health_metrics_status_and_documents_are_served() {
     let status = olga.get("/v1/status").await.ok();
     assert!(status["position"].as_u64() > Some(0), "{status}");
     assert_eq!(status["connections"], 1, "{status}");
-    assert_eq!(
-        status["projections"].as_array().map(Vec::len),
-        Some(7),
-        "{status}"
-    );
+    let projections = status["projections"].as_array().expect("a list");
+    assert!(!projections.is_empty(), "{status}");
+    for projection in projections {
+        assert_eq!(projection["state"], "live", "{status}");
+    }
     let api = olga.get("/openapi.json").await.ok();
     assert!(api["paths"]["/v1/conversations"].is_object());
     assert!(olga.text("/docs").await.contains("<html"));

@@ -3,7 +3,9 @@
 use tests::Plan;
 
 use crate::site::Site;
-use crate::{messages, operations, outsiders, people, second_factor, sessions, tour};
+use crate::{
+    attachments, messages, operations, outsiders, people, search, second_factor, sessions, tour,
+};
 
 /// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
 macro_rules! journeys {
@@ -56,6 +58,9 @@ journeys! {
     sessions::a_stream_goes_on_with_a_newer_token,
     second_factor::the_codes_of_an_app_complete_a_login_and_each_is_good_once,
     second_factor::a_passkey_of_a_browser_is_a_second_factor_and_a_login_by_itself,
+    search::messages_are_found_in_every_language_by_those_who_see_them,
+    attachments::a_file_is_sent_got_and_erased,
+    attachments::somebody_has_a_picture,
     operations::a_read_model_is_rebuilt_on_demand_while_it_is_read,
 }
 

@@ -22,12 +22,20 @@ const LEFT_OUT: &str = "stream|import|rebuild|sessions|owner";
 /// does not fit is refused, as positions beyond 63 bits are taken and are after everything.
 const NOT_CHECKED: &str = "positive_data_acceptance,negative_data_rejection";
 
+/// Parts of files are sent as other bytes are.
+const HOOKS: &str = "\
+import schemathesis
+schemathesis.serializer.alias('application/offset+octet-stream', 'application/octet-stream')
+";
+
 #[tokio::test]
 async fn no_answer_is_undocumented() {
     let (server, owner) = owned_server_with(&[]).await;
     let python = std::env::var("VERBATIM_TEST_PYTHON").expect("run `cargo xtask test`");
     let program = PathBuf::from(python).with_file_name("schemathesis");
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let hooks = folder.path().join("hooks.py");
+    std::fs::write(hooks, HOOKS).expect("a file can be written");
     let run = Command::new(program)
         .args(["run", &format!("{}/openapi.json", server.url())])
         .args([
@@ -38,6 +46,7 @@ async fn no_answer_is_undocumented() {
         .args(["--exclude-checks", NOT_CHECKED])
         .args(["--max-examples", EXAMPLES, "--generation-deterministic"])
         .args(["--suppress-health-check", "all", "--no-color"])
+        .env("SCHEMATHESIS_HOOKS", "hooks")
         .current_dir(folder.path())
         .stdin(Stdio::null())
         .kill_on_drop(true)

@@ -219,7 +219,7 @@ pub(super) fn seen(seq: &str, viewer: &str) -> String {
     )
 }
 
-fn keys(conversation: ConversationId, messages: &[Seq]) -> Vec<MessageKey> {
+pub(super) fn keys(conversation: ConversationId, messages: &[Seq]) -> Vec<MessageKey> {
     let key = |message: &Seq| MessageKey {
         conversation,
         message: *message,
@@ -233,21 +233,26 @@ pub async fn at(
     conversation: ConversationId,
     seqs: &[Seq],
 ) -> Result<Vec<Message>, ReadError> {
-    let keys: Vec<RowKey> = keys(conversation, seqs)
-        .into_iter()
-        .map(RowKey::of)
-        .collect();
-    let rows = snapshot.keyed(&MESSAGES, MESSAGES.key, &keys).await?;
-    let mut messages: Vec<Message> = rows
-        .iter()
-        .map(Message::from_row)
-        .collect::<Result<_, _>>()?;
+    let mut messages = find(snapshot, keys(conversation, seqs)).await?;
     messages.sort_unstable_by_key(|message| message.seq);
     Ok(messages)
 }
 
+/// The messages at `keys`, whoever asks, in any order.
+pub async fn find(
+    snapshot: &mut Snapshot,
+    keys: impl IntoIterator<Item = MessageKey>,
+) -> Result<Vec<Message>, ReadError> {
+    let keys: Vec<RowKey> = keys.into_iter().map(RowKey::of).collect();
+    let rows = snapshot.keyed(&MESSAGES, MESSAGES.key, &keys).await?;
+    Ok(rows
+        .iter()
+        .map(Message::from_row)
+        .collect::<Result<_, _>>()?)
+}
+
 /// What a read gives of each of some messages.
-async fn of_messages<R>(
+pub(super) async fn of_messages<R>(
     snapshot: &mut Snapshot,
     table: &Table,
     conversation: ConversationId,

@@ -226,6 +226,8 @@ impl Cast {
                 ("role", json!("auditor")),
                 ("name", json!("users")),
                 ("session", json!(NO_SUCH_ID)),
+                ("attachment", json!(NO_SUCH_ID)),
+                ("variant", json!("original")),
                 ("issuer", json!("octo")),
             ],
         }

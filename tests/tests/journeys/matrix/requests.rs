@@ -45,6 +45,7 @@ impl Request {
                 | "/health/live"
                 | "/health/ready"
                 | "/metrics"
+                | "/v1/attachments/{attachment}"
                 | "/v1/audit/conversations/{conversation}/events"
                 | "/v1/audit/events"
                 | "/v1/conversations"
@@ -92,6 +93,10 @@ impl Request {
                 | "/v1/users/me/identities/{issuer}"
                 | "/v1/users/{user}/system-roles/{role}",
             )
+            // What speaks no tus is told so, whoever it is.
+            | ("POST" | "OPTIONS", "/v1/attachments")
+            | ("HEAD" | "PATCH" | "DELETE", "/v1/attachments/{attachment}")
+            | ("DELETE", "/v1/users/me/avatar")
             | ("POST", "/v1/import/slack" | "/v1/read-models/{name}/rebuild")
             | ("DELETE", ENDS_THE_SESSION) => nothing,
             // Done to somebody whom no scene needs.
@@ -105,8 +110,17 @@ impl Request {
                 whom = "{unloved}";
                 json!({ "why": "to see who may" })
             }
+            ("GET", "/v1/blobs/{attachment}/{variant}") => {
+                query = "?expires=1&signature=guess";
+                nothing
+            }
+            ("PUT", "/v1/users/me/avatar") => json!({ "attachment": "{attachment}" }),
             ("GET", "/v1/users") => {
                 query = "?handle={handle}";
+                nothing
+            }
+            ("GET", "/v1/search") => {
+                query = "?q=hello";
                 nothing
             }
             ("POST", "/v1/conversations") => json!({ "kind": "direct", "with": "{user}" }),

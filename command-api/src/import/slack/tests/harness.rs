@@ -59,6 +59,7 @@ impl Server {
             password_cost: PasswordCost::default(),
             login_gate: LoginGate::new(Limit::Off, Limit::Off),
             second_factors: crate::testing::second_factors(Limit::Off),
+            attachments: crate::testing::uploads::Place::new(None).rules,
             owner_code: None,
         })
         .unwrap();

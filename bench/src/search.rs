@@ -1,0 +1,241 @@
+//! Figure `search`: from an HTTP request to what was found in an imported Slack export, by words of its
+//! messages as they come and by the most frequent ones, beside reading the newest page of the same
+//! conversation.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use reqwest::{Client, Url};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::client::{Fallible, people, post, start};
+use crate::figures::{Run, Spread};
+
+/// Messages of one answer.
+const PAGE: usize = 20;
+
+/// Every so manieth message gives a query.
+const STRIDE: usize = 101;
+
+/// How long the read models may take to have the import.
+const PROJECTED_WITHIN: Duration = Duration::from_mins(5);
+
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The server's program
+    #[arg(long, default_value = "target/release/verbatim")]
+    program: PathBuf,
+    /// A Slack export: a folder or a ZIP file
+    #[arg(long)]
+    slack: PathBuf,
+    /// Queries of a round, half of them of frequent words
+    #[arg(long, default_value_t = 200)]
+    queries: usize,
+    /// Turns (newest page, searches)
+    #[arg(long, default_value_t = 5)]
+    turns: usize,
+    /// Where to write the figures as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// What was measured, turn by turn.
+#[derive(Serialize)]
+struct Report {
+    messages: usize,
+    page: Vec<Run>,
+    /// By one to three neighbouring words of some message, and by frequent words.
+    newest: Vec<Run>,
+    relevance: Vec<Run>,
+}
+
+/// Measures and prints a table; writes JSON where asked.
+pub(crate) fn run(options: &Options) -> Fallible<()> {
+    let report = tokio::runtime::Runtime::new()?.block_on(measure(options))?;
+    let spread = |runs: &[Run], of: fn(&Run) -> f64| Spread::of(runs.iter().map(of));
+    println!("{} messages", report.messages);
+    println!("             p50 ms (least to most)     p99 ms (least to most)");
+    for (name, runs) in [
+        ("page", &report.page),
+        ("newest", &report.newest),
+        ("relevance", &report.relevance),
+    ] {
+        let (p50, p99) = (
+            spread(runs, |run| run.p50_ms),
+            spread(runs, |run| run.p99_ms),
+        );
+        println!(
+            "  {name:<9}  {:>6.3} ({:.3} to {:.3})    {:>6.3} ({:.3} to {:.3})",
+            p50.median, p50.min, p50.max, p99.median, p99.min, p99.max
+        );
+    }
+    let p50 = |runs: &[Run]| spread(runs, |run| run.p50_ms).median;
+    println!(
+        "a search is {:.1} pages, by relevance {:.1}",
+        p50(&report.newest) / p50(&report.page),
+        p50(&report.relevance) / p50(&report.page)
+    );
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
+    Ok(())
+}
+
+async fn measure(options: &Options) -> Fallible<Report> {
+    let server = start(&options.program).await?;
+    let (client, url) = (Client::new(), server.url.clone());
+    let people = people(&client, &url).await?;
+    let token = &people.first().ok_or("nobody is there")?.token;
+    let code = std::fs::read_to_string(server.data().join("owner-code"))?;
+    let code = json!({ "code": code.trim() });
+    post(&client, &format!("{url}/v1/owner"), token, &code).await?;
+    let imported = Command::new(&options.program)
+        .args(["--server", &url, "--token", token, "import", "slack"])
+        .arg(&options.slack)
+        .output()
+        .await?;
+    if !imported.status.success() {
+        return Err(String::from_utf8_lossy(&imported.stderr).into());
+    }
+    let client = Asker {
+        client,
+        url,
+        token: token.clone(),
+    };
+    let conversation = client.projected().await?;
+    let bodies = client.bodies(&conversation).await?;
+    let queries = queries(&bodies, options.queries);
+    let newest_page = format!("/v1/conversations/{conversation}/messages?limit={PAGE}");
+    let pages = vec![newest_page; queries.len()];
+    let search = |order: &str| -> Fallible<Vec<String>> {
+        let limit = PAGE.to_string();
+        let address = |query| {
+            let params = [("q", query), ("order", order), ("limit", &*limit)];
+            let url = Url::parse_with_params("http://host/v1/search", params)?;
+            Ok(format!("/v1/search?{}", url.query().unwrap_or_default()))
+        };
+        queries
+            .iter()
+            .map(|query| address(query.as_str()))
+            .collect()
+    };
+    let (newest, relevance) = (search("newest")?, search("relevance")?);
+    let mut report = Report {
+        messages: bodies.len(),
+        page: Vec::new(),
+        newest: Vec::new(),
+        relevance: Vec::new(),
+    };
+    for _ in 0..options.turns {
+        report.page.push(client.round(&pages).await?);
+        report.newest.push(client.round(&newest).await?);
+        report.relevance.push(client.round(&relevance).await?);
+    }
+    Ok(report)
+}
+
+/// One to three neighbouring words of some messages, and the most frequent words.
+fn queries(bodies: &[String], count: usize) -> Vec<String> {
+    let mut frequent: BTreeMap<&str, usize> = BTreeMap::new();
+    let is_word = |word: &&str| word.len() > 1 && word.chars().all(char::is_alphabetic);
+    let words = |body: &'_ String| -> Vec<String> {
+        let words = body.split_whitespace().filter(is_word);
+        words.map(str::to_owned).collect()
+    };
+    for word in bodies.iter().flat_map(|body| body.split_whitespace()) {
+        if is_word(&word) {
+            *frequent.entry(word).or_default() += 1;
+        }
+    }
+    let mut frequent: Vec<(&str, usize)> = frequent.into_iter().collect();
+    frequent.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let some = bodies
+        .iter()
+        .step_by(STRIDE)
+        .map(words)
+        .filter(|words| !words.is_empty())
+        .enumerate()
+        .map(|(number, words)| {
+            let length = (number % 3 + 1).min(words.len());
+            let from = number % (words.len() - length + 1);
+            words[from..from + length].join(" ")
+        });
+    let frequent = frequent.iter().map(|(word, _)| (*word).to_owned());
+    let (half, rest) = (count / 2, count - count / 2);
+    some.take(rest).chain(frequent.take(half)).collect()
+}
+
+/// Somebody who asks one thing after the other.
+struct Asker {
+    client: Client,
+    url: String,
+    token: String,
+}
+
+impl Asker {
+    async fn get(&self, path: &str) -> Fallible<Value> {
+        let request = self.client.get(format!("{}{path}", self.url));
+        let response = request.bearer_auth(&self.token).send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        if status.is_success() {
+            Ok(serde_json::from_str(&text)?)
+        } else {
+            Err(format!("{path}: {status}: {text}").into())
+        }
+    }
+
+    async fn round(&self, paths: &[String]) -> Fallible<Run> {
+        let begun = Instant::now();
+        let mut latencies = Vec::with_capacity(paths.len());
+        for path in paths {
+            let asked = Instant::now();
+            self.get(path).await?;
+            latencies.push(asked.elapsed());
+        }
+        Ok(Run::of(latencies, begun.elapsed()))
+    }
+
+    /// Waits until everything up to now is in the read models; gives the conversation that was
+    /// imported.
+    async fn projected(&self) -> Fallible<String> {
+        let me = format!("{}/v1/users/me/preferences", self.url);
+        let request = self.client.put(me).bearer_auth(&self.token);
+        let changed: Value = request.json(&json!({})).send().await?.json().await?;
+        let position = &changed["position"];
+        let begun = Instant::now();
+        loop {
+            let path = format!("/v1/search?q=a&min_position={position}");
+            let Err(error) = self.get(&path).await else {
+                break;
+            };
+            if begun.elapsed() > PROJECTED_WITHIN {
+                return Err(error);
+            }
+        }
+        let list = self.get("/v1/conversations").await?;
+        let id = list["conversations"][0]["id"].as_str();
+        Ok(id.ok_or("no conversation was imported")?.to_owned())
+    }
+
+    async fn bodies(&self, conversation: &str) -> Fallible<Vec<String>> {
+        let mut bodies = Vec::new();
+        let mut after = json!(0);
+        while !after.is_null() {
+            let path = format!("/v1/conversations/{conversation}/messages?limit=200&after={after}");
+            let page = self.get(&path).await?;
+            let messages = page["messages"].as_array().ok_or("no messages")?;
+            let texts = messages
+                .iter()
+                .filter_map(|message| message["body"].as_str());
+            bodies.extend(texts.map(str::to_owned));
+            after = page["next"].clone();
+        }
+        Ok(bodies)
+    }
+}
