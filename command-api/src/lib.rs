@@ -14,6 +14,8 @@ mod conversations;
 mod even;
 pub mod execute;
 mod frames;
+#[cfg(test)]
+mod fuzz;
 mod identity;
 pub mod import;
 mod inherited;

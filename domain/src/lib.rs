@@ -10,6 +10,8 @@ mod decider;
 pub mod event;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod fuzz;
 mod ids;
 pub mod mail;
 pub mod notifications;

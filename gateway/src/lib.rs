@@ -15,6 +15,8 @@ mod cursor;
 mod entry;
 mod feed;
 pub mod frames;
+#[cfg(test)]
+mod fuzz;
 mod gateway;
 mod hub;
 mod limits;

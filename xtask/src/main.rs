@@ -2,6 +2,7 @@
 //! rest of the workspace, so that it builds in seconds.
 
 mod clients;
+mod fuzz;
 mod packages;
 mod postgres;
 mod tidy;
@@ -26,6 +27,9 @@ cargo xtask TASK
   tidy           the repository's own rules (dependency edges, module docs, paths in documents)
   generate       writes what is generated and committed: docs/openapi.json from the routes,
                  docs/access-matrix.md from asking them, and door/src/generated from door/proto
+  fuzz [TARGET] [SECONDS]
+                 looks for input that breaks what reads it, 60 seconds for each target or for those named so;
+                 what it finds is kept in `__fuzz__` beside the test, and every `test` tries it again
   postgres       starts a private PostgreSQL, prints its URL, stops it on Enter
 ";
 
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Some(("lint", [])) => lint(),
         Some(("tidy", [])) => tidy::check(&root()),
         Some(("generate", [])) => generate(),
+        Some(("fuzz", rest)) => fuzz::fuzz(rest),
         Some(("postgres", [])) => postgres::interactive(),
         _ => Err(HELP.to_owned()),
     };

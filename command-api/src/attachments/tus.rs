@@ -621,4 +621,6 @@ pub(crate) async fn options(State(api): State<CommandApi>, _asked: Asked) -> Res
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

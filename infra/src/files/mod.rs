@@ -1,6 +1,8 @@
 //! What is in a file: what it really is, pictures without what they tell of where and how they were taken,
 //! and whether a scanner finds something bad in it.
 
+#[cfg(test)]
+mod fuzz;
 mod pictures;
 mod scanner;
 mod sniff;

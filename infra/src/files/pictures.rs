@@ -22,7 +22,7 @@ pub const PICTURE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const PIXELS_MAX: u64 = 64_000_000;
 
 /// What decoding may take of memory, in bytes.
-const DECODING_BYTES_MAX: u64 = 512 * 1024 * 1024;
+pub(super) const DECODING_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// No side of a picture is longer, in pixels.
 const SIDE_MAX: u32 = 65_535;

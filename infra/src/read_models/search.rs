@@ -8,6 +8,8 @@
 //! that: whoever finds a message looks whether what its reader sees matches. A deleted message has no
 //! tokens, and an encrypted one never had any.
 
+#[cfg(test)]
+mod fuzz;
 mod query;
 mod units;
 

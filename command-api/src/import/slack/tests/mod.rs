@@ -3,5 +3,6 @@
 mod again;
 mod broken;
 mod facts;
+mod fuzz;
 mod harness;
 mod route;
