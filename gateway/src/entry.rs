@@ -17,10 +17,18 @@ pub(crate) struct Entry {
     pub(crate) position: Position,
     pub(crate) conversation: ConversationId,
     pub(crate) change: MembersChange,
-    /// Whose alone it is, where others do not learn of it.
-    only_for: Option<UserId>,
+    only_for: OnlyFor,
     /// The frame up to the value of `cursor`, which differs from user to user.
     head: String,
+}
+
+/// Who in the conversation learns of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnlyFor {
+    Everybody,
+    User(UserId),
+    /// Perhaps it is for one alone, and it cannot be read for whom.
+    Nobody,
 }
 
 /// What an event does to who is in the conversation.
@@ -40,7 +48,11 @@ impl Entry {
             Err(error) => {
                 // Written by a newer version of the program: clients may know it though we do not.
                 tracing::warn!(position = %recorded.position, %error, "sent as it is stored");
-                (MembersChange::Nobody, None, recorded.data.clone())
+                let only_for = match recorded.stream.category() {
+                    "receipts" => OnlyFor::Nobody,
+                    _ => OnlyFor::Everybody,
+                };
+                (MembersChange::Nobody, only_for, recorded.data.clone())
             }
         };
         let metadata = recorded.metadata();
@@ -91,7 +103,11 @@ impl Entry {
 
     /// Whether `user`, who is in the conversation, learns of it.
     pub(crate) fn is_for(&self, user: UserId) -> bool {
-        self.only_for.is_none_or(|only| only == user)
+        match self.only_for {
+            OnlyFor::Everybody => true,
+            OnlyFor::User(only) => only == user,
+            OnlyFor::Nobody => false,
+        }
     }
 
     /// Whether it takes `user` in.
@@ -127,9 +143,9 @@ fn newest_data(event: &Event) -> Bytes {
     )
 }
 
-fn only_for(event: &Event) -> Option<UserId> {
+fn only_for(event: &Event) -> OnlyFor {
     match event {
-        Event::Receipts(event) => event.only_for(),
+        Event::Receipts(event) => event.only_for().map_or(OnlyFor::Everybody, OnlyFor::User),
         Event::Conversation(_)
         | Event::User(_)
         | Event::Session(_)
@@ -141,7 +157,7 @@ fn only_for(event: &Event) -> Option<UserId> {
         | Event::Mail(_)
         | Event::Notifications(_)
         | Event::Pushes(_)
-        | Event::Audit(_) => None,
+        | Event::Audit(_) => OnlyFor::Everybody,
     }
 }
 
@@ -232,7 +248,7 @@ pub(crate) mod tests {
     use serde_json::json;
     use uuid::Uuid;
 
-    use super::{Entry, MembersChange, shown, without_owners};
+    use super::{Entry, MembersChange, OnlyFor, shown, without_owners};
 
     /// An entry that is only somewhere.
     pub(crate) fn entry_at(position: u64) -> Entry {
@@ -240,7 +256,7 @@ pub(crate) mod tests {
             position: Position(position),
             conversation: ConversationId(Uuid::nil()),
             change: MembersChange::Nobody,
-            only_for: None,
+            only_for: OnlyFor::Everybody,
             head: String::from("{\"cursor\":\""),
         }
     }
@@ -276,11 +292,19 @@ pub(crate) mod tests {
             let frame: serde_json::Value = serde_json::from_str(&frame).unwrap();
             assert_eq!((&frame["type"], &frame["data"]), (&json!("noted"), &shown));
             assert_eq!(frame["seq"], 3);
+            let anybody = UserId(Uuid::nil());
+            assert!(entry.is_for(anybody));
             let elsewhere = RecordedEvent {
                 stream: StreamName::parse("conversation-x").unwrap(),
-                ..recorded
+                ..recorded.clone()
             };
             assert!(Entry::encode(&elsewhere).is_none());
+            // Of a mark that cannot be read it is not known that it is for all.
+            let receipts = RecordedEvent {
+                stream: StreamName::receipts(ConversationId(Uuid::nil())),
+                ..recorded
+            };
+            assert!(!Entry::encode(&receipts).unwrap().is_for(anybody));
         }
     }
 

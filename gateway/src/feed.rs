@@ -161,11 +161,13 @@ fn problem_of(error: MembershipsError) -> Problem {
     }
 }
 
-/// Lets the holder of `token` in: their feed, its first frames, and who they are.
+/// Lets the holder of `token` in, who does as `activity` says: their feed, its first frames, and who they
+/// are.
 pub(crate) async fn admit(
     gateway: &Arc<Gateway>,
     token: &str,
     cursor: Option<&str>,
+    activity: Activity,
 ) -> Result<(Feed, Vec<Outgoing>, Caller), Refused> {
     let not_let_in = |why: NotLetIn| {
         let close = match &why {
@@ -188,7 +190,7 @@ pub(crate) async fn admit(
     // From here on the hub tells of what shuts the caller out. What came before shows in the log.
     let caller = gateway.guard.caller_as_of_now(token).await;
     let caller = caller.map_err(not_let_in)?;
-    let (feed, first) = Feed::begin(gateway, registration, &caller, cursor).await?;
+    let (feed, first) = Feed::begin(gateway, registration, &caller, cursor, activity).await?;
     Ok((feed, first, caller))
 }
 
@@ -199,6 +201,7 @@ impl Feed {
         registration: Registration,
         caller: &Caller,
         cursor: Option<&str>,
+        activity: Activity,
     ) -> Result<(Self, Vec<Outgoing>), Refused> {
         let tag = gateway.cursors.tag_of(caller.user);
         let resume_after = match cursor {
@@ -219,10 +222,11 @@ impl Feed {
         let now = feed.follow_memberships(resume_after).await?;
         let open = now.memberships.iter().filter(|m| m.left.is_none());
         let open: Vec<_> = open.map(|membership| membership.conversation).collect();
-        feed.activity = Some(Activity::Online);
+        feed.activity = Some(activity);
         feed.known_up_to = now.position;
         let mailbox = feed.registration.mailbox();
-        gateway.hub.came(mailbox, caller.presence, &open);
+        let (choice, at) = (caller.presence, now.position);
+        gateway.hub.came(mailbox, choice, activity, &open, at);
         let first = match resume_after {
             None => vec![feed.ready(&now, open)],
             Some(after) => {
@@ -287,7 +291,7 @@ impl Feed {
         }
         let outside: Vec<_> = self.outside().collect();
         self.stop_watching(outside);
-        let presence = self.gateway.hub.present_with(self.user(), &conversations);
+        let presence = self.gateway.hub.present_with(self.user());
         Outgoing::Frame(ServerFrame::Ready {
             user: self.user(),
             cursor: self.cursor(),
@@ -409,7 +413,6 @@ impl Feed {
                 if std::mem::take(&mut watch.auditing) && !watch.inside {
                     looked_at.push(*conversation);
                 }
-                self.registration.mailbox().look_away(*conversation);
             }
             self.backlog.retain(|backlog| match backlog {
                 Backlog::Reread(reread) => !looked_at.contains(&reread.conversation),
@@ -540,7 +543,7 @@ impl Feed {
         for (conversation, watch) in &mut self.watched {
             watch.inside |= located.inside.contains(conversation);
         }
-        let presence = self.gateway.hub.present_with(self.user(), &conversations);
+        let presence = self.gateway.hub.present_with(self.user());
         Outgoing::Frame(ServerFrame::Resumed {
             user: self.user(),
             cursor: self.cursor(),
@@ -565,12 +568,11 @@ impl Feed {
         let is_new = entry.position > self.known_up_to;
         let watch = self.watched.entry(entry.conversation).or_default();
         if is_new && entry.takes_in(user) {
-            hub.moves(user, entry.conversation, true);
+            hub.moves(user, entry.conversation, true, entry.position);
         }
         if entry.takes_in(user) && !watch.inside {
             watch.inside = true;
             watch.muted = false;
-            self.registration.mailbox().look_away(entry.conversation);
         }
         if (watch.inside && !watch.muted && entry.is_for(user)) || watch.auditing {
             out.push(Outgoing::Event(Arc::clone(entry), entry.position));
@@ -579,10 +581,9 @@ impl Feed {
             && std::mem::take(&mut watch.inside)
         {
             if is_new {
-                hub.moves(user, entry.conversation, false);
+                hub.moves(user, entry.conversation, false, entry.position);
             }
             if watch.auditing {
-                self.registration.mailbox().look_at(entry.conversation);
                 return;
             }
             out.push(Outgoing::Frame(ServerFrame::Reset {
@@ -641,7 +642,6 @@ impl Feed {
         if let Some(watch) = self.watched.get_mut(&conversation) {
             watch.muted = true;
             watch.auditing = false;
-            self.registration.mailbox().look_away(conversation);
         }
         self.backlog.retain(|backlog| match backlog {
             Backlog::Reread(reread) => reread.conversation != conversation,
@@ -676,9 +676,6 @@ impl Feed {
             self.begin_auditing(conversation, asked.after_seq).await?;
             vec![(Version(1), Version(u64::MAX))]
         };
-        if !is_member && !self.is_inside(conversation) {
-            self.registration.mailbox().look_at(conversation);
-        }
         self.watch(conversation);
         if let Some(watch) = self.watched.get_mut(&conversation) {
             watch.muted = false;

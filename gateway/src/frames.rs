@@ -42,7 +42,8 @@ pub enum ServerFrame {
         /// The conversations you are a member of, all of which are followed.
         conversations: Vec<ConversationId>,
         /// Who is there among those with whom you share a conversation, online, idle or away: at most
-        /// 100, and none that share only conversations with more than 200 connections.
+        /// 100, and of each only in 200 of their conversations, in none of which more than 200 people are
+        /// connected to your node.
         online: Vec<UserId>,
         /// As what each of `online` is shown.
         #[schema(value_type = HashMap<String, PresenceState>)]
@@ -220,10 +221,11 @@ pub enum PresenceState {
 }
 
 /// What somebody does on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
-    /// Something; so every connection begins.
+    /// Something.
+    #[default]
     Online,
     /// Nothing for a while.
     Idle,
@@ -272,6 +274,9 @@ pub struct Identify {
     /// The last cursor you got, if you want to go on from there.
     #[serde(default)]
     pub cursor: Option<String>,
+    /// What you do on this connection; `online` where you do not say.
+    #[serde(default)]
+    pub state: Activity,
 }
 
 impl std::fmt::Debug for Identify {

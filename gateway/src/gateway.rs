@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::UserId;
 use infra::auth::Guard;
-use infra::bus::{LiveEvents, SignalKind, Signals};
+use infra::bus::{LiveEvents, Signals};
 use infra::clock::Clock;
 use infra::commands::CommandDoor;
 use infra::event_store::EventStore;
@@ -111,7 +111,7 @@ impl Gateway {
     /// they are gone, at most [`Limits::drain_within`]. Returns how many stayed.
     pub async fn drain(&self) -> usize {
         let stayed = self.connections.drain(self.limits.drain_within).await;
-        self.hub.say(SignalKind::Ends);
+        self.hub.end_presence();
         stayed
     }
 }

@@ -26,7 +26,7 @@ use crate::entry::{Entry, MembersChange};
 use crate::frames::Close;
 use crate::limits::Limits;
 use crate::mailbox::{Mailbox, Marked};
-use crate::presence::{PRESENCE_CHOSEN, Presences, attend};
+use crate::presence::{PRESENCE_CHOSEN, Presences, attend, live as say_alive};
 use crate::ring::{Collected, Ring};
 
 /// How long the hub waits after a failed read of the log before it reads again. There is no end to
@@ -151,11 +151,10 @@ impl Hub {
         });
         hub.say(SignalKind::RollCall { of: None });
         // The tasks end when the last handle of the hub is gone.
-        let (following, attending) = (Arc::downgrade(&hub), Arc::downgrade(&hub));
+        let [following, attending, living] = [(); 3].map(|()| Arc::downgrade(&hub));
         // Also when one panics.
         let stop = hub.ended.clone();
-        let ends = [hub.ended.clone(), hub.ended.clone()].map(CancellationToken::drop_guard);
-        let [follows, attends] = ends;
+        let [follows, attends, lives] = [(); 3].map(|()| hub.ended.clone().drop_guard());
         tokio::spawn(async move {
             follow(following, live, stop).await;
             drop(follows);
@@ -163,6 +162,10 @@ impl Hub {
         tokio::spawn(async move {
             attend(attending, signalled).await;
             drop(attends);
+        });
+        tokio::spawn(async move {
+            say_alive(living).await;
+            drop(lives);
         });
         hub
     }
@@ -264,26 +267,6 @@ impl Hub {
         }
     }
 
-    /// Calls `tell` for each connection that follows `conversation`, unless there are more than
-    /// `at_most`. Auditors who only look do not hear it.
-    pub(crate) fn each_follower(
-        &self,
-        conversation: ConversationId,
-        at_most: usize,
-        mut tell: impl FnMut(&Arc<Mailbox>),
-    ) {
-        let conversations = self.conversations.part(&conversation);
-        let Some(followed) = conversations.get(&conversation) else {
-            return;
-        };
-        if followed.followers.len() <= at_most {
-            let members = followed.followers.iter();
-            members
-                .filter(|follower| !follower.looks_at(conversation))
-                .for_each(&mut tell);
-        }
-    }
-
     /// Whether anybody here has a use for an event. Says yes also where that changes meanwhile.
     fn interest(&self, announced: Announced<'_>) -> Interest {
         let Announced { stream, event_type } = announced;
@@ -358,6 +341,7 @@ impl Hub {
         let Some(entry) = Entry::encode(recorded).map(Arc::new) else {
             return;
         };
+        self.note_members(conversation, &entry.change, entry.position);
         let mut newcomers: Vec<Arc<Mailbox>> = Vec::new();
         if let MembersChange::In(users) = &entry.change {
             for user in users {
@@ -622,7 +606,7 @@ mod tests {
     use super::{Hub, Kept, Registration};
     use crate::entry::Outgoing;
     use crate::feed::{Ended, admit};
-    use crate::frames::Close;
+    use crate::frames::{Activity, Close};
     use crate::gateway::{Gateway, Parts};
     use crate::limits::Limits;
     use crate::mailbox::Mailbox;
@@ -821,7 +805,9 @@ mod tests {
             user_pace: Arc::new(Limiter::new(Limit::Off)),
         };
         let gateway = Gateway::start(parts, &secret);
-        let (mut feed, _, _) = admit(&gateway, &token, None).await.unwrap();
+        let (mut feed, _, _) = admit(&gateway, &token, None, Activity::Online)
+            .await
+            .unwrap();
         let hub = &gateway.hub;
         let (mut kept, mut touched) = (Kept::default(), Vec::new());
         let later = later.read_all(Position(3), 9).await.unwrap();

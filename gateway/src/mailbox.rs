@@ -13,8 +13,9 @@ use crate::frames::{Close, Presence, PresenceState, SignalFrame, SignalType};
 /// Typing signals that wait for one connection; the oldest is lost.
 const TYPING_WAITING_MAX: usize = 32;
 
-/// Users of whom word waits to be told to one connection; further ones are lost.
-const PRESENCE_WAITING_MAX: usize = 256;
+/// Users of whom word waits to be told to one connection. One with more ends, and is told anew as what
+/// all are shown when it comes back.
+const PRESENCE_WAITING_MAX: usize = 4_096;
 
 /// The place of one identified connection in the hub.
 #[derive(Debug)]
@@ -32,9 +33,6 @@ struct Mail {
     dirty: HashSet<ConversationId>,
     typing: VecDeque<(ConversationId, UserId)>,
     presence: HashMap<UserId, PresenceState>,
-    /// Conversations that are followed by an auditor who is not in them: nobody there hears of it,
-    /// and no signal comes from there.
-    looked_at: HashSet<ConversationId>,
     auditor_no_more: bool,
     /// What the user chose to be shown as since there is the mailbox.
     chosen: Option<PresenceChoice>,
@@ -91,21 +89,6 @@ impl Mailbox {
         let mut mail = self.mail.lock();
         mail.gone = true;
         std::mem::take(&mut mail.dirty)
-    }
-
-    /// Notes that `conversation` is only looked at, by an auditor.
-    pub(crate) fn look_at(&self, conversation: ConversationId) {
-        self.mail.lock().looked_at.insert(conversation);
-    }
-
-    /// Notes that `conversation` is followed by a member, or not at all.
-    pub(crate) fn look_away(&self, conversation: ConversationId) {
-        self.mail.lock().looked_at.remove(&conversation);
-    }
-
-    /// Whether `conversation` is only looked at.
-    pub(crate) fn looks_at(&self, conversation: ConversationId) -> bool {
-        self.mail.lock().looked_at.contains(&conversation)
     }
 
     /// Wakes the connection.
@@ -171,8 +154,11 @@ impl Mailbox {
     /// Leaves word of as what a user is shown; the latest counts.
     pub(crate) fn presence(&self, of: UserId, state: PresenceState) {
         let mut mail = self.mail.lock();
-        if mail.presence.len() < PRESENCE_WAITING_MAX || mail.presence.contains_key(&of) {
+        let fits = mail.presence.len() < PRESENCE_WAITING_MAX || mail.presence.contains_key(&of);
+        if fits {
             mail.presence.insert(of, state);
+        } else {
+            mail.close.get_or_insert(Close::TryAgain);
         }
         drop(mail);
         self.wake();
@@ -201,5 +187,32 @@ impl Mailbox {
             signals: typing.chain(presence).collect(),
             auditor_no_more,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use infra::clock::fresh_id;
+
+    use super::*;
+
+    #[test]
+    fn who_cannot_be_told_of_all_has_to_come_back_and_nothing_is_lost_in_silence() {
+        let mailbox = Mailbox::new(UserId(fresh_id()), SessionId(fresh_id()), 0);
+        let users: Vec<UserId> = std::iter::repeat_with(|| UserId(fresh_id()))
+            .take(PRESENCE_WAITING_MAX)
+            .collect();
+        for state in [PresenceState::Online, PresenceState::Offline] {
+            for user in &users {
+                mailbox.presence(*user, state);
+            }
+        }
+        assert_eq!(mailbox.closing(), None);
+        assert_eq!(mailbox.take_notices().signals.len(), users.len());
+        for user in &users {
+            mailbox.presence(*user, PresenceState::Online);
+        }
+        mailbox.presence(UserId(fresh_id()), PresenceState::Online);
+        assert_eq!(mailbox.closing(), Some(Close::TryAgain));
     }
 }

@@ -427,12 +427,16 @@ impl Session {
     }
 
     async fn identify(&mut self, id: Option<String>, identify: Identify) -> Result<(), End> {
-        let Identify { token, cursor } = identify;
+        let Identify {
+            token,
+            cursor,
+            state,
+        } = identify;
         let token = match token.map_or_else(|| self.brought.token(), Ok) {
             Ok(token) => token,
             Err(problem) => return self.refuse(id, problem).await,
         };
-        match admit(&self.gateway, &token, cursor.as_deref()).await {
+        match admit(&self.gateway, &token, cursor.as_deref(), state).await {
             Ok((feed, first, caller)) => {
                 self.identified = Some(Identified {
                     feed,

@@ -6,8 +6,8 @@ use infra::bus::{Signal, SignalKind};
 
 use crate::hub::Hub;
 
-/// Typing is passed on to no more connections than this; in a larger conversation it is lost.
-const TYPING_FOLLOWERS_MAX: usize = 1_000;
+/// Typing is passed on where no more people than this are connected; in a larger conversation it is lost.
+const TYPING_LISTENERS_MAX: usize = 1_000;
 
 impl Hub {
     /// Passes on that `by` is writing in `conversation`, here and to the other nodes; not of one who
@@ -42,10 +42,12 @@ impl Hub {
     }
 
     fn tell_typing(&self, conversation: ConversationId, by: UserId) {
-        self.each_follower(conversation, TYPING_FOLLOWERS_MAX, |follower| {
-            if follower.user != by {
-                follower.typing(conversation, by);
+        for listener in self.listeners(conversation, TYPING_LISTENERS_MAX) {
+            if listener != by {
+                for mailbox in self.connections_of(listener) {
+                    mailbox.typing(conversation, by);
+                }
             }
-        });
+        }
     }
 }

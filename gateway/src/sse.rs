@@ -14,14 +14,16 @@ use axum::response::Response;
 use futures::StreamExt as _;
 use infra::auth::SentToken;
 use infra::clock::fresh_id;
+use infra::http::Query;
 use infra::problem::Problem;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::entry::Outgoing;
 use crate::feed::{Ended, Feed, Refused, admit};
-use crate::frames::{Close, ServerFrame};
+use crate::frames::{Activity, Close, ServerFrame};
 use crate::gateway::Gateway;
 use crate::session::problem_of;
 use crate::shutdown::{Connection, jitter_of};
@@ -36,6 +38,14 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// [`crate::Limits::write_stalled_max`].
 const PIECES_WAITING_MAX: usize = 1;
 
+/// What is asked in the URL.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Asked {
+    /// What is done on the connection.
+    #[serde(default)]
+    state: Activity,
+}
+
 /// Follow conversations as Server-Sent Events
 ///
 /// Each event's name is the frame's `op`, its data the frame, its id the cursor. Send the last id as
@@ -48,9 +58,11 @@ const PIECES_WAITING_MAX: usize = 1;
     security(("bearer" = [])),
     params(
         ("Last-Event-ID" = Option<String>, Header, description = "The last cursor you got"),
+        ("state" = Option<Activity>, Query, description = "What you do on this connection; `online` where you do not say"),
     ),
     responses(
         (status = 200, description = "Frames, as they come", body = ServerFrame, content_type = "text/event-stream"),
+        (status = 400, description = "`invalid_query`", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that is worth nothing", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "The cursor is of another user or another log", body = Problem,
@@ -63,6 +75,7 @@ const PIECES_WAITING_MAX: usize = 1;
 )]
 pub(crate) async fn stream_sse(
     State(gateway): State<Arc<Gateway>>,
+    Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // Nothing is changed here, so that a cookie needs no proof besides.
@@ -73,7 +86,7 @@ pub(crate) async fn stream_sse(
         // One that is no text is no cursor of ours, and is refused as such.
         .map(|cursor| cursor.to_str().unwrap_or(NO_CURSOR));
     let connection = gateway.connections.enter().map_err(problem_of)?;
-    let (feed, first, caller) = match admit(&gateway, token, cursor).await {
+    let (feed, first, caller) = match admit(&gateway, token, cursor, asked.state).await {
         Ok(admitted) => admitted,
         Err(Refused::Problem(problem) | Refused::Close(_, problem)) => return Err(*problem),
     };

@@ -47,8 +47,12 @@ pub enum SignalKind {
     },
     /// The node lives. One that has not said so for a while is dead, and nobody is there any more.
     Alive {
-        /// How many users are connected to it and shown.
+        /// How many users are connected to it and shown, as it has said until now.
         users: usize,
+        /// Of all of them together: [`Here::digest`] of each, combined by exclusive or. Nodes of before
+        /// say none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<u64>,
     },
     /// The node asks who is with another, or with all others where it is new itself.
     RollCall {
@@ -56,7 +60,7 @@ pub enum SignalKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         of: Option<NodeId>,
     },
-    /// The node ends; nobody is there any more.
+    /// The node ends, and says nothing more. Whom it had comes back elsewhere, or is there no more.
     Ends,
 }
 
@@ -70,6 +74,33 @@ pub struct Here {
     /// As what they are shown. Who is shown as not there is not named at all.
     #[serde(default)]
     pub state: HereState,
+}
+
+impl Here {
+    /// The same for the same, in whatever order the conversations are; for what differs almost surely
+    /// another.
+    pub fn digest(&self) -> u64 {
+        let state = match self.state {
+            HereState::Online => 1,
+            HereState::Idle => 2,
+            HereState::Away => 3,
+        };
+        let conversations = self.conversations.iter();
+        let told = conversations.fold(state, |sum: u64, id| sum.wrapping_add(mixed_id(id.0)));
+        mixed(mixed_id(self.user.0) ^ mixed(told))
+    }
+}
+
+fn mixed_id(id: Uuid) -> u64 {
+    let (high, low) = id.as_u64_pair();
+    mixed(high ^ mixed(low))
+}
+
+/// Every bit of the result depends on every bit of `value`: the finalizer of `SplitMix64`.
+const fn mixed(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
 }
 
 /// As what somebody who is connected to a node is shown.
@@ -134,5 +165,33 @@ mod tests {
             state: HereState::Online,
         };
         assert_eq!(signal.kind, SignalKind::Here { users: vec![here] });
+    }
+
+    #[test]
+    fn a_digest_is_of_all_that_is_said_in_any_order() {
+        let [one, two] = [1, 2].map(|id| ConversationId(Uuid::from_u128(id)));
+        let here = |user, conversations: &[ConversationId], state| Here {
+            user: UserId(Uuid::from_u128(user)),
+            conversations: conversations.to_vec(),
+            state,
+        };
+        let online = HereState::Online;
+        let digest = here(7, &[one, two], online).digest();
+        assert_eq!(here(7, &[two, one], online).digest(), digest);
+        for other in [
+            here(8, &[one, two], online),
+            here(7, &[one], online),
+            here(7, &[one, two], HereState::Idle),
+        ] {
+            assert_ne!(other.digest(), digest, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_of_before_says_how_many_it_has_and_no_more() {
+        let said = json!({"node": Uuid::from_u128(1), "signal": "alive", "users": 3});
+        let signal: Signal = serde_json::from_value(said).unwrap();
+        let (users, digest) = (3, None);
+        assert_eq!(signal.kind, SignalKind::Alive { users, digest });
     }
 }
