@@ -30,7 +30,9 @@ use crate::notifications::{
 };
 use crate::owners::{OwnerChanged, OwnersEvent};
 use crate::personal::Personal;
-use crate::pushes::{Part, Progress, PushesEvent, QuietPart, RetriesChanged, Settled, Waiting};
+use crate::pushes::{
+    Part, Progress, PushesEvent, QuietPart, RetriesChanged, Settled, Untold, Waiting,
+};
 use crate::receipts::{MarkedUpTo, ReceiptsEvent, ThreadMarkedUpTo};
 use crate::reservation::{Held, ReservationEvent};
 use crate::service::{self, Scope, ServiceEvent, TokenIssued};
@@ -217,7 +219,12 @@ fn space_samples() -> Vec<SpaceEvent> {
             position,
             by,
         }),
-        SpaceEvent::ChannelRemoved(ChannelRemoved { channel, by }),
+        SpaceEvent::ChannelRemoved(ChannelRemoved {
+            channel,
+            kind: ChannelKind::Voice,
+            creator: BOB,
+            by,
+        }),
         SpaceEvent::CategoryCreated(set.clone()),
         SpaceEvent::CategoryChanged(set),
         SpaceEvent::CategoryRemoved(CategoryRemoved { category, by }),
@@ -330,6 +337,7 @@ fn conversation_samples() -> Vec<ConversationEvent> {
         ConversationEvent::Unarchived(ArchiveChanged { by: ALICE }),
         ConversationEvent::SpaceFollowed(SpaceFollowed {
             space_version: Version(7),
+            more: false,
         }),
     ]
 }
@@ -368,6 +376,13 @@ fn later_samples() -> Vec<(&'static str, Event)> {
                 members: members(&[(ALICE, Role::Member)]),
                 history_visibility: HistoryVisibility::Start,
                 channel: Some(channel),
+            }),
+        ),
+        (
+            "more",
+            ConversationEvent::SpaceFollowed(SpaceFollowed {
+                space_version: Version(7),
+                more: true,
             }),
         ),
         (
@@ -687,7 +702,11 @@ fn push_samples() -> Vec<PushesEvent> {
             waiting: vec![Waiting {
                 user: ALICE,
                 subscription: PushSubscriptionId(CAROL.0),
-                since: moment(0),
+                failing_since: moment(0),
+                untold: Some(Untold {
+                    since: moment(0),
+                    after: Position(6),
+                }),
             }],
         }),
     ]

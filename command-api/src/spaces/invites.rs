@@ -10,8 +10,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::space::{Act, Refused, SpaceEvent};
 use domain::{Event, InviteId, Position, Seq, SpaceId, StreamName};
 use infra::commands::Accepted;
-use infra::event_store::Direction;
-use infra::failure::Failure;
 use infra::http::{Body, InPath};
 use infra::invites::InviteKeys;
 use infra::problem::Problem;
@@ -106,7 +104,7 @@ async fn create_invite(
     let expires_at = match lifetime {
         None => None,
         // Of a retry, the one of the first try.
-        Some(_) => expiry(api, space, accepted.seq).await?,
+        Some(_) => expiry(api, space, invite, accepted.seq).await?,
     };
     Ok(CreatedInvite {
         id: invite,
@@ -118,22 +116,25 @@ async fn create_invite(
     })
 }
 
-/// When the invite ends that the event `seq` of `space` made.
+/// When `invite` ends, which a command made that was answered with `seq`: of one that was over before a
+/// late retry asked, the command's own event says so, as long as that is what `seq` is of.
 async fn expiry(
     api: &CommandApi,
     space: SpaceId,
+    invite: InviteId,
     seq: Seq,
-) -> Result<Option<DateTime<Utc>>, Failure> {
-    const WHAT: &str = "read which invite was made";
+) -> Result<Option<DateTime<Utc>>, Problem> {
+    let state = api.space_now(space).await?;
+    let there = state.space.as_ref().and_then(|it| it.invites.get(&invite));
+    if let Some(there) = there {
+        return Ok(there.expires_at);
+    }
     let stream = StreamName::space(space);
-    let read = api.store().read_stream(&stream, seq, Direction::Forward, 1);
-    let event = match read.await?.first() {
-        None => None,
-        Some(recorded) => Some(recorded.event().map_err(|e| Failure::internal(WHAT, e))?),
-    };
-    match event {
-        Some(Event::Space(SpaceEvent::InviteCreated(created))) => Ok(created.expires_at),
-        Some(_) | None => Err(Failure::internal(WHAT, "there is none at its place")),
+    match api.event_at(&stream, seq).await? {
+        Some((Event::Space(SpaceEvent::InviteCreated(created)), _)) if created.invite == invite => {
+            Ok(created.expires_at)
+        }
+        _ => Err(Problem::refused(&Refused::InviteNotFound)),
     }
 }
 

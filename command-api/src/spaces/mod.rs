@@ -86,10 +86,6 @@ impl CommandApi {
             fields,
         } = asked;
         let envelope = asking.envelope(&(name, space, fields))?;
-        let gone = match &act {
-            Act::RemoveChannel { channel } => Some(*channel),
-            _ => None,
-        };
         let by = asking.user;
         let inherited = self.inherited_role(by).await?;
         let command = Command { by, act, inherited };
@@ -98,11 +94,9 @@ impl CommandApi {
         let change = Change {
             space,
             since: done.seq,
-            by,
             cause: (asking.command, asking.command),
         };
-        let gone: Vec<_> = gone.into_iter().collect();
-        let followed = self.keep_in_step(change, &gone).await?;
+        let followed = self.in_step_for_answer(change).await;
         Ok(Answer::new(thing, done).at_least(followed))
     }
 }
@@ -123,7 +117,7 @@ const PROBLEMS: [(&str, &str); 4] = [
     ),
     (
         "409",
-        "`space_archived`, `role_of_everyone`, `owner_must_stay`, `too_many_members`, \
+        "`space_archived`, `already_made`, `role_of_everyone`, `owner_must_stay`, `too_many_members`, \
          `too_many_channels`, `too_many_categories`, `too_many_roles`, `too_many_overrides`, \
          `too_many_invites`, `too_many_bans`, `conflict`",
     ),

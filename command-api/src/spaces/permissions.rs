@@ -1,6 +1,7 @@
 //! What somebody may in a channel, looked up in its space before the channel decides. What was taken from
 //! them on another node counts here after [`infra::states::States::AGE_MAX`]; what was given counts at
-//! once, as a no is never taken from what was read a while ago.
+//! once, as a no is never taken from what was read a while ago. Only that one need not wait in slow mode
+//! any more is no reason to read the space anew: most members of a slow channel may not.
 
 use domain::conversation::{Act, Mention};
 use domain::space::{Permission, Permissions, State};

@@ -6,14 +6,18 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::conversation::{Command, ConversationEvent};
 use domain::space::{self, Act};
-use domain::{Actor, CommandId, ConversationId, Event, SpaceId, StreamName, UserId, Version};
+use domain::{
+    Actor, CommandId, ConversationId, Event, EventId, Metadata, SpaceId, StreamName, UserId,
+    Version,
+};
 use infra::clock::fresh_id;
+use infra::event_store::{EventStore as _, Expected, NewEvent};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::Following;
 use super::step::Change;
-use crate::execute::Envelope;
+use crate::execute::{COMMANDS_REMEMBERED_MAX, Envelope};
 use crate::testing::{OWNER_CODE, World, problem};
 
 impl World {
@@ -121,6 +125,30 @@ impl World {
         let command = space::Command::by(by, act);
         let done = self.api.spaces().execute(&stream, envelope, command).await;
         done.unwrap().seq
+    }
+}
+
+impl World {
+    /// Puts an event into a stream that nobody can read.
+    async fn spoil(&self, stream: &StreamName, event_type: &'static str) {
+        let metadata = Metadata {
+            actor: Actor::System,
+            command_id: CommandId(fresh_id()),
+            command_hash: String::new(),
+            correlation_id: None,
+            causation_id: None,
+            traceparent: None,
+            occurred_at: None,
+        };
+        let event = NewEvent {
+            id: EventId::of(metadata.command_id, 0),
+            event_type: event_type.into(),
+            schema: 1,
+            data: "{}".into(),
+            metadata: serde_json::to_vec(&metadata).unwrap().into(),
+        };
+        let appended = self.store.append(stream, Expected::Any, vec![event]);
+        appended.await.unwrap();
     }
 }
 
@@ -461,11 +489,101 @@ async fn what_a_crash_cut_short_is_gone_on_with() {
     let since = Change {
         space: space.parse().unwrap(),
         since: Version::ZERO,
-        by: world.id("alice"),
         cause: (CommandId(fresh_id()), CommandId(fresh_id())),
     };
-    world.api.keep_in_step(since, &[]).await.unwrap();
+    let followed = world.api.keep_in_step(since, &[]).await;
+    assert!(followed.late.is_none(), "{followed:?}");
     assert_eq!(world.all_types().await.len(), before);
+}
+
+#[tokio::test]
+async fn what_is_stored_is_answered_though_a_channel_cannot_follow() {
+    let world = World::with(&["alice", "bob"]).await;
+    let space = world.space("alice").await;
+    let broken = world.channel("alice", &space, "broken").await;
+    let good = world.channel("alice", &space, "good").await;
+    let stream = StreamName::conversation(broken.parse().unwrap());
+    world.spoil(&stream, "conversation-renamed").await;
+    let world = world.restarted().await;
+    world.bring("alice", &space, &["bob"]).await;
+    assert_eq!(world.within(&good).await, world.ids(&["alice", "bob"]));
+}
+
+#[tokio::test]
+async fn a_space_that_cannot_be_read_keeps_no_other_waiting() {
+    let world = World::with(&["alice", "bob"]).await;
+    let broken = world.space("alice").await;
+    let good = world.space("alice").await;
+    let stream = StreamName::space(broken.parse().unwrap());
+    world.spoil(&stream, "space-renamed").await;
+    let channel = ConversationId(fresh_id());
+    let create = Act::CreateChannel {
+        channel,
+        kind: space::ChannelKind::Voice,
+        name: domain::values::Title::parse("later").unwrap(),
+        category: None,
+        position: 0,
+    };
+    world.cut_short("alice", &good, create).await;
+    let remove = Act::RemoveChannel { channel };
+    world.cut_short("alice", &good, remove).await;
+    let world = Arc::new(world.restarted().await);
+    let stop = CancellationToken::new();
+    let following = Following::new(world.api.clone());
+    let run = tokio::spawn({
+        let stop = stop.clone();
+        async move { following.run(stop).await }
+    });
+    let stream = StreamName::conversation(channel);
+    let begun = async {
+        while world.events(&stream).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), begun)
+        .await
+        .expect("the other follows");
+    stop.cancel();
+    run.await.unwrap();
+    // What was removed before it began says who made it, of which kind, and who removed it.
+    let events = world.events(&stream).await;
+    let metadata = events[0].metadata().unwrap();
+    assert_eq!(metadata.actor, Actor::User(world.id("alice")));
+    let Event::Conversation(ConversationEvent::Started(started)) = events[0].event().unwrap()
+    else {
+        panic!("it does not begin")
+    };
+    assert_eq!(started.creator, Some(world.id("alice")));
+    let kind = started.channel.map(|it| it.kind);
+    assert_eq!(kind, Some(space::ChannelKind::Voice));
+}
+
+#[tokio::test]
+async fn a_late_retry_of_an_invite_tells_the_same_and_who_used_it_up_is_in() {
+    let world = World::with(&["alice", "bob"]).await;
+    let space = world.space("alice").await;
+    let path = format!("/v1/spaces/{space}/invites");
+    let make = || {
+        let once = json!({"expires_in_s": 60, "uses_max": 1});
+        world.post("alice", &path).key("k").body(once)
+    };
+    let (status, invite) = make().send().await;
+    assert_eq!(status, 201, "{invite}");
+    let rename = format!("/v1/spaces/{space}");
+    for number in 0..=COMMANDS_REMEMBERED_MAX {
+        let name = json!({"name": format!("Tea house {number}")});
+        let renamed = world.patch("alice", &rename).body(name).send().await;
+        assert_eq!(renamed.0, 200);
+    }
+    world.later(TimeDelta::seconds(1));
+    let (status, late) = make().send().await;
+    assert_eq!(status, 201, "{late}");
+    for field in ["id", "code", "expires_at"] {
+        assert_eq!(late[field], invite[field], "{field}");
+    }
+    let code = format!("/v1/invites/{}", text(&invite["code"]));
+    assert_eq!(world.post("bob", &code).send().await.0, 200);
+    assert_eq!(world.post("bob", &code).send().await.0, 200);
 }
 
 #[tokio::test]
@@ -477,9 +595,7 @@ async fn of_two_nodes_the_one_that_is_late_brings_nobody_back() {
     world.bring("alice", &named, &["bob"]).await;
     // A node has read the space while Bob was in it, and is slow.
     let slow = world.api.space_now(space).await.unwrap();
-    let stale = slow
-        .channel_now(channel.parse().unwrap(), world.id("alice"))
-        .unwrap();
+    let stale = slow.channel_now(channel.parse().unwrap()).unwrap();
     let kick = format!("/v1/spaces/{space}/members/{}", world.id("bob"));
     assert_eq!(world.delete("alice", &kick).send().await.0, 200);
     assert_eq!(world.within(&channel).await, world.ids(&["alice"]));

@@ -2,7 +2,9 @@
 //! closed; the channel follows in its own stream, so that its history is whole by itself. What its
 //! members may do comes with each command, as the space has it.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::conversation::decide::{Asker, Conversation, Decision};
 use crate::conversation::event::{
@@ -11,14 +13,14 @@ use crate::conversation::event::{
 };
 use crate::conversation::refused::Refused;
 use crate::conversation::state::{Settings, State};
-use crate::ids::{SpaceId, UserId, Version};
+use crate::ids::{ConversationId, SpaceId, UserId, Version};
 use crate::personal::Personal;
-use crate::space::Permission;
+use crate::space::{self, ChannelRemoved, Permission};
 use crate::values::Title;
 
 impl Conversation {
     /// The most members who come and go in one step of following a space. A longer way is gone in
-    /// several, of which the last says that it is done.
+    /// several, each of which says which version it follows, and the last that it is done.
     pub const FOLLOW_MEMBERS_MAX: usize = 2_000;
 }
 
@@ -29,6 +31,8 @@ pub struct ChannelNow {
     pub space: SpaceId,
     /// Text or voice.
     pub kind: ChannelKind,
+    /// Who created it.
+    pub creator: UserId,
     /// The event of the space that changed the channel last.
     pub version: Version,
     /// Who made it.
@@ -36,66 +40,108 @@ pub struct ChannelNow {
     /// What it is called, and who named it; `None` of one that is gone.
     pub title: Option<(UserId, Title)>,
     /// Who sees it.
-    pub members: BTreeSet<UserId>,
+    pub viewers: Viewers,
     /// Whether it is closed.
     pub archived: bool,
 }
 
+/// Who sees a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Viewers {
+    /// These.
+    These(BTreeSet<UserId>),
+    /// Those to whom the space shows it. Looked up where the channel decides, which knows what it has
+    /// followed, and so mostly of few people.
+    Of(Arc<space::State>, ConversationId),
+}
+
+impl Viewers {
+    fn all(&self) -> Cow<'_, BTreeSet<UserId>> {
+        match self {
+            Self::These(users) => Cow::Borrowed(users),
+            Self::Of(state, channel) => {
+                let space = state.space.as_ref();
+                Cow::Owned(space.map(|it| it.viewers(*channel)).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Of those for whom it may have changed after the space's event `followed`, whether they see it;
+    /// `None` where that may be everybody.
+    fn changed_since(&self, followed: Version) -> Option<BTreeMap<UserId, bool>> {
+        match self {
+            Self::These(_) => None,
+            Self::Of(state, channel) => state.space.as_ref()?.changed_since(*channel, followed),
+        }
+    }
+}
+
 impl ChannelNow {
-    /// A channel that `space` does not have any more, as of its event `version`.
-    pub const fn gone(space: SpaceId, version: Version, by: UserId) -> Self {
+    /// A channel that `space` does not have any more since its event `version`.
+    pub const fn gone(space: SpaceId, version: Version, removed: &ChannelRemoved) -> Self {
         Self {
             space,
-            kind: ChannelKind::Text,
+            kind: removed.kind,
+            creator: removed.creator,
             version,
-            by,
+            by: removed.by,
             title: None,
-            members: BTreeSet::new(),
+            viewers: Viewers::These(BTreeSet::new()),
             archived: true,
         }
     }
 }
 
-/// The next step to what the channel is `now`. What is not newer than what the channel has followed comes
-/// late, and changes nothing: so nobody who was put out comes back by it.
+/// The next step to what the channel is `now`. What is older than what the channel has followed, or is in
+/// the middle of following, comes late and changes nothing: so nobody who was put out comes back by it.
 pub(super) fn follow(state: &State, now: &ChannelNow) -> Decision {
+    follow_by(state, now, Conversation::FOLLOW_MEMBERS_MAX)
+}
+
+/// The same, where at most `members_max` come and go in one step.
+fn follow_by(state: &State, now: &ChannelNow, members_max: usize) -> Decision {
     let Some(settings) = &state.settings else {
-        return Ok(start(now));
+        return Ok(start(now, members_max));
     };
     let channel = settings.channel.filter(|it| it.space == now.space);
-    let channel = channel.ok_or(Refused::AlreadyStarted)?;
-    if now.version <= channel.space_version {
+    let followed = channel.ok_or(Refused::AlreadyStarted)?.space_version;
+    let is_half_way = settings.follows_more;
+    if now.version < followed || (now.version == followed && !is_half_way) {
         return Ok(vec![]);
     }
-    let mut events = members(state, now);
-    let is_last = events.len() <= Conversation::FOLLOW_MEMBERS_MAX;
-    events.truncate(Conversation::FOLLOW_MEMBERS_MAX);
+    let few = if is_half_way {
+        None
+    } else {
+        now.viewers.changed_since(followed)
+    };
+    let mut events = match few {
+        Some(few) => some_members(state, now, &few),
+        None => all_members(state, now),
+    };
+    let more = events.len() > members_max;
+    events.truncate(members_max);
     events.extend(renamed(settings, now));
     events.extend(closed(settings, now));
-    if events.is_empty() && now.title.is_none() {
-        // What is gone changes no more.
-        return Ok(events);
-    }
-    if is_last {
-        events.push(ConversationEvent::SpaceFollowed(SpaceFollowed {
-            space_version: now.version,
-        }));
-    }
+    events.push(ConversationEvent::SpaceFollowed(SpaceFollowed {
+        space_version: now.version,
+        more,
+    }));
     Ok(events)
 }
 
 /// One that is gone before it began begins too, and is closed: so nobody begins it who comes late.
-fn start(now: &ChannelNow) -> Vec<ConversationEvent> {
+fn start(now: &ChannelNow, members_max: usize) -> Vec<ConversationEvent> {
     let member = |user: &UserId| MemberRole {
         user: *user,
         role: Role::Member,
     };
     let title = now.title.clone();
+    let viewers = now.viewers.all();
     let started = ConversationEvent::Started(Started {
         kind: Kind::Channel,
         title: title.map(|(of, title)| Personal::new(of, title)),
-        creator: Some(now.by),
-        members: now.members.iter().map(member).collect(),
+        creator: Some(now.creator),
+        members: viewers.iter().take(members_max).map(member).collect(),
         history_visibility: HistoryVisibility::Start,
         channel: Some(ChannelOf {
             space: now.space,
@@ -105,30 +151,54 @@ fn start(now: &ChannelNow) -> Vec<ConversationEvent> {
     });
     let closed = ConversationEvent::Archived(ArchiveChanged { by: now.by });
     let closed = now.archived.then_some(closed);
-    std::iter::once(started).chain(closed).collect()
+    let more = ConversationEvent::SpaceFollowed(SpaceFollowed {
+        space_version: now.version,
+        more: true,
+    });
+    let more = (viewers.len() > members_max).then_some(more);
+    std::iter::once(started).chain(closed).chain(more).collect()
 }
 
 /// Who goes, then who comes.
-fn members(state: &State, now: &ChannelNow) -> Vec<ConversationEvent> {
-    let by = now.by;
-    let out = state
-        .members
-        .keys()
-        .filter(|user| !now.members.contains(user));
-    let out = out.copied().map(|user| {
-        if user == by {
-            ConversationEvent::MemberLeft(MemberLeft { user })
-        } else {
-            ConversationEvent::MemberRemoved(MemberRemoved { user, by })
-        }
-    });
-    let members = now.members.iter().copied();
-    let new = members.filter(|user| !state.members.contains_key(user));
-    let new = new.map(|user| {
-        let role = Role::Member;
-        ConversationEvent::MemberAdded(MemberAdded { user, role })
-    });
-    out.chain(new).collect()
+fn all_members(state: &State, now: &ChannelNow) -> Vec<ConversationEvent> {
+    let viewers = now.viewers.all();
+    let there = state.members.keys().copied();
+    let out = there.filter(|user| !viewers.contains(user));
+    let new = viewers.iter().copied();
+    let new = new.filter(|user| !state.members.contains_key(user));
+    out.map(|user| goes(user, now.by))
+        .chain(new.map(comes))
+        .collect()
+}
+
+/// The same, where it is known of whom it may differ, and whether they see the channel.
+fn some_members(
+    state: &State,
+    now: &ChannelNow,
+    few: &BTreeMap<UserId, bool>,
+) -> Vec<ConversationEvent> {
+    let differing = |sees: bool| {
+        let users = few.iter().filter(move |(_, it)| **it == sees);
+        let users = users.map(|(user, _)| *user);
+        users.filter(move |user| state.members.contains_key(user) != sees)
+    };
+    differing(false)
+        .map(|user| goes(user, now.by))
+        .chain(differing(true).map(comes))
+        .collect()
+}
+
+fn goes(user: UserId, by: UserId) -> ConversationEvent {
+    if user == by {
+        ConversationEvent::MemberLeft(MemberLeft { user })
+    } else {
+        ConversationEvent::MemberRemoved(MemberRemoved { user, by })
+    }
+}
+
+fn comes(user: UserId) -> ConversationEvent {
+    let role = Role::Member;
+    ConversationEvent::MemberAdded(MemberAdded { user, role })
 }
 
 fn renamed(settings: &Settings, now: &ChannelNow) -> Option<ConversationEvent> {
@@ -175,14 +245,15 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::ChannelNow;
+    use super::{ChannelNow, Viewers, follow_by};
     use crate::conversation::{
         Act, ArchiveChanged, ChannelKind, Command, Contact, Content, ContentKind, Conversation,
         ConversationEvent, Draft, Kind, MemberAdded, MemberLeft, MemberRemoved, Mention,
         MessageFact, Refused, Role, SettingsChange, SpaceFollowed, State, UserCommand, WhoMayPost,
     };
-    use crate::ids::{AttachmentId, SpaceId, UserId, Version};
-    use crate::space::{Permission, Permissions};
+    use crate::decider::Decider as _;
+    use crate::ids::{AttachmentId, ConversationId, SpaceId, UserId, Version};
+    use crate::space::{ChannelRemoved, Permission, Permissions};
     use crate::testing::conversation::{body, emoji, given, group_of, sent, title};
     use crate::testing::{ALICE, BOB, CAROL, Given, moment, user};
 
@@ -194,10 +265,11 @@ mod tests {
         ChannelNow {
             space: space(),
             kind: ChannelKind::Text,
+            creator: ALICE,
             version: Version(version),
             by: ALICE,
             title: Some((ALICE, title("general"))),
-            members: members.into_iter().collect(),
+            viewers: Viewers::These(members.into_iter().collect()),
             archived: false,
         }
     }
@@ -213,9 +285,27 @@ mod tests {
         channel
     }
 
-    fn followed(space_version: u64) -> ConversationEvent {
+    fn follows(space_version: u64, more: bool) -> ConversationEvent {
         let space_version = Version(space_version);
-        ConversationEvent::SpaceFollowed(SpaceFollowed { space_version })
+        ConversationEvent::SpaceFollowed(SpaceFollowed {
+            space_version,
+            more,
+        })
+    }
+
+    fn followed(space_version: u64) -> ConversationEvent {
+        follows(space_version, false)
+    }
+
+    /// Carol has removed it, which Bob had created as a voice channel.
+    fn gone(version: u64) -> ChannelNow {
+        let removed = ChannelRemoved {
+            channel: ConversationId(ALICE.0),
+            kind: ChannelKind::Voice,
+            creator: BOB,
+            by: CAROL,
+        };
+        ChannelNow::gone(space(), Version(version), &removed)
     }
 
     fn may(by: UserId, act: Act, allowed: &[Permission]) -> Command {
@@ -287,33 +377,57 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_empty_closed_and_does_not_begin_again() {
-        let gone = || follow(ChannelNow::gone(space(), Version(6), ALICE));
         let mut channel = channel([ALICE, BOB]);
-        channel.accept(&gone()).expect("it goes");
+        channel.accept(&follow(gone(6))).expect("it goes");
         assert!(channel.state.members.is_empty());
-        let later = ChannelNow::gone(space(), Version(9), ALICE);
-        assert_eq!(channel.accept(&follow(later)), Ok(vec![]));
+        assert_eq!(channel.accept(&follow(gone(6))), Ok(vec![]));
         let mut never = given([]);
-        assert_eq!(never.accept(&gone()).map(|events| events.len()), Ok(2));
+        let begun = never.accept(&follow(gone(6))).expect("it begins");
+        let [ConversationEvent::Started(started), closed] = &begun[..] else {
+            panic!("{begun:?}")
+        };
+        let kind = started.channel.map(|it| it.kind);
+        assert_eq!(
+            (started.creator, kind),
+            (Some(BOB), Some(ChannelKind::Voice))
+        );
+        let by = CAROL;
+        assert_eq!(*closed, ConversationEvent::Archived(ArchiveChanged { by }));
         assert_eq!(never.accept(&follow(now(5, [BOB]))), Ok(vec![]));
         assert!(never.state.members.is_empty());
+    }
+
+    fn steps(channel: &mut Given<Conversation>, now: &ChannelNow) -> Vec<(usize, bool)> {
+        let mut steps = Vec::new();
+        loop {
+            let events = channel.accept(&follow(now.clone())).expect("it follows");
+            let Some(last) = events.last() else {
+                return steps;
+            };
+            let is_done = *last == follows(now.version.0, false);
+            assert!(
+                is_done || *last == follows(now.version.0, true),
+                "each says which version it follows"
+            );
+            steps.push((events.len(), is_done));
+        }
     }
 
     #[test]
     fn many_come_in_several_steps_and_the_last_says_so() {
         let many: BTreeSet<UserId> = (0..5_000).map(user).collect();
         let mut channel = channel([ALICE]);
-        let mut steps = Vec::new();
-        loop {
-            let events = channel
-                .accept(&follow(now(6, many.clone())))
-                .expect("it follows");
-            if events.is_empty() {
-                break;
-            }
-            steps.push((events.len(), events.last() == Some(&followed(6))));
-        }
-        assert_eq!(steps, [(2_000, false), (2_000, false), (1_002, true)]);
+        let taken = steps(&mut channel, &now(6, many.clone()));
+        assert_eq!(taken, [(2_001, false), (2_001, false), (1_002, true)]);
+        assert!(channel.state.members.keys().eq(&many));
+    }
+
+    #[test]
+    fn a_channel_that_begins_with_many_begins_in_several_steps() {
+        let many: BTreeSet<UserId> = (0..5_000).map(user).collect();
+        let mut channel = given([]);
+        let taken = steps(&mut channel, &now(6, many.clone()));
+        assert_eq!(taken, [(2, false), (2_001, false), (1_001, true)]);
         assert!(channel.state.members.keys().eq(&many));
     }
 
@@ -493,28 +607,73 @@ mod tests {
         assert!(settle(&[Permission::SendMessages, Permission::ManageMessages]).is_ok());
     }
 
+    /// What versions of a space say of who is in a channel: a list of steps, each of some version.
+    fn said() -> impl Strategy<Value = Vec<(u64, BTreeSet<u128>)>> {
+        let members = prop::collection::btree_set(0..6_u128, 0..6);
+        prop::collection::vec((1..20_u64, members), 1..40)
+    }
+
+    /// Of one version there is one answer.
+    fn wanted(said: &[(u64, BTreeSet<u128>)], version: u64) -> BTreeSet<UserId> {
+        let found = said.iter().find(|(it, _)| *it == version);
+        let members = found.into_iter().flat_map(|(_, members)| members);
+        members.copied().map(user).collect()
+    }
+
     proptest! {
         /// Whatever comes in whichever order, and however often: the newest is what stays.
         #[test]
-        fn the_newest_wins(
-            versions in prop::collection::vec((1..20_u64, prop::collection::btree_set(0..6_u128, 0..6)), 1..30),
-        ) {
-            // Of one version there is one answer.
-            let wanted = |version: u64| {
-                let found = versions.iter().find(|(it, _)| *it == version);
-                found.map(|(_, members)| members.iter().copied().map(user).collect::<BTreeSet<_>>())
-            };
+        fn the_newest_wins(said in said()) {
             let mut channel = given([]);
-            for (version, _) in &versions {
-                let members = wanted(*version).unwrap_or_default();
+            for (version, _) in &said {
+                let members = wanted(&said, *version);
                 channel.accept(&follow(now(*version, members))).expect("it follows");
             }
-            let newest = versions.iter().map(|(version, _)| *version).max().unwrap_or_default();
+            let newest = said.iter().map(|(version, _)| *version).max().unwrap_or_default();
             let state: &State = &channel.state;
-            prop_assert!(state.members.keys().eq(&wanted(newest).unwrap_or_default()));
+            prop_assert!(state.members.keys().eq(&wanted(&said, newest)));
             let settings = state.settings.as_ref().expect("it began");
             prop_assert_eq!(settings.kind, Kind::Channel);
             prop_assert_eq!(settings.channel.map(|it| it.space_version), Some(Version(newest)));
+        }
+
+        /// Many nodes take steps of different versions in between each other's: nobody comes whom the
+        /// newest version that anybody began to follow does not let in, and it is gone to its end.
+        #[test]
+        fn nobody_comes_back_between_the_steps_of_others(said in said(), members_max in 1..4_usize) {
+            let mut state = State::default();
+            let mut newest = 0;
+            let take = |state: State, version: u64| {
+                let now = now(version, wanted(&said, version));
+                let events = follow_by(&state, &now, members_max).expect("it follows");
+                let is_done = events.is_empty();
+                let state = events.iter().fold(state, |state, event| {
+                    let version = state.version.next();
+                    Conversation::evolve(state, version, event)
+                });
+                (state, events, is_done)
+            };
+            for (version, _) in &said {
+                let (next, events, _) = take(state, *version);
+                state = next;
+                newest = newest.max(*version);
+                for event in &events {
+                    if let ConversationEvent::MemberAdded(added) = event {
+                        prop_assert!(wanted(&said, newest).contains(&added.user));
+                    }
+                }
+            }
+            // Nobody more than there are comes or goes, and one step may do both.
+            for _ in 0..20 {
+                let (next, _, is_done) = take(state, newest);
+                state = next;
+                if is_done {
+                    break;
+                }
+            }
+            prop_assert!(state.members.keys().eq(&wanted(&said, newest)));
+            let settings = state.settings.as_ref().expect("it began");
+            prop_assert!(!settings.follows_more);
         }
     }
 }

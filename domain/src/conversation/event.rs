@@ -42,7 +42,7 @@ pub struct ChannelOf {
     pub space: SpaceId,
     /// What sort.
     pub kind: ChannelKind,
-    /// The version of the space that the channel has followed.
+    /// The version of the space that the channel has followed, or follows.
     pub space_version: Version,
 }
 
@@ -281,12 +281,15 @@ pub struct ArchiveChanged {
     pub by: UserId,
 }
 
-/// `space-followed`: what is said of the channel's members, title and being closed before this is all that
-/// the space says as of this version.
+/// `space-followed`: what is said of the channel's members, title and being closed before this is what the
+/// space says as of this version: all of it, unless more is to come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpaceFollowed {
     /// Which version of the space.
     pub space_version: Version,
+    /// Whether more members come or go before the channel is what the space says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 events! {

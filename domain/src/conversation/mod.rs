@@ -22,7 +22,7 @@ mod start;
 mod state;
 mod threads;
 
-pub use channel::ChannelNow;
+pub use channel::{ChannelNow, Viewers};
 pub use command::{
     Act, Command, Contact, Draft, ImportedFact, MessageFact, SettingsChange, UserCommand,
 };

@@ -54,6 +54,8 @@ pub struct Settings {
     pub kind: Kind,
     /// Of a channel: whose it is, and how far it has followed.
     pub channel: Option<ChannelOf>,
+    /// Of a channel: whether it has not yet followed that version to its end.
+    pub follows_more: bool,
     /// Of a group or channel.
     pub title: Option<Title>,
     /// What later members see.
@@ -130,8 +132,11 @@ impl State {
                 }
             }
             ConversationEvent::SpaceFollowed(followed) => self.set(|settings| {
-                if let Some(channel) = &mut settings.channel {
-                    channel.space_version = channel.space_version.max(followed.space_version);
+                if let Some(channel) = &mut settings.channel
+                    && channel.space_version <= followed.space_version
+                {
+                    channel.space_version = followed.space_version;
+                    settings.follows_more = followed.more;
                 }
             }),
             ConversationEvent::MessageEdited(_)
@@ -150,6 +155,7 @@ impl State {
         self.settings = Some(Settings {
             kind: started.kind,
             channel: started.channel,
+            follows_more: false,
             title: started.title.as_ref().map(|title| title.value.clone()),
             history_visibility: started.history_visibility,
             archived: false,

@@ -62,7 +62,9 @@ impl Asker<'_> {
             return Ok(vec![]);
         }
         self.known(category)?;
-        if self.space.channels.len() >= SpaceRules::CHANNELS_MAX {
+        let channels = self.space.channels.len() + 1;
+        let seats = self.space.members.len() * channels;
+        if channels > SpaceRules::CHANNELS_MAX || seats > SpaceRules::SEATS_MAX {
             return Err(Refused::TooManyChannels);
         }
         Ok(vec![SpaceEvent::ChannelCreated(ChannelCreated {
@@ -106,11 +108,14 @@ impl Asker<'_> {
     }
 
     fn remove_channel(&self, channel: ConversationId) -> Decision {
-        self.channel(channel)?;
+        let there = self.channel(channel)?;
         self.manages(channel)?;
-        let by = self.by;
-        let removed = ChannelRemoved { channel, by };
-        Ok(vec![SpaceEvent::ChannelRemoved(removed)])
+        Ok(vec![SpaceEvent::ChannelRemoved(ChannelRemoved {
+            channel,
+            kind: there.kind,
+            creator: there.creator,
+            by: self.by,
+        })])
     }
 
     fn create_category(&self, category: CategoryId, name: &Title, position: u16) -> Decision {

@@ -35,8 +35,19 @@ impl SpaceRules {
     /// The most overrides of a channel.
     pub const OVERRIDES_MAX: usize = 100;
 
+    /// The most members times channels: as many come and go by one change of who sees what, at the
+    /// worst.
+    pub const SEATS_MAX: usize = 500_000;
+
     /// The most invites that are open at a time.
     pub const INVITES_MAX: usize = 100;
+
+    /// Of those, how many may be open when somebody without `manage_space` makes one: so that nobody
+    /// keeps those who run the space from inviting.
+    pub const INVITES_OF_MEMBERS_MAX: usize = 80;
+
+    /// How many of one's own may be open, without `manage_space`.
+    pub const INVITES_OF_ONE_MAX: usize = 10;
 
     /// The most people who are banned at a time.
     pub const BANS_MAX: usize = 10_000;

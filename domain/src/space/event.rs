@@ -106,6 +106,10 @@ pub struct ChannelMoved {
 pub struct ChannelRemoved {
     /// Which.
     pub channel: ConversationId,
+    /// Text or voice.
+    pub kind: ChannelKind,
+    /// Who had created it.
+    pub creator: UserId,
     /// Who did it.
     pub by: UserId,
 }

@@ -5,31 +5,30 @@
 //! The version at which a channel was touched last changes with who sees it, and with nothing else of
 //! the space. Whoever has followed that version is in step, and what comes with an older one is late.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::conversation::ChannelNow;
-use crate::ids::{ConversationId, UserId, Version};
+use crate::conversation::{ChannelNow, Viewers};
+use crate::ids::{ConversationId, SpaceRoleId, UserId, Version};
 use crate::space::command::Target;
-use crate::space::event::SpaceEvent;
+use crate::space::event::{OverrideSet, RoleGiven, RoleSet};
 use crate::space::permissions::{Permission, Permissions};
-use crate::space::state::{Override, Space, SpaceRole, State, Touch};
+use crate::space::state::{Channel, Override, Space, SpaceRole, State, Touch};
 
 impl State {
-    /// What `channel` is now. One that there is not, or not any more, is closed and nobody is in it.
-    /// `None` where there is no space.
-    pub fn channel_now(&self, channel: ConversationId, remover: UserId) -> Option<ChannelNow> {
+    /// What `channel` is now; `None` of one that there is not, or not any more.
+    pub fn channel_now(self: &Arc<Self>, channel: ConversationId) -> Option<ChannelNow> {
         let space = self.space.as_ref()?;
-        Some(match space.channels.get(&channel) {
-            Some(there) => ChannelNow {
-                space: space.id,
-                kind: there.kind,
-                version: there.touched.version,
-                by: there.touched.by,
-                title: Some((there.named_by, there.name.clone())),
-                members: space.viewers(channel),
-                archived: space.archived,
-            },
-            None => ChannelNow::gone(space.id, self.version, remover),
+        let there = space.channels.get(&channel)?;
+        Some(ChannelNow {
+            space: space.id,
+            kind: there.kind,
+            creator: there.creator,
+            version: there.touched.version,
+            by: there.touched.by,
+            title: Some((there.named_by, there.name.clone())),
+            viewers: Viewers::Of(Arc::clone(self), channel),
+            archived: space.archived,
         })
     }
 
@@ -51,8 +50,23 @@ impl Space {
         members.filter(|user| self.sees(*user, channel)).collect()
     }
 
-    /// The channels that one of `users` sees, each with who of them.
-    fn sights(&self, users: &[UserId]) -> Vec<(ConversationId, Vec<bool>)> {
+    /// Of those for whom it may have changed after the event `version` whether they see `channel`,
+    /// whether they do now. `None` where that may be everybody, or is forgotten.
+    pub fn changed_since(
+        &self,
+        channel: ConversationId,
+        version: Version,
+    ) -> Option<BTreeMap<UserId, bool>> {
+        let channel = self.channels.get(&channel)?;
+        if version < channel.shown_anew {
+            return None;
+        }
+        let users = self.sights.since(version)?.into_iter();
+        Some(users.map(|it| (it, self.sees(it, channel))).collect())
+    }
+
+    /// Which channels each of `users` sees.
+    fn sights_of(&self, users: &[UserId]) -> Vec<(ConversationId, Vec<bool>)> {
         let channels = self.channels.iter();
         channels
             .map(|(id, channel)| {
@@ -62,172 +76,129 @@ impl Space {
             .collect()
     }
 
-    /// Folds what may change who sees a channel.
-    pub(super) fn evolve_sight(&mut self, version: Version, event: &SpaceEvent) {
-        match event {
-            SpaceEvent::Archived(changed) => {
-                self.archived = true;
-                self.touch_all(version, changed.by);
-            }
-            SpaceEvent::Unarchived(changed) => {
-                self.archived = false;
-                self.touch_all(version, changed.by);
-            }
-            SpaceEvent::RoleChanged(changed) => {
-                let role = SpaceRole {
-                    name: changed.name.value.clone(),
-                    permissions: changed.permissions,
-                    rank: changed.rank,
-                };
-                let Some(there) = self.roles.get_mut(&changed.role) else {
-                    return;
-                };
-                let differ = there.permissions.differing(role.permissions);
-                *there = role;
-                if shows(differ) {
-                    self.touch_all(version, changed.by);
-                }
-            }
-            SpaceEvent::RoleRemoved(removed) => {
-                let Some(role) = self.roles.remove(&removed.role) else {
-                    return;
-                };
-                for member in self.members.values_mut() {
-                    member.roles.remove(&removed.role);
-                }
-                let by = removed.by;
-                for channel in self.channels.values_mut() {
-                    let gone = channel.overrides.roles.remove(&removed.role);
-                    let differ = gone.map_or(Permissions::NONE, |it| it.allow.with(it.deny));
-                    if shows(differ.with(role.permissions)) {
-                        channel.touched = Touch { version, by };
-                    }
-                }
-            }
-            SpaceEvent::OverrideSet(set) => {
-                let Some(channel) = self.channels.get_mut(&set.channel) else {
-                    return;
-                };
-                let (allow, deny) = (set.allow, set.deny);
-                let it = Override { allow, deny };
-                let is = (!it.is_empty()).then_some(it);
-                let before = match set.target {
-                    Target::Role(role) => replace(&mut channel.overrides.roles, role, is),
-                    Target::Member(user) => replace(&mut channel.overrides.members, user, is),
-                };
-                let before = before.unwrap_or_default();
-                let differ = allow
-                    .differing(before.allow)
-                    .with(deny.differing(before.deny));
-                if differ.has(Permission::ViewChannel) {
-                    channel.touched = Touch {
-                        version,
-                        by: set.by,
-                    };
-                }
-            }
-            other => {
-                if let Some((users, by)) = concerned(other, self.owner) {
-                    let before = self.sights(&users);
-                    self.evolve_people(other);
-                    self.touch_differing(&users, &before, Touch { version, by });
-                }
-            }
-        }
-    }
-
-    /// Folds what concerns few people.
-    fn evolve_people(&mut self, event: &SpaceEvent) {
-        match event {
-            SpaceEvent::RoleAssigned(given) => {
-                let is_role = self.roles.contains_key(&given.role);
-                if let Some(member) = self.members.get_mut(&given.user).filter(|_| is_role) {
-                    member.roles.insert(given.role);
-                }
-            }
-            SpaceEvent::RoleWithdrawn(given) => {
-                if let Some(member) = self.members.get_mut(&given.user) {
-                    member.roles.remove(&given.role);
-                }
-            }
-            SpaceEvent::MemberJoined(joined) => {
-                self.members.entry(joined.user).or_default();
-            }
-            SpaceEvent::MemberLeft(left) => self.put_out(left.user),
-            SpaceEvent::MemberKicked(kicked) => self.put_out(kicked.user),
-            SpaceEvent::MemberBanned(banned) => {
-                self.put_out(banned.user);
-                self.banned.insert(banned.user);
-            }
-            SpaceEvent::OwnershipTransferred(transferred) => {
-                if self.members.contains_key(&transferred.to) {
-                    self.owner = transferred.to;
-                }
-            }
-            other => debug_assert!(false, "{other:?} concerns nobody"),
-        }
-    }
-
-    /// The owner stays, whatever the log says.
-    fn put_out(&mut self, user: UserId) {
-        if user != self.owner {
-            self.members.remove(&user);
-        }
-    }
-
-    fn touch_all(&mut self, version: Version, by: UserId) {
-        for channel in self.channels.values_mut() {
-            channel.touched = Touch { version, by };
-        }
-    }
-
-    fn touch_differing(
+    /// Folds a change that lets nobody but `users` see other channels than before.
+    pub(super) fn concern(
         &mut self,
         users: &[UserId],
-        before: &[(ConversationId, Vec<bool>)],
         touch: Touch,
+        change: impl FnOnce(&mut Self),
     ) {
-        for ((id, was), (_, is)) in before.iter().zip(self.sights(users)) {
+        let before = self.sights_of(users);
+        change(self);
+        let mut is_seen_otherwise = false;
+        for ((id, was), (_, is)) in before.iter().zip(self.sights_of(users)) {
             if *was != is
                 && let Some(channel) = self.channels.get_mut(id)
             {
                 channel.touched = touch;
+                is_seen_otherwise = true;
+            }
+        }
+        if is_seen_otherwise {
+            self.sights.remember(touch.version, users);
+        }
+    }
+
+    pub(super) fn set_archived(&mut self, archived: bool, touch: Touch) {
+        self.archived = archived;
+        for channel in self.channels.values_mut() {
+            channel.touched = touch;
+        }
+    }
+
+    pub(super) fn change_role(&mut self, changed: &RoleSet, touch: Touch) {
+        let Some(there) = self.roles.get_mut(&changed.role) else {
+            return;
+        };
+        let role = SpaceRole::of(changed);
+        let differ = there.permissions.differing(role.permissions);
+        *there = role;
+        if shows(differ) {
+            for channel in self.channels.values_mut() {
+                channel.show_anew(touch);
             }
         }
     }
+
+    pub(super) fn remove_role(&mut self, removed: SpaceRoleId, touch: Touch) {
+        let Some(role) = self.roles.remove(&removed) else {
+            return;
+        };
+        for member in self.members.values_mut() {
+            member.roles.remove(&removed);
+        }
+        for channel in self.channels.values_mut() {
+            let gone = channel.overrides.roles.remove(&removed);
+            let differ = gone.map_or(Permissions::NONE, |it| it.allow.with(it.deny));
+            if shows(differ.with(role.permissions)) {
+                channel.show_anew(touch);
+            }
+        }
+    }
+
+    pub(super) fn set_override(&mut self, set: &OverrideSet, touch: Touch) {
+        let Some(channel) = self.channels.get_mut(&set.channel) else {
+            return;
+        };
+        let (allow, deny) = (set.allow, set.deny);
+        let it = Override { allow, deny };
+        let is = (!it.is_empty()).then_some(it);
+        let before = match set.target {
+            Target::Role(role) => replace(&mut channel.overrides.roles, role, is),
+            Target::Member(user) => replace(&mut channel.overrides.members, user, is),
+        };
+        let before = before.unwrap_or_default();
+        let differ = allow
+            .differing(before.allow)
+            .with(deny.differing(before.deny));
+        if !differ.has(Permission::ViewChannel) {
+            return;
+        }
+        match set.target {
+            Target::Role(_) => channel.show_anew(touch),
+            Target::Member(user) => {
+                channel.touched = touch;
+                self.sights.remember(touch.version, &[user]);
+            }
+        }
+    }
+
+    pub(super) fn give(&mut self, given: &RoleGiven) {
+        let is_role = self.roles.contains_key(&given.role);
+        if let Some(member) = self.members.get_mut(&given.user).filter(|_| is_role) {
+            member.roles.insert(given.role);
+        }
+    }
+
+    pub(super) fn take(&mut self, given: &RoleGiven) {
+        if let Some(member) = self.members.get_mut(&given.user) {
+            member.roles.remove(&given.role);
+        }
+    }
+
+    /// The owner stays, whatever the log says.
+    pub(super) fn put_out(&mut self, user: UserId, touch: Touch) {
+        self.concern(&[user], touch, |space| {
+            if user != space.owner {
+                space.members.remove(&user);
+            }
+        });
+    }
+
+    pub(super) fn transfer(&mut self, to: UserId, touch: Touch) {
+        self.concern(&[self.owner, to], touch, |space| {
+            if space.members.contains_key(&to) {
+                space.owner = to;
+            }
+        });
+    }
 }
 
-/// Whose sight an event may change, and who made it.
-fn concerned(event: &SpaceEvent, owner: UserId) -> Option<(Vec<UserId>, UserId)> {
-    match event {
-        SpaceEvent::RoleAssigned(given) | SpaceEvent::RoleWithdrawn(given) => {
-            Some((vec![given.user], given.by))
-        }
-        SpaceEvent::MemberJoined(joined) => Some((vec![joined.user], joined.user)),
-        SpaceEvent::MemberLeft(left) => Some((vec![left.user], left.user)),
-        SpaceEvent::MemberKicked(kicked) => Some((vec![kicked.user], kicked.by)),
-        SpaceEvent::MemberBanned(banned) => Some((vec![banned.user], banned.by)),
-        SpaceEvent::OwnershipTransferred(it) => Some((vec![owner, it.to], it.by)),
-        SpaceEvent::Created(_)
-        | SpaceEvent::Renamed(_)
-        | SpaceEvent::JoiningChanged(_)
-        | SpaceEvent::Archived(_)
-        | SpaceEvent::Unarchived(_)
-        | SpaceEvent::ChannelCreated(_)
-        | SpaceEvent::ChannelRenamed(_)
-        | SpaceEvent::ChannelMoved(_)
-        | SpaceEvent::ChannelRemoved(_)
-        | SpaceEvent::CategoryCreated(_)
-        | SpaceEvent::CategoryChanged(_)
-        | SpaceEvent::CategoryRemoved(_)
-        | SpaceEvent::RoleDefined(_)
-        | SpaceEvent::RoleChanged(_)
-        | SpaceEvent::RoleRemoved(_)
-        | SpaceEvent::OverrideSet(_)
-        | SpaceEvent::MemberUnbanned(_)
-        | SpaceEvent::InviteCreated(_)
-        | SpaceEvent::InviteUsed(_)
-        | SpaceEvent::InviteRevoked(_) => None,
+impl Channel {
+    /// Everybody may see it otherwise than before.
+    const fn show_anew(&mut self, touch: Touch) {
+        self.touched = touch;
+        self.shown_anew = touch.version;
     }
 }
 
@@ -236,7 +207,7 @@ const fn shows(permissions: Permissions) -> bool {
 }
 
 fn replace<K: Ord>(
-    overrides: &mut std::collections::BTreeMap<K, Override>,
+    overrides: &mut BTreeMap<K, Override>,
     key: K,
     is: Option<Override>,
 ) -> Option<Override> {

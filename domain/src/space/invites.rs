@@ -22,8 +22,15 @@ impl Asker<'_> {
         if self.space.invites.contains_key(&invite) {
             return Ok(vec![]);
         }
-        let open = self.space.invites.values().filter(|it| it.is_good(at));
-        if open.count() >= SpaceRules::INVITES_MAX {
+        let open = || self.space.invites.values().filter(|it| it.is_good(at));
+        let own = open().filter(|it| it.by == self.by).count();
+        let is_full = if self.held.has(Permission::ManageSpace) {
+            open().count() >= SpaceRules::INVITES_MAX
+        } else {
+            own >= SpaceRules::INVITES_OF_ONE_MAX
+                || open().count() >= SpaceRules::INVITES_OF_MEMBERS_MAX
+        };
+        if is_full {
             return Err(Refused::TooManyInvites);
         }
         Ok(vec![SpaceEvent::InviteCreated(InviteCreated {
@@ -57,23 +64,32 @@ mod tests {
     use chrono::{DateTime, Utc};
     use uuid::Uuid;
 
-    use crate::ids::InviteId;
+    use crate::ids::{InviteId, UserId};
     use crate::space::{
         Act, Command, InviteCreated, InviteUsed, Permission, Refused, SpaceEvent,
         SpaceMemberJoined, SpaceRules,
     };
     use crate::testing::space::{given, joined, space_of};
-    use crate::testing::{ALICE, BOB, CAROL, moment};
+    use crate::testing::{ALICE, BOB, CAROL, moment, user};
 
     fn invite(number: u128) -> InviteId {
         InviteId(Uuid::from_u128(number))
     }
 
     fn created(number: u128, expires: Option<i64>, uses_max: Option<u32>) -> SpaceEvent {
+        created_by(ALICE, number, expires, uses_max)
+    }
+
+    fn created_by(
+        by: UserId,
+        number: u128,
+        expires: Option<i64>,
+        uses_max: Option<u32>,
+    ) -> SpaceEvent {
         SpaceEvent::InviteCreated(InviteCreated {
             invite: invite(number),
             hash: number.to_string(),
-            by: ALICE,
+            by,
             at: moment(0),
             expires_at: expires.map(moment),
             uses_max,
@@ -117,6 +133,8 @@ mod tests {
         again
             .accept(&Command::by(BOB, take("1", 5)))
             .expect("it is good");
+        let late = again.accept(&Command::by(BOB, take("1", 6)));
+        assert_eq!(late, Ok(vec![]), "he is in, though it is used up by him");
         again
             .when(Command::by(CAROL, take("1", 6)))
             .then_refused(Refused::InviteNotFound);
@@ -158,6 +176,60 @@ mod tests {
         given(history())
             .when(Command::by(CAROL, create(2, moment(0))))
             .then_refused(Refused::NotFound);
+    }
+
+    #[test]
+    fn who_is_put_out_leaves_no_invite_behind() {
+        let history = || {
+            [
+                space_of(ALICE),
+                joined(BOB),
+                created(1, None, None),
+                created_by(BOB, 2, None, None),
+                created_by(BOB, 3, None, None),
+            ]
+        };
+        let (kick, reason) = (Act::Kick { user: BOB }, None);
+        for act in [kick, Act::Ban { user: BOB, reason }] {
+            let mut house = given(history());
+            let events = house.accept(&Command::by(ALICE, act)).expect("she may");
+            assert_eq!(events.len(), 3);
+            let space = house.state.space.as_ref().expect("there is one");
+            assert!(space.invites.keys().eq(&[invite(1)]));
+            house
+                .when(Command::by(CAROL, take("2", 1)))
+                .then_refused(Refused::InviteNotFound);
+        }
+        let mut house = given(history());
+        house
+            .accept(&Command::by(BOB, Act::Leave))
+            .expect("he goes");
+        house.when(Command::by(CAROL, take("2", 1))).then_some(2);
+    }
+
+    #[test]
+    fn nobody_keeps_others_from_inviting() {
+        let own = SpaceRules::INVITES_OF_ONE_MAX as u128;
+        let of_bob = (0..own).map(|it| created_by(BOB, it, None, None));
+        let few: Vec<_> = [space_of(ALICE), joined(BOB), joined(CAROL)]
+            .into_iter()
+            .chain(of_bob)
+            .collect();
+        given(few.clone())
+            .when(Command::by(BOB, create(1_000, moment(0))))
+            .then_refused(Refused::TooManyInvites);
+        given(few.clone())
+            .when(Command::by(CAROL, create(1_000, moment(0))))
+            .then_some(1);
+        let others = (own..SpaceRules::INVITES_OF_MEMBERS_MAX as u128)
+            .map(|it| created_by(user(it), it, None, None));
+        let many: Vec<_> = few.into_iter().chain(others).collect();
+        given(many.clone())
+            .when(Command::by(CAROL, create(1_000, moment(0))))
+            .then_refused(Refused::TooManyInvites);
+        given(many)
+            .when(Command::by(ALICE, create(1_000, moment(0))))
+            .then_some(1);
     }
 
     #[test]

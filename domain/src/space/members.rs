@@ -6,8 +6,8 @@ use crate::ids::{InviteId, UserId};
 use crate::personal::Personal;
 use crate::space::decide::{Asker, Decision, SpaceRules};
 use crate::space::event::{
-    InviteUsed, Joining, OwnershipTransferred, SpaceEvent, SpaceMemberBanned, SpaceMemberJoined,
-    SpaceMemberKicked, SpaceMemberLeft, SpaceMemberUnbanned,
+    InviteRevoked, InviteUsed, Joining, OwnershipTransferred, SpaceEvent, SpaceMemberBanned,
+    SpaceMemberJoined, SpaceMemberKicked, SpaceMemberLeft, SpaceMemberUnbanned,
 };
 use crate::space::permissions::{Permission, Standing};
 use crate::space::refused::Refused;
@@ -26,15 +26,16 @@ pub(super) fn join(state: &State, by: UserId) -> Decision {
     }
 }
 
-/// Who is in already uses no invite up.
+/// Who is in already uses no invite up, and is in whatever has become of the invite since: it may have
+/// been used up by them.
 pub(super) fn use_invite(state: &State, by: UserId, hash: &str, at: DateTime<Utc>) -> Decision {
     let space = state.space.as_ref().ok_or(Refused::InviteNotFound)?;
-    let mut invites = space.invites.iter();
-    let found = invites.find(|(_, invite)| invite.hash == hash && invite.is_good(at));
-    let (invite, _) = found.ok_or(Refused::InviteNotFound)?;
     if space.members.contains_key(&by) {
         return Ok(vec![]);
     }
+    let mut invites = space.invites.iter();
+    let found = invites.find(|(_, invite)| invite.hash == hash && invite.is_good(at));
+    let (invite, _) = found.ok_or(Refused::InviteNotFound)?;
     come_in(space, by, Some(*invite))
 }
 
@@ -45,7 +46,9 @@ fn come_in(space: &Space, user: UserId, invite: Option<InviteId>) -> Decision {
     if space.archived {
         return Err(Refused::Archived);
     }
-    if space.members.len() >= SpaceRules::MEMBERS_MAX {
+    let members = space.members.len() + 1;
+    let seats = members * space.channels.len();
+    if members > SpaceRules::MEMBERS_MAX || seats > SpaceRules::SEATS_MAX {
         return Err(Refused::TooManyMembers);
     }
     let by_invite = invite.map(|invite| SpaceEvent::InviteUsed(InviteUsed { invite, user }));
@@ -72,8 +75,20 @@ impl Asker<'_> {
         }
         self.above_member(user)?;
         let by = self.by;
-        let kicked = SpaceMemberKicked { user, by };
-        Ok(vec![SpaceEvent::MemberKicked(kicked)])
+        let kicked = SpaceEvent::MemberKicked(SpaceMemberKicked { user, by });
+        Ok(self.with_invites_of(user, kicked))
+    }
+
+    /// Who is put out leaves no invite behind by which they, or another account of theirs, come back.
+    fn with_invites_of(&self, user: UserId, put_out: SpaceEvent) -> Vec<SpaceEvent> {
+        let by = self.by;
+        let invites = self.space.invites.iter();
+        let theirs = invites.filter(|(_, invite)| invite.by == user);
+        let revoked = theirs.map(|(invite, _)| {
+            let invite = *invite;
+            SpaceEvent::InviteRevoked(InviteRevoked { invite, by })
+        });
+        std::iter::once(put_out).chain(revoked).collect()
     }
 
     /// Who is no member stands below every rank, so that nobody is kept from banning them by theirs.
@@ -88,11 +103,12 @@ impl Asker<'_> {
         if self.space.banned.len() >= SpaceRules::BANS_MAX {
             return Err(Refused::TooManyBans);
         }
-        Ok(vec![SpaceEvent::MemberBanned(SpaceMemberBanned {
+        let banned = SpaceEvent::MemberBanned(SpaceMemberBanned {
             user,
             by: self.by,
             reason: reason.map(|reason| Personal::new(self.by, reason.clone())),
-        })])
+        });
+        Ok(self.with_invites_of(user, banned))
     }
 
     pub(super) fn unban(&self, user: UserId) -> Decision {

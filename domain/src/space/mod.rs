@@ -23,5 +23,6 @@ pub use event::*;
 pub use permissions::{Because, Explained, Permission, Permissions, Standing};
 pub use refused::Refused;
 pub use state::{
-    Category, Channel, Invite, Member, Override, Overrides, Space, SpaceRole, State, Touch,
+    Category, Channel, Invite, Member, Override, Overrides, Sight, Sights, Space, SpaceRole, State,
+    Touch,
 };

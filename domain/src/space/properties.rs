@@ -8,10 +8,11 @@ use uuid::Uuid;
 use crate::conversation::{ChannelKind, Role};
 use crate::decider::Decider as _;
 use crate::ids::{CategoryId, ConversationId, InviteId, SpaceRoleId, UserId, Version};
+use crate::personal::Personal;
 use crate::space::permissions::Because;
 use crate::space::{
-    Act, Command, Joining, Override, Permission, Permissions, Refused, Space, SpaceRules, Standing,
-    State, Target,
+    Act, ChannelCreated, Command, Joining, Override, Permission, Permissions, Refused, Space,
+    SpaceEvent, SpaceRules, Standing, State, Target,
 };
 use crate::testing::conversation::title;
 use crate::testing::space::{SPACE, assigned, defined, given, joined, role, space_of};
@@ -240,6 +241,29 @@ fn check_touched(before: &State, after: &State) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A channel that has followed what there was `before` and is told only of whom it is about is what one
+/// is that asks of everybody.
+fn check_few(before: &State, after: &State) -> Result<(), TestCaseError> {
+    let (Some(was), Some(is)) = (&before.space, &after.space) else {
+        return Ok(());
+    };
+    for (id, channel) in &was.channels {
+        let Some(few) = is.changed_since(*id, channel.touched.version) else {
+            continue;
+        };
+        let mut viewers = was.viewers(*id);
+        for (user, sees) in few {
+            if sees {
+                viewers.insert(user);
+            } else {
+                viewers.remove(&user);
+            }
+        }
+        prop_assert_eq!(viewers, is.viewers(*id), "{:?}", id);
+    }
+    Ok(())
+}
+
 fn run(commands: &[Command]) -> Result<Given<SpaceRules>, TestCaseError> {
     let mut given = given([]);
     for command in commands {
@@ -383,6 +407,15 @@ proptest! {
             state = SpaceRules::evolve(state, Version::ZERO.plus(first.len() + index + 1), event);
         }
         prop_assert_eq!(state, given.state);
+    }
+
+    #[test]
+    fn few_are_asked_of_and_nobody_is_forgotten(commands in commands(), ago in 1..50_usize) {
+        let events = run(&commands)?.events;
+        let until = |end: usize| Given::<SpaceRules>::history(events[..end].to_vec()).state;
+        let last = until(events.len());
+        check_few(&until(events.len().saturating_sub(ago)), &last)?;
+        check_few(&until(events.len() / 2), &last)?;
     }
 
     /// Not every list of events can come to be, but every list can be folded.
@@ -582,4 +615,56 @@ fn who_is_banned_is_out_and_does_not_come_back_until_unbanned() {
     house.accept(&Command::by(BOB, unban)).expect("he may");
     assert_eq!(house.accept(&join).map(|it| it.len()), Ok(1));
     assert_eq!(house.accept(&join), Ok(vec![]));
+}
+
+#[test]
+fn a_join_asks_of_who_joins_and_of_nobody_else() {
+    let mut house = house();
+    let open = Act::SetJoining {
+        joining: Joining::Open,
+    };
+    house.accept(&Command::by(ALICE, open)).expect("she may");
+    let followed = house.state.version;
+    house
+        .accept(&Command::by(user(9), Act::Join))
+        .expect("it is open");
+    let few = |house: &Given<SpaceRules>| {
+        let space = house.state.space.as_ref().expect("there is one");
+        space.changed_since(channel_id(0), followed)
+    };
+    assert_eq!(few(&house), Some([(user(9), true)].into()));
+    for number in 10..=10 + crate::space::Sights::REMEMBERED_MAX as u128 {
+        house
+            .accept(&Command::by(user(number), Act::Join))
+            .expect("it is open");
+    }
+    assert_eq!(few(&house), None, "that is too long ago");
+    house.accept(&Command::by(ALICE, hide())).expect("she may");
+    assert_eq!(few(&house), None, "everybody may see it otherwise");
+}
+
+#[test]
+fn members_times_channels_are_bounded() {
+    let channels = SpaceRules::SEATS_MAX / SpaceRules::MEMBERS_MAX;
+    let created = (0..channels as u128).map(|number| {
+        SpaceEvent::ChannelCreated(ChannelCreated {
+            channel: channel_id(number),
+            kind: ChannelKind::Text,
+            name: Personal::new(ALICE, title("news")),
+            category: None,
+            position: 0,
+        })
+    });
+    let others = (1..SpaceRules::MEMBERS_MAX as u128).map(|number| joined(user(number)));
+    let house = given([space_of(ALICE)].into_iter().chain(others).chain(created));
+    let one_more = Act::CreateChannel {
+        channel: channel_id(1_000),
+        kind: ChannelKind::Text,
+        name: title("news"),
+        category: None,
+        position: 0,
+    };
+    house
+        .when(Command::by(ALICE, one_more))
+        .then_refused(Refused::TooManyChannels);
 }

@@ -59,10 +59,18 @@ pub enum Refused {
     #[error("an override either allows or denies a permission")]
     AllowedAndDenied,
     /// It is full.
-    #[error("a space has at most {} members", SpaceRules::MEMBERS_MAX)]
+    #[error(
+        "a space has at most {} members, and members times channels are at most {}",
+        SpaceRules::MEMBERS_MAX,
+        SpaceRules::SEATS_MAX
+    )]
     TooManyMembers,
     /// It has as many channels as may be.
-    #[error("a space has at most {} channels", SpaceRules::CHANNELS_MAX)]
+    #[error(
+        "a space has at most {} channels, and members times channels are at most {}",
+        SpaceRules::CHANNELS_MAX,
+        SpaceRules::SEATS_MAX
+    )]
     TooManyChannels,
     /// It has as many categories as may be.
     #[error("a space has at most {} categories", SpaceRules::CATEGORIES_MAX)]
@@ -75,8 +83,9 @@ pub enum Refused {
     TooManyOverrides,
     /// As many invites are open as may be.
     #[error(
-        "a space has at most {} open invites; revoke one first",
-        SpaceRules::INVITES_MAX
+        "a space has at most {} open invites, a member without `manage_space` {}; revoke one first",
+        SpaceRules::INVITES_MAX,
+        SpaceRules::INVITES_OF_ONE_MAX
     )]
     TooManyInvites,
     /// As many people are banned as may be.

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::ids::{CategoryId, ConversationId, InviteId, SpaceId, SpaceRoleId, UserId, Version};
-use crate::space::event::{ChannelCreated, ChannelKind, Created, Joining, SpaceEvent};
+use crate::space::event::{
+    CategorySet, ChannelCreated, ChannelKind, ChannelMoved, ChannelRenamed, Created, InviteCreated,
+    Joining, RoleSet, SpaceEvent,
+};
 use crate::space::permissions::Permissions;
 use crate::values::Title;
 
@@ -46,6 +49,50 @@ pub struct Space {
     pub banned: BTreeSet<UserId>,
     /// Invites that were good when one was made last.
     pub invites: BTreeMap<InviteId, Invite>,
+    /// For whom it changed lately which channels they see.
+    pub sights: Sights,
+}
+
+/// For whom it changed lately which channels they see, so that a channel that has followed until then
+/// need ask of nobody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Sights {
+    /// Whom the space's event with this version, and earlier ones, concerned is forgotten.
+    pub forgotten: Version,
+    /// The events after it, the oldest first; at most [`Sights::REMEMBERED_MAX`].
+    pub lately: Vec<Sight>,
+}
+
+/// An event after which some may see other channels than before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Sight {
+    /// Which.
+    pub version: Version,
+    /// Who.
+    pub users: Vec<UserId>,
+}
+
+impl Sights {
+    /// The most events whose people are remembered. A channel that was not touched for longer asks of
+    /// everybody once.
+    pub const REMEMBERED_MAX: usize = 64;
+
+    pub(super) fn remember(&mut self, version: Version, users: &[UserId]) {
+        if self.lately.len() >= Self::REMEMBERED_MAX {
+            self.forgotten = self.lately.remove(0).version;
+        }
+        let users = users.to_vec();
+        self.lately.push(Sight { version, users });
+    }
+
+    /// Whom the events after `version` concerned; `None` where that is forgotten.
+    pub(super) fn since(&self, version: Version) -> Option<BTreeSet<UserId>> {
+        if version < self.forgotten {
+            return None;
+        }
+        let later = self.lately.iter().filter(|it| it.version > version);
+        Some(later.flat_map(|it| &it.users).copied().collect())
+    }
 }
 
 /// Somebody who is in it.
@@ -80,6 +127,8 @@ pub struct Category {
 pub struct Channel {
     /// Text or voice.
     pub kind: ChannelKind,
+    /// Who created it.
+    pub creator: UserId,
     /// What it is called.
     pub name: Title,
     /// Who named it.
@@ -92,6 +141,9 @@ pub struct Channel {
     pub overrides: Overrides,
     /// When what it is as a conversation changed last: who sees it, its name, whether it is closed.
     pub touched: Touch,
+    /// The event after which everybody may see it otherwise than before; not those that concern few,
+    /// see [`Sights`].
+    pub shown_anew: Version,
 }
 
 /// The overrides of a channel.
@@ -192,6 +244,7 @@ impl Space {
             channels: BTreeMap::new(),
             banned: BTreeSet::new(),
             invites: BTreeMap::new(),
+            sights: Sights::default(),
         }
     }
 
@@ -205,110 +258,131 @@ impl Space {
     }
 
     fn evolve(&mut self, version: Version, event: &SpaceEvent) {
+        let touch = |by: UserId| Touch { version, by };
         match event {
             SpaceEvent::Created(_) => {}
             SpaceEvent::Renamed(renamed) => self.name = renamed.name.value.clone(),
             SpaceEvent::JoiningChanged(changed) => self.joining = changed.joining,
-            SpaceEvent::ChannelCreated(_)
-            | SpaceEvent::ChannelRenamed(_)
-            | SpaceEvent::ChannelMoved(_)
-            | SpaceEvent::ChannelRemoved(_)
-            | SpaceEvent::CategoryCreated(_)
-            | SpaceEvent::CategoryChanged(_)
-            | SpaceEvent::CategoryRemoved(_) => self.arrange(version, event),
-            SpaceEvent::InviteCreated(created) => {
-                self.invites.retain(|_, invite| invite.is_good(created.at));
-                let invite = Invite {
-                    hash: created.hash.clone(),
-                    by: created.by,
-                    expires_at: created.expires_at,
-                    uses_left: created.uses_max,
-                };
-                self.invites.insert(created.invite, invite);
-            }
-            SpaceEvent::InviteUsed(used) => {
-                if let Some(invite) = self.invites.get_mut(&used.invite) {
-                    invite.uses_left = invite.uses_left.map(|left| left.saturating_sub(1));
-                    if invite.uses_left == Some(0) {
-                        self.invites.remove(&used.invite);
-                    }
-                }
-            }
-            SpaceEvent::InviteRevoked(revoked) => {
-                self.invites.remove(&revoked.invite);
-            }
-            SpaceEvent::MemberUnbanned(unbanned) => {
-                self.banned.remove(&unbanned.user);
-            }
-            SpaceEvent::RoleDefined(defined) => {
-                let role = SpaceRole {
-                    name: defined.name.value.clone(),
-                    permissions: defined.permissions,
-                    rank: defined.rank,
-                };
-                self.roles.entry(defined.role).or_insert(role);
-            }
-            SpaceEvent::Archived(_)
-            | SpaceEvent::Unarchived(_)
-            | SpaceEvent::RoleChanged(_)
-            | SpaceEvent::RoleRemoved(_)
-            | SpaceEvent::RoleAssigned(_)
-            | SpaceEvent::RoleWithdrawn(_)
-            | SpaceEvent::OverrideSet(_)
-            | SpaceEvent::MemberJoined(_)
-            | SpaceEvent::MemberLeft(_)
-            | SpaceEvent::MemberKicked(_)
-            | SpaceEvent::MemberBanned(_)
-            | SpaceEvent::OwnershipTransferred(_) => self.evolve_sight(version, event),
-        }
-    }
-
-    /// Folds what changes channels and categories.
-    fn arrange(&mut self, version: Version, event: &SpaceEvent) {
-        match event {
+            SpaceEvent::Archived(changed) => self.set_archived(true, touch(changed.by)),
+            SpaceEvent::Unarchived(changed) => self.set_archived(false, touch(changed.by)),
             SpaceEvent::ChannelCreated(created) => {
                 let channel = Channel::create(version, created);
                 self.channels.entry(created.channel).or_insert(channel);
             }
-            SpaceEvent::ChannelRenamed(renamed) => {
-                if let Some(channel) = self.channels.get_mut(&renamed.channel) {
-                    channel.name = renamed.name.value.clone();
-                    channel.named_by = renamed.name.of;
-                    let by = renamed.name.of;
-                    channel.touched = Touch { version, by };
-                }
-            }
-            SpaceEvent::ChannelMoved(moved) => {
-                if let Some(channel) = self.channels.get_mut(&moved.channel) {
-                    channel.category = moved.category;
-                    channel.position = moved.position;
-                }
-            }
+            SpaceEvent::ChannelRenamed(renamed) => self.rename_channel(version, renamed),
+            SpaceEvent::ChannelMoved(moved) => self.move_channel(moved),
             SpaceEvent::ChannelRemoved(removed) => {
                 self.channels.remove(&removed.channel);
             }
-            SpaceEvent::CategoryCreated(created) => {
-                let category = Category {
-                    name: created.name.value.clone(),
-                    position: created.position,
-                };
-                self.categories.entry(created.category).or_insert(category);
+            SpaceEvent::CategoryCreated(created) => self.create_category(created),
+            SpaceEvent::CategoryChanged(changed) => self.change_category(changed),
+            SpaceEvent::CategoryRemoved(removed) => self.remove_category(removed.category),
+            SpaceEvent::RoleDefined(defined) => {
+                let role = SpaceRole::of(defined);
+                self.roles.entry(defined.role).or_insert(role);
             }
-            SpaceEvent::CategoryChanged(changed) => {
-                if let Some(category) = self.categories.get_mut(&changed.category) {
-                    category.name = changed.name.value.clone();
-                    category.position = changed.position;
-                }
+            SpaceEvent::RoleChanged(changed) => self.change_role(changed, touch(changed.by)),
+            SpaceEvent::RoleRemoved(removed) => {
+                self.remove_role(removed.role, touch(removed.by));
             }
-            SpaceEvent::CategoryRemoved(removed) => {
-                self.categories.remove(&removed.category);
-                for channel in self.channels.values_mut() {
-                    if channel.category == Some(removed.category) {
-                        channel.category = None;
-                    }
-                }
+            SpaceEvent::OverrideSet(set) => self.set_override(set, touch(set.by)),
+            SpaceEvent::RoleAssigned(given) => {
+                self.concern(&[given.user], touch(given.by), |space| space.give(given));
             }
-            other => debug_assert!(false, "{other:?} arranges nothing"),
+            SpaceEvent::RoleWithdrawn(given) => {
+                self.concern(&[given.user], touch(given.by), |space| space.take(given));
+            }
+            SpaceEvent::MemberJoined(joined) => {
+                let user = joined.user;
+                self.concern(&[user], touch(user), |space| {
+                    space.members.entry(user).or_default();
+                });
+            }
+            SpaceEvent::MemberLeft(left) => self.put_out(left.user, touch(left.user)),
+            SpaceEvent::MemberKicked(kicked) => self.put_out(kicked.user, touch(kicked.by)),
+            SpaceEvent::MemberBanned(banned) => {
+                self.put_out(banned.user, touch(banned.by));
+                self.banned.insert(banned.user);
+            }
+            SpaceEvent::MemberUnbanned(unbanned) => {
+                self.banned.remove(&unbanned.user);
+            }
+            SpaceEvent::InviteCreated(created) => self.create_invite(created),
+            SpaceEvent::InviteUsed(used) => self.use_invite(used.invite),
+            SpaceEvent::InviteRevoked(revoked) => {
+                self.invites.remove(&revoked.invite);
+            }
+            SpaceEvent::OwnershipTransferred(transferred) => {
+                self.transfer(transferred.to, touch(transferred.by));
+            }
+        }
+    }
+
+    fn rename_channel(&mut self, version: Version, renamed: &ChannelRenamed) {
+        if let Some(channel) = self.channels.get_mut(&renamed.channel) {
+            let by = renamed.name.of;
+            channel.name = renamed.name.value.clone();
+            channel.named_by = by;
+            channel.touched = Touch { version, by };
+        }
+    }
+
+    fn move_channel(&mut self, moved: &ChannelMoved) {
+        if let Some(channel) = self.channels.get_mut(&moved.channel) {
+            channel.category = moved.category;
+            channel.position = moved.position;
+        }
+    }
+
+    fn create_category(&mut self, created: &CategorySet) {
+        let category = Category {
+            name: created.name.value.clone(),
+            position: created.position,
+        };
+        self.categories.entry(created.category).or_insert(category);
+    }
+
+    fn change_category(&mut self, changed: &CategorySet) {
+        if let Some(category) = self.categories.get_mut(&changed.category) {
+            category.name = changed.name.value.clone();
+            category.position = changed.position;
+        }
+    }
+
+    fn remove_category(&mut self, removed: CategoryId) {
+        self.categories.remove(&removed);
+        for channel in self.channels.values_mut() {
+            channel.category = channel.category.filter(|it| *it != removed);
+        }
+    }
+
+    fn create_invite(&mut self, created: &InviteCreated) {
+        self.invites.retain(|_, invite| invite.is_good(created.at));
+        let invite = Invite {
+            hash: created.hash.clone(),
+            by: created.by,
+            expires_at: created.expires_at,
+            uses_left: created.uses_max,
+        };
+        self.invites.insert(created.invite, invite);
+    }
+
+    fn use_invite(&mut self, used: InviteId) {
+        if let Some(invite) = self.invites.get_mut(&used) {
+            invite.uses_left = invite.uses_left.map(|left| left.saturating_sub(1));
+            if invite.uses_left == Some(0) {
+                self.invites.remove(&used);
+            }
+        }
+    }
+}
+
+impl SpaceRole {
+    pub(super) fn of(set: &RoleSet) -> Self {
+        Self {
+            name: set.name.value.clone(),
+            permissions: set.permissions,
+            rank: set.rank,
         }
     }
 }
@@ -318,12 +392,14 @@ impl Channel {
         let by = created.name.of;
         Self {
             kind: created.kind,
+            creator: by,
             name: created.name.value.clone(),
             named_by: by,
             category: created.category,
             position: created.position,
             overrides: Overrides::default(),
             touched: Touch { version, by },
+            shown_anew: version,
         }
     }
 }

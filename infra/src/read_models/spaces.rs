@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use domain::space::{self, ChannelKind, Joining, Overrides, Permissions, Touch};
+use domain::space::{self, ChannelKind, Joining, Overrides, Permissions, Sights, Touch};
 use domain::{
     CategoryId, ConversationId, InviteId, Position, Seq, SpaceId, SpaceRoleId, UserId, Version,
 };
@@ -636,6 +636,7 @@ pub fn rules(
         channels: BTreeMap::new(),
         banned: BTreeSet::new(),
         invites: BTreeMap::new(),
+        sights: Sights::default(),
     };
     for role in roles {
         let it = space::SpaceRole {
@@ -648,12 +649,14 @@ pub fn rules(
     for channel in channels {
         let it = space::Channel {
             kind: channel.kind,
+            creator: space.owner,
             name: parse_stored(&channel.name)?,
             named_by: space.owner,
             category: channel.category,
             position: u16::try_from(channel.place).unwrap_or(u16::MAX),
             overrides: channel.overrides.0.clone(),
             touched,
+            shown_anew: Version::ZERO,
         };
         decides.channels.insert(channel.channel, it);
     }

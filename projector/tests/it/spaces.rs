@@ -100,6 +100,8 @@ pub(crate) fn event(of: u8, sort: u8, one: u8, other: u8) -> SpaceEvent {
         }),
         7 => SpaceEvent::ChannelRemoved(ChannelRemoved {
             channel: channel(one),
+            kind: ChannelKind::Text,
+            creator: by,
             by,
         }),
         8 => SpaceEvent::CategoryCreated(set),
