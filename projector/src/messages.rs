@@ -15,7 +15,6 @@ use domain::conversation::{
 use domain::{Actor, ConversationId, UserId};
 use infra::database::{AsJson, DatabaseError, Transaction};
 use infra::read_models::Model;
-use infra::read_models::messages::notices::Notice;
 use infra::read_models::messages::{
     self, Changes, Mentioned, Message, MessageKey, Pin, Reaction, ReactionKey, Revision, System,
     Wording,
@@ -217,7 +216,7 @@ struct Fold {
     stripped: BTreeSet<MessageKey>,
     threads: threads::Fold,
     attached: attached::Fold,
-    notices: Vec<Notice>,
+    notices: notices::Fold,
     ordinals: BTreeMap<ConversationId, u64>,
 }
 
@@ -232,8 +231,9 @@ impl Fold {
             ConversationEvent::ReactionRemoved(reaction) => {
                 let key = reaction_key(id, reaction);
                 if let Some(there) = self.reactions.get_mut(&key)
-                    && there.take().is_some()
+                    && let Some(there) = there.take()
                 {
+                    self.notices.taken_back(&there);
                     self.reactions_changed.insert(key);
                 }
             }
@@ -243,14 +243,16 @@ impl Fold {
             }
             ConversationEvent::MemberRemoved(removed) => {
                 let user = removed.user;
+                self.notices.left(id, user);
                 self.told(fact, id, removed.by, System::MemberRemoved { user });
             }
             ConversationEvent::MemberLeft(left) => {
                 let user = left.user;
+                self.notices.left(id, user);
                 self.told(fact, id, user, System::MemberLeft { user });
             }
             ConversationEvent::MemberRoleChanged(changed) => {
-                self.notices.extend(notices::of_role(fact, id, changed));
+                self.notices.add(notices::of_role(fact, id, changed));
                 let (user, role) = (changed.user, changed.role);
                 self.told(fact, id, user, System::MemberRoleChanged { user, role });
             }
@@ -320,7 +322,7 @@ impl Fold {
             self.messages.get(&key).map(|answered| answered.author)
         });
         let concerned = notices::of_message(fact, conversation, sent, answered);
-        self.notices.extend(concerned);
+        self.notices.add(concerned);
         let key = key_of(&message);
         self.attached.set(fact, key, &sent.attachments);
         self.messages.insert(key, message);
@@ -389,6 +391,7 @@ impl Fold {
             .map(|reason| reason.value.as_str().to_owned());
         message.deleted_at = Some(fact.at);
         self.changed.insert(key);
+        self.notices.deleted(key);
         self.stripped.insert(key);
     }
 
@@ -430,7 +433,7 @@ impl Fold {
             return;
         }
         let concerned = notices::of_reaction(fact, conversation, reaction, message.author);
-        self.notices.extend(concerned);
+        self.notices.add(concerned);
         let added = Reaction {
             conversation,
             message: reaction.message,
@@ -447,11 +450,11 @@ impl Fold {
         let mut changes = Changes {
             revisions: self.revisions,
             mentions: self.mentions,
-            notices: self.notices,
             stripped: self.stripped.into_iter().collect(),
             attached: self.attached.into_changes(),
             ..Changes::default()
         };
+        self.notices.into_changes(&mut changes);
         self.threads.into_changes(&mut changes);
         for key in self.changed {
             changes.messages.extend(self.messages.remove(&key));

@@ -1,23 +1,18 @@
 //! What somebody missed, all together: for what is told when quiet hours end, when a browser can be reached
 //! again, and in a mail.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use domain::conversation::{Conversation, Kind};
 use domain::notifications::{Level, Place, Rule, Settings};
 use domain::{ConversationId, UserId};
-use infra::read_models::conversations::{self, Listed};
-use infra::read_models::messages::notices::{self, NoticeKind};
+use infra::read_models::messages::unseen::{Unseen, Window, unseen};
 use infra::read_models::{
-    Model, ReadError, Snapshot, members, messages, notifications, receipts, sessions, users,
+    Model, ReadError, Snapshot, conversations, members, messages, notifications, receipts,
+    sessions, users,
 };
 
 /// Of so many conversations, those in which something happened last, it is known what was missed.
 const CONVERSATIONS_MAX: usize = 100;
-
-/// So much of what concerned somebody last is looked at.
-const NOTICES_MAX: usize = 200;
 
 /// What it is read from.
 pub(crate) const MODELS: [&Model; 7] = [
@@ -41,7 +36,7 @@ pub(crate) struct Missed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MissedIn {
     /// The conversation.
-    pub(crate) listed: Listed,
+    pub(crate) conversation: ConversationId,
     /// How many messages they are told of.
     pub(crate) messages: u64,
 }
@@ -82,61 +77,38 @@ pub(crate) async fn place(
     }
 }
 
-/// How many messages called `user`, answered them or were in threads that they follow, since `since`, and
-/// are not known to them: by conversation.
-async fn calls(
-    snapshot: &mut Snapshot,
-    user: UserId,
-    since: DateTime<Utc>,
-) -> Result<BTreeMap<ConversationId, u64>, ReadError> {
-    let mut calls = BTreeMap::new();
-    for listed in notices::list(snapshot, user, None, NOTICES_MAX).await? {
-        let is_call = match listed.notice.kind {
-            NoticeKind::Mention | NoticeKind::Reply | NoticeKind::ThreadAnswer => true,
-            NoticeKind::Reaction | NoticeKind::Added | NoticeKind::RoleChanged => false,
-        };
-        if is_call && !listed.is_read && listed.notice.at >= since {
-            *calls.entry(listed.notice.conversation).or_default() += 1;
-        }
-    }
-    Ok(calls)
-}
-
-/// What `user`, who set `settings`, has not seen at `now` in conversations in which something came since
-/// `since`. Needs [`MODELS`].
+/// What `user`, who set `settings`, has not seen at `now` of what is in `window`, as far as they are told of
+/// it: by the same rules as of a single message, which are those of `Situation::verdict`. Needs [`MODELS`].
 pub(crate) async fn missed(
     snapshot: &mut Snapshot,
     user: UserId,
     settings: &Settings,
-    since: DateTime<Utc>,
+    window: Window,
     now: DateTime<Utc>,
     of: Of,
 ) -> Result<Missed, ReadError> {
     let rules = notifications::rules(snapshot, user).await?;
-    let listed = conversations::of_member(snapshot, user, None, CONVERSATIONS_MAX).await?;
-    let calls = calls(snapshot, user, since).await?;
     let mut missed = Missed::default();
-    for listed in listed {
-        let conversation = &listed.conversation;
-        let is_new = conversation.last_message_at.is_some_and(|at| at >= since);
-        let unread = if is_new { listed.unread } else { 0 };
-        let calls = calls.get(&conversation.id).copied().unwrap_or_default();
-        if unread == 0 && calls == 0 {
-            continue;
-        }
-        let rule = rules
-            .iter()
-            .find(|rule| rule.conversation == conversation.id);
+    for unseen in unseen(snapshot, user, window, CONVERSATIONS_MAX).await? {
+        let Unseen {
+            conversation, kind, ..
+        } = unseen;
+        let rule = rules.iter().find(|rule| rule.conversation == conversation);
         let rule = rule.map_or_else(Rule::default, notifications::ConversationRule::rule);
-        let place = place(snapshot, conversation.id, conversation.kind).await?;
-        let messages = match settings.level(rule, place) {
+        let place = place(snapshot, conversation, kind).await?;
+        let messages = match (settings.level(rule, place), place) {
             _ if rule.is_muted(now) => 0,
-            Level::All if of == Of::Rules || place == Place::Direct => unread.max(calls),
-            Level::All | Level::Mentions => calls,
-            Level::None => 0,
+            // Between two there is nobody else whom a thread could be for.
+            (Level::All, Place::Direct) => unseen.all,
+            (Level::All, Place::SmallGroup | Place::LargeGroup) if of == Of::Rules => unseen.plain,
+            (Level::All | Level::Mentions, _) => unseen.calls,
+            (Level::None, _) => 0,
         };
         if messages > 0 {
-            missed.conversations.push(MissedIn { listed, messages });
+            missed.conversations.push(MissedIn {
+                conversation,
+                messages,
+            });
         }
     }
     Ok(missed)

@@ -129,7 +129,8 @@ mod tests {
         Waiting {
             user: ALICE,
             subscription: PushSubscriptionId(Uuid::from_u128(number)),
-            since: moment(0),
+            failing_since: moment(0),
+            untold: None,
         }
     }
 

@@ -50,6 +50,15 @@ pub struct Settled {
     pub sent: u32,
 }
 
+/// From where on a browser is to be told what was missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Untold {
+    /// When the first of it was said.
+    pub since: DateTime<Utc>,
+    /// The position before it.
+    pub after: Position,
+}
+
 /// A browser whose push service did not take a push. When it takes one again, it is told what was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
@@ -58,7 +67,10 @@ pub struct Waiting {
     /// Which.
     pub subscription: PushSubscriptionId,
     /// Since when nothing was taken.
-    pub since: DateTime<Utc>,
+    pub failing_since: DateTime<Utc>,
+    /// What it is still to be told; absent where that was seen meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<Untold>,
 }
 
 /// `push-retries-changed`: all of them, in place of those before.

@@ -148,6 +148,17 @@ pub fn account_suspended(until: Option<DateTime<Utc>>) -> Problem {
     }
 }
 
+/// What became of a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginStanding {
+    /// It lets its user in.
+    Open,
+    /// It does so again when a suspension ends.
+    Suspended,
+    /// It never does again.
+    Ended,
+}
+
 impl Guard {
     /// Checks tokens of `tokens` against what `store` says of sessions and users.
     pub fn new(tokens: Tokens, store: &Arc<dyn EventStore>, clock: &Clock) -> Self {
@@ -377,15 +388,25 @@ impl Guard {
         Ok(claims)
     }
 
-    /// Whether `session` of `user` still lets somebody in, as of a moment ago.
-    pub async fn is_open(&self, user: UserId, session: SessionId) -> Result<bool, Failure> {
+    /// What became of the login `session` of `user`, as of a moment ago.
+    pub async fn login_standing(
+        &self,
+        user: UserId,
+        session: SessionId,
+    ) -> Result<LoginStanding, Failure> {
         let session::State::Open(login) = self.session(session, Age::Recent).await? else {
-            return Ok(false);
+            return Ok(LoginStanding::Ended);
         };
-        let account = self.user(user, Age::Recent).await?;
-        let lets_in = |account: &Account| account.lets_in(session, &login);
-        let is_good = login.user == user && login.expires_at > self.now();
-        Ok(is_good && account.account.as_ref().is_some_and(lets_in))
+        let state = self.user(user, Age::Recent).await?;
+        let lets_in = |account: &&Account| {
+            login.user == user && login.expires_at > self.now() && account.lets_in(session, &login)
+        };
+        let account = state.account.as_ref().filter(lets_in);
+        Ok(match account.map(|account| account.standing(self.now())) {
+            Some(Standing::Active) => LoginStanding::Open,
+            Some(Standing::Suspended { .. }) => LoginStanding::Suspended,
+            Some(Standing::Deactivated) | None => LoginStanding::Ended,
+        })
     }
 
     /// The time by which tokens are checked.

@@ -12,7 +12,7 @@ mod theirs;
 mod tokens;
 
 pub use caller::{Caller, CallerKind};
-pub use guard::{Guard, NotLetIn, SentToken, account_suspended};
+pub use guard::{Guard, LoginStanding, NotLetIn, SentToken, account_suspended};
 pub use refresh_token::{RefreshToken, RefreshTokens};
 pub use service_tokens::{ServiceTokens, hash_of_service_token};
 pub use theirs::FirstSight;

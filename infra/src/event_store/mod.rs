@@ -277,6 +277,18 @@ pub async fn position_at(
     Ok(Position(before))
 }
 
+/// Where the log ends, whatever this process has heard of it so far.
+pub async fn end_of(store: &dyn EventStore) -> Result<Position, Failure> {
+    let mut end = *store.head().borrow();
+    loop {
+        let next = store.read_all(end, READ_EVENTS_MAX).await?;
+        let Some(last) = next.last() else {
+            return Ok(end);
+        };
+        end = last.position;
+    }
+}
+
 /// How much larger each window of [`read_all_backward`] is than the one before.
 const WINDOW_GROWTH: u64 = 8;
 

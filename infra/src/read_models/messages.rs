@@ -5,6 +5,7 @@ mod attached;
 pub mod notices;
 mod read;
 mod threads;
+pub mod unseen;
 
 use std::collections::BTreeSet;
 
@@ -33,7 +34,7 @@ use crate::read_models::{Model, parse_stored};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "messages",
-    version: 3,
+    version: 4,
     category: "conversation",
     tables: &[
         &MESSAGES, &REVISIONS, &REACTIONS, &PINS, &MENTIONS, &THREADS, &FOLLOWERS, &ATTACHED,
@@ -210,7 +211,11 @@ const NOTICES: Table = Table {
         text("detail").nullable(),
     ],
     key: &["user_id", "position"],
-    indexes: &[],
+    indexes: &[Index {
+        name: "by_message",
+        columns: "conversation, message, seq",
+        condition: None,
+    }],
 };
 
 /// What a message is.
@@ -643,7 +648,12 @@ pub struct Changes {
     pub followers_gone: Vec<FollowerKey>,
     /// What concerned somebody.
     pub notices: Vec<notices::Notice>,
-    /// Messages that lose their reactions, pin, mentions and earlier bodies because they were deleted.
+    /// Reactions that were taken back, and concern nobody any more.
+    pub notices_taken_back: Vec<notices::EventKey>,
+    /// Who left: what concerned them there does no more.
+    pub notices_left: Vec<notices::MemberKey>,
+    /// Messages that lose their reactions, pin, mentions, notices and earlier bodies because they were
+    /// deleted.
     pub stripped: Vec<MessageKey>,
 }
 
@@ -688,6 +698,6 @@ pub async fn store(
         .delete(transaction, generation, &by, &changes.stripped)
         .await?;
     attached::store(transaction, generation, &changes.attached).await?;
-    notices::store(transaction, generation, &changes.notices).await?;
+    notices::store(transaction, generation, changes).await?;
     threads::store(transaction, generation, changes).await
 }

@@ -349,12 +349,13 @@ pub async fn all_quiet_hours(snapshot: &mut Snapshot) -> Result<Vec<QuietHours>,
     Ok(rows.iter().map(hours).collect::<Result<_, _>>()?)
 }
 
-/// Who has one of these quiet hours and a browser that takes pushes, in the order of ids: up to `limit`,
-/// those after `after`.
+/// Who has one of these quiet hours and a browser that takes pushes, and may come in, in the order of ids: up
+/// to `limit`, those after `after`. Needs this model and users.
 pub async fn with_quiet_hours(
     snapshot: &mut Snapshot,
     hours: &[QuietHours],
     after: UserId,
+    now: DateTime<Utc>,
     limit: usize,
 ) -> Result<Vec<UserSettings>, ReadError> {
     #[derive(Serialize)]
@@ -371,13 +372,20 @@ pub async fn with_quiet_hours(
         .collect();
     let sql = format!(
         "SELECT {} FROM {} CROSS JOIN notification_settings AS t \
+         JOIN users AS u ON u.id = t.user_id AND NOT u.deactivated \
+            AND (NOT u.suspended OR u.suspended_until <= $3) \
          WHERE t.quiet_hours = k.quiet_hours AND t.user_id > $2 \
             AND EXISTS (SELECT 1 FROM push_subscriptions AS p WHERE p.user_id = t.user_id) \
-         ORDER BY t.user_id LIMIT $3",
+         ORDER BY t.user_id LIMIT $4",
         columns.join(", "),
         SETTINGS.keys_of(snapshot.dialect(), &["quiet_hours"]),
     );
-    let values = [crate::database::json(&keys)?, after.into(), limit.into()];
+    let values = [
+        crate::database::json(&keys)?,
+        after.into(),
+        now.into(),
+        limit.into(),
+    ];
     let rows = snapshot.all(&sql, &values).await?;
     let rows = rows.iter().map(UserSettings::from_row);
     Ok(rows.collect::<Result<_, _>>()?)

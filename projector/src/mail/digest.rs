@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use domain::notifications::DigestIssued;
 use infra::database::Database;
 use infra::failure::Failure;
+use infra::read_models::messages::unseen::Window;
 use infra::read_models::notifications::{UserSettings, last_here, settings};
-use infra::read_models::{ReadError, Snapshot, users};
+use infra::read_models::{ReadError, Snapshot, conversations, users};
 
 use super::letter::escape;
 use crate::missed::{MODELS, MissedIn, Of, missed};
@@ -57,10 +58,16 @@ async fn lines(
     // Who was there since knows.
     let here = last_here(snapshot, user).await?;
     let since = here.unwrap_or(issued.issued_at);
-    let of = Of::DirectAndCalls;
-    let missed = missed(snapshot, user, &set.unwrap_or_default(), since, now, of).await?;
+    let (window, of) = (Window::since(since), Of::DirectAndCalls);
+    let missed = missed(snapshot, user, &set.unwrap_or_default(), window, now, of).await?;
     let mut lines = Vec::with_capacity(missed.conversations.len());
-    for MissedIn { listed, messages } in missed.conversations {
+    for MissedIn {
+        conversation,
+        messages,
+    } in missed.conversations
+    {
+        let listed = conversations::of_member_one(snapshot, user, conversation).await?;
+        let Some(listed) = listed else { continue };
         let with = match listed.with {
             Some(other) => users::one(snapshot, other).await?,
             None => None,

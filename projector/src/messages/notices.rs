@@ -4,9 +4,58 @@ use std::collections::BTreeSet;
 
 use domain::conversation::{MemberRoleChanged, Mention, MessageSent, Reaction, Role};
 use domain::{Actor, ConversationId, UserId};
-use infra::read_models::messages::notices::{Notice, NoticeKind};
+use infra::read_models::messages::notices::{EventKey, MemberKey, Notice, NoticeKind};
+use infra::read_models::messages::{Changes, MessageKey, Reaction as ReactionRow};
 
 use crate::fact::Fact;
+
+/// What a batch adds, and what of before concerns nobody any more.
+#[derive(Default)]
+pub(super) struct Fold {
+    added: Vec<Notice>,
+    taken_back: Vec<EventKey>,
+    left: Vec<MemberKey>,
+}
+
+impl Fold {
+    pub(super) fn add(&mut self, notices: impl IntoIterator<Item = Notice>) {
+        self.added.extend(notices);
+    }
+
+    /// The reaction concerns nobody any more.
+    pub(super) fn taken_back(&mut self, reaction: &ReactionRow) {
+        let key = EventKey {
+            conversation: reaction.conversation,
+            message: reaction.message,
+            seq: reaction.seq,
+        };
+        self.added
+            .retain(|it| (it.conversation, it.seq) != (key.conversation, key.seq));
+        self.taken_back.push(key);
+    }
+
+    /// Nothing about the message concerns anybody any more.
+    pub(super) fn deleted(&mut self, key: MessageKey) {
+        self.added
+            .retain(|it| (it.conversation, it.message) != (key.conversation, key.message));
+    }
+
+    /// Nothing in the conversation concerns `user_id` any more.
+    pub(super) fn left(&mut self, conversation: ConversationId, user_id: UserId) {
+        self.added
+            .retain(|it| (it.conversation, it.user_id) != (conversation, user_id));
+        self.left.push(MemberKey {
+            user_id,
+            conversation,
+        });
+    }
+
+    pub(super) fn into_changes(self, changes: &mut Changes) {
+        changes.notices = self.added;
+        changes.notices_taken_back = self.taken_back;
+        changes.notices_left = self.left;
+    }
+}
 
 /// Whom `sent` concerns: those whom it calls by name, and who wrote the message that it answers.
 pub(super) fn of_message(

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::conversation::{Mention, MentionedRole, MessageSent, Role};
 use domain::notifications::{Reach, Situation, Verdict};
+use domain::pushes::Untold;
 use domain::{ConversationId, Position, Seq, UserId};
 use infra::database::Database;
 use infra::read_models::conversations::preview;
@@ -16,8 +17,11 @@ use infra::read_models::{ReadError, Snapshot, conversations, messages, users};
 use super::payload::{MessagePayload, Payload};
 use crate::missed::{MODELS, place};
 
-/// Members who are looked at together. What is in doubt when a process ends is no more than this.
+/// Members who are looked at together.
 pub(super) const CHUNK: usize = 100;
+
+/// Older messages are told to nobody who was not told of them in time.
+pub(super) const AGE_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// A message of which people may be told.
 #[derive(Clone, Debug)]
@@ -35,12 +39,27 @@ pub(super) struct Told {
     pub(super) due: DateTime<Utc>,
 }
 
+impl Told {
+    /// Whether nobody is told of it any more at `now`.
+    pub(super) fn is_too_late(&self, now: DateTime<Utc>) -> bool {
+        let is_too_late = self.at + AGE_MAX < now;
+        if is_too_late {
+            metrics::counter!("verbatim_pushes_too_late_total").increment(1);
+        }
+        is_too_late
+    }
+}
+
 /// A push to be sent.
 #[derive(Clone, Debug)]
 pub(super) struct Sending {
     pub(super) subscription: PushSubscription,
     pub(super) name: String,
     pub(super) payload: Payload,
+    /// From where on the browser is told what was missed, if its push service does not take this.
+    pub(super) untold: Untold,
+    /// Up to where in the log this is about.
+    pub(super) up_to: Position,
 }
 
 /// Some of those who may be told of a message.
@@ -133,6 +152,11 @@ pub(super) async fn chunk(
                 subscription,
                 name: told.name.clone(),
                 payload: Payload::Message(payload.clone()),
+                untold: Untold {
+                    since: told.at,
+                    after: Position(told.position.0.saturating_sub(1)),
+                },
+                up_to: told.position,
             });
         }
     }

@@ -6,6 +6,7 @@ use domain::notifications::{Command, Notifications};
 use domain::values::Email;
 use domain::{StreamName, UserId};
 use infra::failure::Failure;
+use infra::read_models::messages::unseen::Window;
 use infra::read_models::notifications::{UserSettings, last_here, with_digests};
 use infra::read_models::{ReadError, Snapshot, users};
 use uuid::Uuid;
@@ -32,15 +33,21 @@ impl Pushing {
         mind.digests_after = last.map_or(UserId(Uuid::nil()), |last| last.user_id);
         let now = self.0.clock.now();
         for row in &found {
-            let due = self.due(row, now).await.map_err(unread)?;
-            let Some(email) = due else { continue };
+            let Some(email) = self.due(row, now).await.map_err(unread)? else {
+                continue;
+            };
             let stream = StreamName::notifications(row.user_id);
             let command = Command::IssueDigest {
                 user: row.user_id,
                 email,
                 at: now,
             };
-            record::ask::<Notifications>(&*self.0.store, &stream, &command).await?;
+            // The next round asks again; others do not wait for that.
+            if let Err(failure) =
+                record::ask::<Notifications>(&*self.0.store, &stream, &command).await
+            {
+                tracing::warn!(%failure, user = %row.user_id, "a digest is not issued now");
+            }
         }
         Ok(())
     }
@@ -75,8 +82,8 @@ impl Pushing {
             return Ok(None);
         };
         let since = row.digest_at.map_or(here, |last| last.max(here));
-        let of = Of::DirectAndCalls;
-        let missed = missed(&mut snapshot, row.user_id, &settings, since, now, of).await?;
+        let (window, of) = (Window::since(since), Of::DirectAndCalls);
+        let missed = missed(&mut snapshot, row.user_id, &settings, window, now, of).await?;
         Ok(Email::parse(&email).ok().filter(|_| missed.messages() > 0))
     }
 }

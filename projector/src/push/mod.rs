@@ -3,9 +3,9 @@
 //! it is stands in the log, in the stream `pushes-sent`: whoever goes on tells nobody twice, whatever
 //! becomes of the read models.
 //!
-//! A part of a message's people is in doubt when a process ends while it tells them, or another led
-//! meanwhile: they are told again. Both pushes have the same topic, so that one that still waits at the
-//! push service is replaced.
+//! Many pushes are under way at once. Those that were begun after the oldest that has not ended are in doubt
+//! when a process is killed: they are sent again. Both pushes have the same topic, so that one that still
+//! waits at the push service is replaced.
 
 mod audience;
 mod digest;
@@ -14,6 +14,7 @@ mod progress;
 mod quiet;
 mod retries;
 mod send;
+mod under_way;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::conversation::ConversationEvent;
-use domain::{Event, UserId};
+use domain::{Event, Position, UserId};
 use infra::auth::Guard;
 use infra::clock::Clock;
 use infra::database::Database;
@@ -32,17 +33,17 @@ use infra::failure::Failure;
 use infra::push::{Pusher, TargetSeal};
 use infra::read_models::notifications::with_browsers;
 use infra::read_models::{ReadError, Snapshot, WAIT_MAX, wait_for};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::generation::Retry;
 use crate::missed::MODELS;
-use crate::push::audience::{Chunk, Told, chunk};
+use crate::push::audience::{AGE_MAX, Chunk, Sending, Told, chunk};
 use crate::push::progress::Recorder;
 use crate::push::retries::Retries;
-
-/// Older messages are told to nobody who was not told of them in time.
-const AGE_MAX: TimeDelta = TimeDelta::hours(1);
+use crate::push::send::Outcome;
+use crate::push::under_way::{Done, Goal, UnderWay};
 
 /// Messages that wait to be told; while there are as many the log is not read on.
 const WAITING_MAX: usize = 1_000;
@@ -55,6 +56,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How often it is recorded how far it is where nobody was told.
 const RECORD_EVERY: TimeDelta = TimeDelta::minutes(1);
+
+/// How long is waited for what is under way when no more is begun.
+const END_MAX: Duration = Duration::from_secs(10);
 
 /// What a [`Pushing`] is made of.
 pub struct PushingParts {
@@ -75,23 +79,40 @@ pub struct PushingParts {
 }
 
 /// Tells people what they miss.
-pub struct Pushing(PushingParts);
+pub struct Pushing(Arc<PushingParts>);
 
 /// What one who pushes keeps in mind.
 struct Mind {
     recorder: Recorder,
     retries: Retries,
     queue: VecDeque<Told>,
+    under_way: UnderWay,
+    /// Up to where in the log it is decided who is told.
+    decided: Position,
+    /// Ends of quiet hours up to this moment are begun.
+    ends_begun: DateTime<Utc>,
     /// Whose digests are looked at next: those after this user.
     digests_after: UserId,
     /// Whether the read models were complete once; before that there is nothing to look at.
     is_ready: bool,
 }
 
+impl Mind {
+    /// Says what is settled; gives whether that goes on record at once.
+    fn reach(&mut self) -> bool {
+        let mut is_mark = false;
+        while let Some((goal, marks)) = self.under_way.reached() {
+            self.recorder.reached(goal);
+            is_mark |= marks;
+        }
+        is_mark
+    }
+}
+
 impl Pushing {
     /// Nothing happens before [`Pushing::run`].
-    pub const fn new(parts: PushingParts) -> Self {
-        Self(parts)
+    pub fn new(parts: PushingParts) -> Self {
+        Self(Arc::new(parts))
     }
 
     /// Tells people what they miss until `stop` is cancelled. What fails is tried again.
@@ -109,48 +130,171 @@ impl Pushing {
         }
     }
 
-    /// Goes on where the log says that it is.
+    /// Goes on where the log says that it is. What is under way at the end is waited for.
     async fn follow(&self, stop: &CancellationToken, retry: &mut Retry) -> Result<(), Failure> {
         let parts = &self.0;
         let now = parts.clock.now();
         let store = &*parts.store;
         let recorder = Recorder::load(store, now).await?;
         let oldest = position_at(store, now - AGE_MAX).await?;
-        let after = recorder.progress().up_to.max(oldest);
-        let retries = Retries::load(store).await?;
+        let progress = recorder.progress();
+        let after = progress.up_to.max(oldest);
         let mut mind = Mind {
+            decided: progress.up_to,
+            ends_begun: progress.quiet_until,
             recorder,
-            retries,
+            retries: Retries::load(store).await?,
             queue: VecDeque::new(),
+            under_way: UnderWay::default(),
             digests_after: UserId(Uuid::nil()),
             is_ready: false,
         };
-        let mut subscription = subscribe_all(Arc::clone(&parts.store), after);
+        let worked = self.work(&mut mind, after, stop, retry).await;
+        self.end(&mut mind).await;
+        let on_record = self.record(&mut mind, stop).await;
+        worked.and(on_record)
+    }
+
+    /// Tells what comes after `after`, until `stop` is cancelled.
+    async fn work(
+        &self,
+        mind: &mut Mind,
+        after: Position,
+        stop: &CancellationToken,
+        retry: &mut Retry,
+    ) -> Result<(), Failure> {
+        let mut subscription = subscribe_all(Arc::clone(&self.0.store), after);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let now = parts.clock.now();
+            let now = self.0.clock.now();
             let due = mind.queue.front().map(|told| told.due - now);
             let until_due = due.map(|wait| wait.to_std().unwrap_or_default());
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => return Ok(()),
+                Some(done) = mind.under_way.next(), if mind.under_way.is_any() => {
+                    self.take(mind, done)?;
+                    self.settle(mind, stop).await?;
+                }
+                _ = ticks.tick() => self.tick(mind, stop).await?,
                 () = tokio::time::sleep(until_due.unwrap_or_default()), if until_due.is_some() => {
-                    self.tell_due(&mut mind, stop).await?;
+                    self.tell_due(mind, stop).await?;
                     retry.succeeded();
                 }
-                _ = ticks.tick() => self.tick(&mut mind, stop).await?,
                 item = subscription.next(), if mind.queue.len() < WAITING_MAX => {
                     if let SubscriptionItem::Events(events) = item? {
                         mind.queue.extend(events.iter().filter_map(|event| self.told(event)));
                     }
                     if mind.queue.is_empty() {
-                        mind.recorder.reached(subscription.position());
+                        mind.decided = mind.decided.max(subscription.position());
+                        mind.under_way.begin(Goal::Log(mind.decided), false);
+                        self.settle(mind, stop).await?;
                     }
                 }
             }
         }
-        self.record(&mut mind, stop).await
+    }
+
+    /// Waits for what is under way, within bounds, and begins nothing more.
+    async fn end(&self, mind: &mut Mind) {
+        let ended = async {
+            while let Some(done) = mind.under_way.next().await {
+                if let Err(failure) = self.take(mind, done) {
+                    tracing::error!(%failure, "a push ended in a defect");
+                }
+            }
+        };
+        if tokio::time::timeout(END_MAX, ended).await.is_err() {
+            tracing::warn!("pushes are still under way; they are sent again");
+        }
+        mind.reach();
+    }
+
+    /// Takes note of what ended.
+    fn take(&self, mind: &mut Mind, done: Result<Done, JoinError>) -> Result<(), Failure> {
+        let now = self.0.clock.now();
+        match done.map_err(|error| Failure::internal("push", error))? {
+            Done::Sent {
+                step,
+                sending,
+                outcome,
+            } => {
+                let subscription = &sending.subscription;
+                mind.under_way.sent(step, subscription.user_id);
+                match outcome {
+                    Outcome::Taken => {
+                        mind.recorder.sent();
+                        mind.retries.taken(subscription.id, now);
+                    }
+                    Outcome::Over => {}
+                    Outcome::Later { after } => mind.retries.failed(&sending, after, now),
+                }
+            }
+            Done::Tried { trial, tried } => self.tried(mind, &trial, tried),
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, mind: &mut Mind, stop: &CancellationToken) -> Result<(), Failure> {
+        if mind.reach() {
+            self.record(mind, stop).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a step more may be begun; `false` where none may because `stop` is cancelled.
+    async fn room(&self, mind: &mut Mind, stop: &CancellationToken) -> Result<bool, Failure> {
+        self.settle(mind, stop).await?;
+        while !mind.under_way.has_room() && !stop.is_cancelled() {
+            let Some(done) = mind.under_way.next().await else {
+                break;
+            };
+            self.take(mind, done)?;
+            self.settle(mind, stop).await?;
+        }
+        Ok(!stop.is_cancelled())
+    }
+
+    /// Begins to send all of `sendings`, user by user, each of them a step towards `part`. Browsers that
+    /// wait to be tried again are told later. Says whether there was anything to do; `None` where it did
+    /// not come to the end because `stop` is cancelled.
+    async fn send_all(
+        &self,
+        mind: &mut Mind,
+        sendings: Vec<Sending>,
+        part: impl Fn(UserId) -> Goal,
+        stop: &CancellationToken,
+    ) -> Result<Option<bool>, Failure> {
+        let mut worked = false;
+        let mut begun = (UserId(Uuid::nil()), 0);
+        for sending in sendings {
+            let user = sending.subscription.user_id;
+            if begun.0 != user {
+                if !self.room(mind, stop).await? {
+                    return Ok(None);
+                }
+                begun = (user, mind.under_way.begin(part(user), false));
+            }
+            if mind.retries.skips(&sending) {
+                continue;
+            }
+            worked = true;
+            if !mind.under_way.has_room_for(user) {
+                mind.retries.failed(&sending, None, self.0.clock.now());
+                continue;
+            }
+            let (parts, token) = (Arc::clone(&self.0), stop.clone());
+            mind.under_way.send(user, async move {
+                let outcome = parts.send(&sending, &token).await;
+                Done::Sent {
+                    step: begun.1,
+                    sending: Box::new(sending),
+                    outcome,
+                }
+            });
+        }
+        Ok(Some(worked))
     }
 
     /// The message that `recorded` is, if people may be told of it.
@@ -199,53 +343,46 @@ impl Pushing {
         drop(snapshot);
         mind.recorder.worked();
         for told in &due {
-            if stop.is_cancelled() {
+            if !self.room(mind, stop).await? {
                 return Ok(());
             }
-            if reached.contains(&told.conversation) {
-                self.tell(mind, told, stop).await?;
-            } else {
-                mind.recorder.reached(told.position);
+            let is_told = reached.contains(&told.conversation) && !told.is_too_late(now);
+            if is_told && !self.tell(mind, told, stop).await? {
+                return Ok(());
             }
+            if !is_told {
+                mind.under_way.begin(Goal::Log(told.position), false);
+            }
+            mind.decided = mind.decided.max(told.position);
         }
-        Ok(())
+        self.settle(mind, stop).await
     }
 
-    /// Tells everybody of a message, part by part.
+    /// Begins to tell everybody of a message, part by part; `false` where it did not come to the end
+    /// because `stop` is cancelled.
     async fn tell(
         &self,
         mind: &mut Mind,
         told: &Told,
         stop: &CancellationToken,
-    ) -> Result<(), Failure> {
-        let parts = &self.0;
-        let now = parts.clock.now();
-        if told.at + AGE_MAX < now {
-            metrics::counter!("verbatim_pushes_too_late_total").increment(1);
-            mind.recorder.reached(told.position);
-            return Ok(());
-        }
-        let mut after = mind.recorder.settled_of(told.position);
-        while !stop.is_cancelled() {
-            let Chunk { sendings, up_to } = chunk(&parts.database, told, after, now)
+    ) -> Result<bool, Failure> {
+        let (position, now) = (told.position, self.0.clock.now());
+        let mut after = mind.recorder.settled_of(position);
+        loop {
+            let Chunk { sendings, up_to } = chunk(&self.0.database, told, after, now)
                 .await
                 .map_err(unread)?;
-            let worked = self.send_all(mind, sendings, stop).await?;
-            match up_to {
-                Some(user) => {
-                    mind.recorder.reached_part(told.position, user);
-                    after = user;
-                }
-                None => mind.recorder.reached(told.position),
-            }
-            if worked {
-                self.record(mind, stop).await?;
-            }
-            if up_to.is_none() {
-                return Ok(());
-            }
+            let part = |user| Goal::Part(position, user);
+            let Some(worked) = self.send_all(mind, sendings, part, stop).await? else {
+                return Ok(false);
+            };
+            let goal = up_to.map_or(Goal::Log(position), part);
+            mind.under_way.begin(goal, worked);
+            let Some(user) = up_to else {
+                return Ok(true);
+            };
+            after = user;
         }
-        Ok(())
     }
 
     /// What is to be done from time to time.
@@ -259,7 +396,7 @@ impl Pushing {
             }
         }
         self.end_quiet_hours(mind, stop).await?;
-        self.try_again(mind, stop).await?;
+        self.try_again(mind, stop);
         self.issue_digests(mind).await?;
         if mind.recorder.is_stale(self.0.clock.now(), RECORD_EVERY) {
             self.record(mind, stop).await?;
@@ -305,9 +442,4 @@ impl Pushing {
 /// What failed because the read models could not be read.
 fn unread(error: ReadError) -> Failure {
     Failure::unavailable("push", error)
-}
-
-/// A moment in seconds, as part of a name.
-fn moment(at: DateTime<Utc>) -> i64 {
-    at.timestamp()
 }

@@ -5,6 +5,8 @@ use infra::failure::Failure;
 use infra::push::{Push, Urgency};
 use serde::Serialize;
 
+use crate::missed::Missed;
+
 /// What a push says.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -41,6 +43,14 @@ pub(super) struct MessagePayload {
 }
 
 impl Payload {
+    /// That all this was missed.
+    pub(super) fn missed(missed: &Missed) -> Self {
+        Self::Missed {
+            messages: missed.messages(),
+            conversations: missed.conversations.len(),
+        }
+    }
+
     /// The push of this to `subscription`; `name` is the same where it is the same again.
     pub(super) fn push(
         &self,

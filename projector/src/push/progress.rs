@@ -7,6 +7,7 @@ use infra::event_store::{AppendError, EventStore};
 use infra::failure::Failure;
 use uuid::Uuid;
 
+use super::under_way::Goal;
 use crate::record::Loaded;
 
 /// Keeps how far it is, and puts it on record.
@@ -15,7 +16,7 @@ pub(super) struct Recorder {
     progress: Progress,
     /// Pushes that were taken since the last record.
     sent: u32,
-    /// Whether anything was settled since that is not to be looked at again.
+    /// Whether a push was taken since, or anything was looked at that takes time to look at again.
     is_dirty: bool,
     recorded_at: DateTime<Utc>,
 }
@@ -43,18 +44,22 @@ impl Recorder {
         &self.progress
     }
 
-    /// Everything up to `position` is settled.
-    pub(super) fn reached(&mut self, position: Position) {
-        self.progress.up_to = self.progress.up_to.max(position);
-        self.progress.part = self
-            .progress
-            .part
-            .filter(|part| part.position > self.progress.up_to);
-    }
-
-    /// Of the message at `position`, users up to `user` are settled.
-    pub(super) const fn reached_part(&mut self, position: Position, user: UserId) {
-        self.progress.part = Some(Part { position, user });
+    /// This is settled.
+    pub(super) fn reached(&mut self, goal: Goal) {
+        let progress = &mut self.progress;
+        match goal {
+            Goal::Log(position) => {
+                progress.up_to = progress.up_to.max(position);
+                let up_to = progress.up_to;
+                progress.part = progress.part.filter(|part| part.position > up_to);
+            }
+            Goal::Part(position, user) => progress.part = Some(Part { position, user }),
+            Goal::Quiet(until) => {
+                progress.quiet_until = progress.quiet_until.max(until);
+                progress.quiet_part = None;
+            }
+            Goal::QuietPart(until, user) => progress.quiet_part = Some(QuietPart { until, user }),
+        }
     }
 
     /// Up to whom the message at `position` is settled.
@@ -63,24 +68,13 @@ impl Recorder {
         part.map_or(UserId(Uuid::nil()), |part| part.user)
     }
 
-    /// Quiet hours that ended up to `until` are settled.
-    pub(super) fn reached_quiet(&mut self, until: DateTime<Utc>) {
-        self.progress.quiet_until = self.progress.quiet_until.max(until);
-        self.progress.quiet_part = None;
-    }
-
-    /// Of those that ended up to `until`, those of users up to `user` are settled.
-    pub(super) const fn reached_quiet_part(&mut self, until: DateTime<Utc>, user: UserId) {
-        self.progress.quiet_part = Some(QuietPart { until, user });
-    }
-
     /// A push was taken.
     pub(super) const fn sent(&mut self) {
         self.is_dirty = true;
         self.sent = self.sent.saturating_add(1);
     }
 
-    /// Something was settled that is not to be looked at again. That time passed, or that the log is
+    /// Something was looked at that takes time to look at again. That time passed, or that the log is
     /// longer, is nothing to be recorded.
     pub(super) const fn worked(&mut self) {
         self.is_dirty = true;

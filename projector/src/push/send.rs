@@ -1,31 +1,28 @@
-//! Sending pushes: several at a time, each with a few tries at once.
+//! Sending one push: tried a few times where its push service says no at once, and never for long.
 
 use std::time::Duration;
 
 use domain::StreamName;
 use domain::notifications::{Command, Notifications, RemovedBecause};
-use futures::StreamExt as _;
+use infra::auth::LoginStanding;
 use infra::failure::Failure;
 use infra::push::PushError;
 use infra::read_models::notifications::PushSubscription;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::PushingParts;
 use super::audience::Sending;
-use super::{Mind, Pushing};
-use crate::generation::Retry;
 use crate::record;
 
-/// Pushes that are sent at the same time; a push service that is slow with one does not stop the others.
-const AT_ONCE_MAX: usize = 32;
-
-/// How often pushes are tried that fail because of our own log; then they are given up. With the waits
-/// between, that is about half a minute.
-const ROUNDS_MAX: usize = 8;
-
-/// The waits between tries at once. Where all fail the browser is tried again later.
+/// The waits between tries. Where all fail the browser is tried again later.
 const WAITS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
+/// After so long there is no further try: a push service that is slow is not asked twice.
+const TRYING_MAX: Duration = Duration::from_secs(3);
+
 /// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The push service has it.
     Taken,
@@ -38,69 +35,36 @@ pub(super) enum Outcome {
     },
 }
 
-impl Pushing {
-    /// Sends all of `sendings`, except to browsers that are to be tried again. Says whether there was
-    /// anything to do. What fails here is tried again at once: the others are not told again because of
-    /// it.
-    pub(super) async fn send_all(
-        &self,
-        mind: &mut Mind,
-        sendings: Vec<Sending>,
-        stop: &CancellationToken,
-    ) -> Result<bool, Failure> {
-        let can_be_told = |sending: &Sending| !mind.retries.has(sending.subscription.id);
-        let mut left: Vec<Sending> = sendings.into_iter().filter(can_be_told).collect();
-        let worked = !left.is_empty();
-        let now = self.0.clock.now();
-        let mut retry = Retry::new("push");
-        for _ in 0..ROUNDS_MAX {
-            let sent = left.drain(..).map(|sending| async move {
-                let outcome = self.send(&sending).await;
-                (sending, outcome)
-            });
-            let sent: Vec<_> = sent.collect();
-            let mut outcomes = futures::stream::iter(sent).buffer_unordered(AT_ONCE_MAX);
-            let mut failed = None;
-            while let Some((sending, outcome)) = outcomes.next().await {
-                match outcome {
-                    Ok(Outcome::Taken) => mind.recorder.sent(),
-                    Ok(Outcome::Over) => {}
-                    Ok(Outcome::Later { after }) => {
-                        mind.retries.failed(&sending.subscription, after, now);
-                    }
-                    Err(failure) => {
-                        failed = Some(failure);
-                        left.push(sending);
-                    }
-                }
-            }
-            let Some(failure) = failed else {
-                return Ok(worked);
-            };
-            let wait = retry.failed(&failure);
-            tokio::select! {
-                () = stop.cancelled() => return Err(failure),
-                () = tokio::time::sleep(wait) => {}
+impl PushingParts {
+    /// Sends one. Where our own data cannot be read it is tried later, as what a push service does not
+    /// take; so it is where `stop` is cancelled meanwhile.
+    pub(super) async fn send(&self, sending: &Sending, stop: &CancellationToken) -> Outcome {
+        match self.try_to_send(sending, stop).await {
+            Ok(outcome) => outcome,
+            Err(failure) => {
+                tracing::warn!(%failure, "a push waits, as our own data cannot be read");
+                Outcome::Later { after: None }
             }
         }
-        tracing::error!(
-            pushes = left.len(),
-            "pushes are given up, as our own data cannot be read"
-        );
-        metrics::counter!("verbatim_pushes_dropped_total").increment(left.len() as u64);
-        Ok(worked)
     }
 
-    /// Sends one. Only a failure of ours is an error.
-    pub(super) async fn send(&self, sending: &Sending) -> Result<Outcome, Failure> {
+    async fn try_to_send(
+        &self,
+        sending: &Sending,
+        stop: &CancellationToken,
+    ) -> Result<Outcome, Failure> {
         let subscription = &sending.subscription;
         let (user, session) = (subscription.user_id, subscription.session);
-        if !self.0.guard.is_open(user, session).await? {
-            self.remove(subscription, RemovedBecause::SessionEnded)
-                .await?;
-            return Ok(Outcome::Over);
+        match self.guard.login_standing(user, session).await? {
+            LoginStanding::Open => {}
+            LoginStanding::Suspended => return Ok(Outcome::Over),
+            LoginStanding::Ended => {
+                self.remove(subscription, RemovedBecause::SessionEnded)
+                    .await?;
+                return Ok(Outcome::Over);
+            }
         }
-        let Some(target) = self.0.targets.open(&subscription.target) else {
+        let Some(target) = self.targets.open(&subscription.target) else {
             self.remove(subscription, RemovedBecause::Gone).await?;
             return Ok(Outcome::Over);
         };
@@ -111,9 +75,10 @@ impl Pushing {
                 return Ok(Outcome::Over);
             }
         };
+        let begun = Instant::now();
         let mut waits = WAITS.into_iter();
         loop {
-            match self.0.pusher.push(&target, &push).await {
+            let (failure, after) = match self.pusher.push(&target, &push).await {
                 Ok(()) => {
                     metrics::counter!("verbatim_pushes_sent_total").increment(1);
                     return Ok(Outcome::Taken);
@@ -127,16 +92,19 @@ impl Pushing {
                     metrics::counter!("verbatim_push_failures_total").increment(1);
                     return Ok(Outcome::Over);
                 }
-                Err(PushError::Later { failure, after }) => {
-                    tracing::debug!(%failure, subscription = %subscription.id, "a push is not taken");
-                    metrics::counter!("verbatim_push_failures_total").increment(1);
-                    match waits.next() {
-                        Some(wait) if after.is_none_or(|after| after <= wait) => {
-                            tokio::time::sleep(wait).await;
-                        }
-                        Some(_) | None => return Ok(Outcome::Later { after }),
-                    }
-                }
+                Err(PushError::Later { failure, after }) => (failure, after),
+            };
+            tracing::debug!(%failure, subscription = %subscription.id, "a push is not taken");
+            metrics::counter!("verbatim_push_failures_total").increment(1);
+            let is_soon = |wait: &Duration| {
+                after.is_none_or(|after| after <= *wait) && begun.elapsed() + *wait <= TRYING_MAX
+            };
+            let Some(wait) = waits.next().filter(is_soon) else {
+                return Ok(Outcome::Later { after });
+            };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(Outcome::Later { after }),
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -153,7 +121,7 @@ impl Pushing {
             session: Some(subscription.session),
             because,
         };
-        record::ask::<Notifications>(&*self.0.store, &stream, &command).await?;
+        record::ask::<Notifications>(&*self.store, &stream, &command).await?;
         metrics::counter!("verbatim_push_subscriptions_removed_total").increment(1);
         Ok(())
     }

@@ -8,7 +8,7 @@ use domain::{ConversationId, Position, Seq, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::NOTICES;
+use super::{Changes, NOTICES};
 use crate::database::{DatabaseError, Row, Transaction, Value, micros};
 use crate::read_models::{ReadError, Snapshot, parse_stored};
 
@@ -17,9 +17,6 @@ const CALLS_MAX: usize = 100;
 
 /// What is unread is counted up to this.
 pub const UNREAD_MAX: usize = 100;
-
-/// Of what is not read in the list so much is looked at, as some of it was seen where it is.
-const LOOKED_AT_MAX: usize = 2 * UNREAD_MAX;
 
 /// What concerned somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -74,13 +71,46 @@ pub struct Listed {
     pub is_read: bool,
 }
 
-/// Writes what a batch adds.
+/// Names an event about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct EventKey {
+    /// Where.
+    pub conversation: ConversationId,
+    /// The message.
+    pub message: Seq,
+    /// The event.
+    pub seq: Seq,
+}
+
+/// Names all that concerned somebody in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MemberKey {
+    /// Whom.
+    pub user_id: UserId,
+    /// Where.
+    pub conversation: ConversationId,
+}
+
+/// Writes what a batch adds, after taking away what concerns nobody any more: of what the batch itself
+/// adds that is left out.
 pub(super) async fn store(
     transaction: &mut Transaction,
     generation: u64,
-    notices: &[Notice],
+    changes: &Changes,
 ) -> Result<(), DatabaseError> {
-    NOTICES.upsert(transaction, generation, notices).await
+    let by = ["conversation", "message", "seq"];
+    let gone = &changes.notices_taken_back;
+    NOTICES.delete(transaction, generation, &by, gone).await?;
+    let by = ["conversation", "message"];
+    NOTICES
+        .delete(transaction, generation, &by, &changes.stripped)
+        .await?;
+    let by = ["user_id", "conversation"];
+    let gone = &changes.notices_left;
+    NOTICES.delete(transaction, generation, &by, gone).await?;
+    NOTICES
+        .upsert(transaction, generation, &changes.notices)
+        .await
 }
 
 /// That `$1` is in the conversation of `of` and sees its event `seq`.
@@ -96,18 +126,12 @@ fn is_free(actor: &str) -> String {
     format!("NOT EXISTS (SELECT 1 FROM blocks AS b WHERE b.blocker = $1 AND b.blocked = {actor})")
 }
 
-/// What is of theirs alone, less what was taken back.
+/// What is of theirs alone.
 fn personal() -> String {
     format!(
         "SELECT n.position, n.conversation, n.seq, n.kind, n.message, n.thread, n.actor, n.at, \
             n.detail, 0 AS rank FROM notices AS n \
-         WHERE n.user_id = $1 AND n.position < $2 AND n.position > $3 AND {} AND {} \
-            AND CASE n.kind WHEN 'role_changed' THEN TRUE \
-            WHEN 'reaction' THEN EXISTS (SELECT 1 FROM reactions AS r \
-                WHERE r.conversation = n.conversation AND r.message = n.message \
-                    AND r.member = n.actor AND r.seq = n.seq) \
-            ELSE EXISTS (SELECT 1 FROM messages AS x WHERE x.conversation = n.conversation \
-                AND x.seq = n.message AND x.deleted_seq IS NULL) END",
+         WHERE n.user_id = $1 AND n.position < $2 AND n.position > $3 AND {} AND {}",
         is_in("n", "n.seq"),
         is_free("n.actor"),
     )
@@ -165,9 +189,18 @@ fn added() -> String {
     )
 }
 
-/// All of it, newest first: `$4` at most, before position `$2` and after `$3`. What is one event is told
-/// once.
-fn all() -> String {
+/// That `$1` knows `e`: the list is read up to there, or they have seen it where it is.
+const IS_READ: &str = "\
+    (e.position <= COALESCE((SELECT s.read_position FROM notification_settings AS s \
+        WHERE s.user_id = $1), 0) \
+    OR EXISTS (SELECT 1 FROM receipts AS r WHERE r.conversation = e.conversation \
+        AND r.member = $1 AND r.kind = 'seen' AND r.seq >= e.seq) \
+    OR EXISTS (SELECT 1 FROM thread_receipts AS r WHERE r.conversation = e.conversation \
+        AND r.thread = e.thread AND r.member = $1 AND r.seq >= e.seq))";
+
+/// All of it of which `condition` holds, newest first: `$4` at most, before position `$2` and after `$3`.
+/// What is one event is told once.
+fn all(condition: &str) -> String {
     let parts = [
         personal(),
         calls("everyone", "TRUE"),
@@ -177,18 +210,14 @@ fn all() -> String {
         added(),
     ];
     // Each part alone is in order and short, so that what is put together is.
-    let parts =
-        parts.map(|part| format!("SELECT * FROM ({part} ORDER BY position DESC LIMIT $4) AS one"));
+    let parts = parts.map(|part| {
+        format!(
+            "SELECT * FROM (SELECT e.* FROM ({part}) AS e WHERE {condition} \
+             ORDER BY e.position DESC LIMIT $4) AS one"
+        )
+    });
     format!(
-        "SELECT e.*, e.position <= COALESCE((SELECT s.read_position FROM notification_settings AS s \
-                WHERE s.user_id = $1), 0) \
-            OR EXISTS (SELECT 1 FROM receipts AS r WHERE r.conversation = e.conversation \
-                AND r.member = $1 AND r.kind = 'seen' AND r.seq >= e.seq) \
-            OR EXISTS (SELECT 1 FROM thread_receipts AS r WHERE r.conversation = e.conversation \
-                AND r.thread = e.thread AND r.member = $1 AND r.seq >= e.seq) AS is_read \
-         FROM (SELECT p.*, row_number() OVER (PARTITION BY p.position ORDER BY p.rank) AS nth \
-            FROM ({}) AS p) AS e \
-         WHERE e.nth = 1 ORDER BY e.position DESC LIMIT $4",
+        "SELECT p.*, row_number() OVER (PARTITION BY p.position ORDER BY p.rank) AS nth FROM ({}) AS p",
         parts.join(" UNION ALL ")
     )
 }
@@ -207,7 +236,12 @@ pub async fn list(
         Position::ZERO.into(),
         limit.into(),
     ];
-    let rows = snapshot.all(&all(), &values).await?;
+    let sql = format!(
+        "SELECT e.*, {IS_READ} AS is_read FROM ({}) AS e \
+         WHERE e.nth = 1 ORDER BY e.position DESC LIMIT $4",
+        all("TRUE")
+    );
+    let rows = snapshot.all(&sql, &values).await?;
     let listed = |row: &Row| -> Result<Listed, DatabaseError> {
         Ok(Listed {
             notice: Notice {
@@ -236,16 +270,10 @@ pub async fn unread(
     read: Position,
 ) -> Result<u64, ReadError> {
     let sql = format!(
-        "SELECT count(*) AS unread FROM (SELECT 1 FROM ({}) AS a WHERE NOT a.is_read \
-         LIMIT {UNREAD_MAX}) AS b",
-        all()
+        "SELECT count(*) AS unread FROM (SELECT 1 FROM ({}) AS a WHERE a.nth = 1 LIMIT $4) AS b",
+        all(&format!("NOT {IS_READ}"))
     );
-    let values = [
-        user.into(),
-        i64::MAX.into(),
-        read.into(),
-        LOOKED_AT_MAX.into(),
-    ];
+    let values = [user.into(), i64::MAX.into(), read.into(), UNREAD_MAX.into()];
     let row = snapshot.first(&sql, &values).await?;
     Ok(row.map_or(Ok(0), |row| row.get("unread"))?)
 }
