@@ -7,6 +7,8 @@ mod append;
 mod client;
 mod deliver;
 mod figures;
+mod imported;
+mod page;
 mod project;
 mod replay;
 mod search;
@@ -32,6 +34,9 @@ enum Figure {
     /// From sending to the last member's frame, on one process and on a cluster. Needs the server's
     /// release build, nats-server, nginx and PostgreSQL.
     Deliver(deliver::Options),
+    /// The newest page of a conversation of a million messages, beside that of a short one. Needs the
+    /// server's release build.
+    Page(page::Options),
     /// Events a second into the read models.
     Project(project::Options),
     /// Events a second of an auditor's replay, beside reading the log's file.
@@ -48,6 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     match Arguments::parse().figure {
         Figure::Append(options) => append::run(&options),
         Figure::Deliver(options) => deliver::run(&options),
+        Figure::Page(options) => page::run(&options),
         Figure::Project(options) => project::run(&options),
         Figure::Replay(options) => replay::run(&options),
         Figure::Search(options) => search::run(&options),

@@ -4,25 +4,21 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use clap::Args;
-use reqwest::{Client, Url};
+use reqwest::Url;
 use serde::Serialize;
-use serde_json::{Value, json};
-use tokio::process::Command;
+use serde_json::json;
 
-use crate::client::{Fallible, people, post, start};
+use crate::client::Fallible;
 use crate::figures::{Run, Spread};
+use crate::imported::Asker;
 
 /// Messages of one answer.
 const PAGE: usize = 20;
 
 /// Every so manieth message gives a query.
 const STRIDE: usize = 101;
-
-/// How long the read models may take to have the import.
-const PROJECTED_WITHIN: Duration = Duration::from_mins(5);
 
 /// What to measure.
 #[derive(Args)]
@@ -87,28 +83,9 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
 }
 
 async fn measure(options: &Options) -> Fallible<Report> {
-    let server = start(&options.program).await?;
-    let (client, url) = (Client::new(), server.url.clone());
-    let people = people(&client, &url).await?;
-    let token = &people.first().ok_or("nobody is there")?.token;
-    let code = std::fs::read_to_string(server.data().join("owner-code"))?;
-    let code = json!({ "code": code.trim() });
-    post(&client, &format!("{url}/v1/owner"), token, &code).await?;
-    let imported = Command::new(&options.program)
-        .args(["--server", &url, "--token", token, "import", "slack"])
-        .arg(&options.slack)
-        .output()
-        .await?;
-    if !imported.status.success() {
-        return Err(String::from_utf8_lossy(&imported.stderr).into());
-    }
-    let client = Asker {
-        client,
-        url,
-        token: token.clone(),
-    };
-    let conversation = client.projected().await?;
-    let bodies = client.bodies(&conversation).await?;
+    let client = Asker::of_import(&options.program, &options.slack).await?;
+    let conversation = client.conversation().await?;
+    let bodies = bodies(&client, &conversation).await?;
     let queries = queries(&bodies, options.queries);
     let newest_page = format!("/v1/conversations/{conversation}/messages?limit={PAGE}");
     let pages = vec![newest_page; queries.len()];
@@ -170,72 +147,19 @@ fn queries(bodies: &[String], count: usize) -> Vec<String> {
     some.take(rest).chain(frequent.take(half)).collect()
 }
 
-/// Somebody who asks one thing after the other.
-struct Asker {
-    client: Client,
-    url: String,
-    token: String,
-}
-
-impl Asker {
-    async fn get(&self, path: &str) -> Fallible<Value> {
-        let request = self.client.get(format!("{}{path}", self.url));
-        let response = request.bearer_auth(&self.token).send().await?;
-        let status = response.status();
-        let text = response.text().await?;
-        if status.is_success() {
-            Ok(serde_json::from_str(&text)?)
-        } else {
-            Err(format!("{path}: {status}: {text}").into())
-        }
+/// The bodies of all messages.
+async fn bodies(client: &Asker, conversation: &str) -> Fallible<Vec<String>> {
+    let mut bodies = Vec::new();
+    let mut after = json!(0);
+    while !after.is_null() {
+        let path = format!("/v1/conversations/{conversation}/messages?limit=200&after={after}");
+        let page = client.get(&path).await?;
+        let messages = page["messages"].as_array().ok_or("no messages")?;
+        let texts = messages
+            .iter()
+            .filter_map(|message| message["body"].as_str());
+        bodies.extend(texts.map(str::to_owned));
+        after = page["next"].clone();
     }
-
-    async fn round(&self, paths: &[String]) -> Fallible<Run> {
-        let begun = Instant::now();
-        let mut latencies = Vec::with_capacity(paths.len());
-        for path in paths {
-            let asked = Instant::now();
-            self.get(path).await?;
-            latencies.push(asked.elapsed());
-        }
-        Ok(Run::of(latencies, begun.elapsed()))
-    }
-
-    /// Waits until everything up to now is in the read models; gives the conversation that was
-    /// imported.
-    async fn projected(&self) -> Fallible<String> {
-        let me = format!("{}/v1/users/me/preferences", self.url);
-        let request = self.client.put(me).bearer_auth(&self.token);
-        let changed: Value = request.json(&json!({})).send().await?.json().await?;
-        let position = &changed["position"];
-        let begun = Instant::now();
-        loop {
-            let path = format!("/v1/search?q=a&min_position={position}");
-            let Err(error) = self.get(&path).await else {
-                break;
-            };
-            if begun.elapsed() > PROJECTED_WITHIN {
-                return Err(error);
-            }
-        }
-        let list = self.get("/v1/conversations").await?;
-        let id = list["conversations"][0]["id"].as_str();
-        Ok(id.ok_or("no conversation was imported")?.to_owned())
-    }
-
-    async fn bodies(&self, conversation: &str) -> Fallible<Vec<String>> {
-        let mut bodies = Vec::new();
-        let mut after = json!(0);
-        while !after.is_null() {
-            let path = format!("/v1/conversations/{conversation}/messages?limit=200&after={after}");
-            let page = self.get(&path).await?;
-            let messages = page["messages"].as_array().ok_or("no messages")?;
-            let texts = messages
-                .iter()
-                .filter_map(|message| message["body"].as_str());
-            bodies.extend(texts.map(str::to_owned));
-            after = page["next"].clone();
-        }
-        Ok(bodies)
-    }
+    Ok(bodies)
 }
