@@ -202,6 +202,7 @@ impl CommandApi {
             owner_code,
         } = parts;
         let receipts = executor(&store, &snapshots, limits)?;
+        let marks = Marks::new(receipts, Arc::clone(&guard));
         let seen = Seen {
             conversations: States::new(Arc::clone(&store), clock.clone()),
             users: States::new(Arc::clone(&store), clock.clone()),
@@ -238,7 +239,7 @@ impl CommandApi {
             invite_keys: InviteKeys::new(&secret),
             service_tokens: ServiceTokens::new(&secret),
             beginnings: Beginnings::default(),
-            marks: Marks::new(receipts),
+            marks,
             seen,
             snapshots,
             store,

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::receipts::{Command, Mark, MarkOf, Receipts, Refused};
+use domain::user::ShownTo;
 use domain::{ConversationId, Decider as _, Seq, StreamName, UserId};
+use infra::auth::Guard;
 use infra::failure::Failure;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -27,6 +29,7 @@ type LaneName = (ConversationId, UserId, MarkOf);
 /// Takes marks.
 pub(crate) struct Marks {
     receipts: Executor<Receipts>,
+    guard: Arc<Guard>,
     lanes: Arc<Mutex<Lanes>>,
     tasks: TaskTracker,
 }
@@ -52,13 +55,14 @@ struct Waiting {
 }
 
 impl Marks {
-    pub(crate) fn new(receipts: Executor<Receipts>) -> Self {
+    pub(crate) fn new(receipts: Executor<Receipts>, guard: Arc<Guard>) -> Self {
         let lanes = Lanes {
             open: true,
             lanes: HashMap::new(),
         };
         Self {
             receipts,
+            guard,
             lanes: Arc::new(Mutex::new(lanes)),
             tasks: TaskTracker::new(),
         }
@@ -110,8 +114,13 @@ impl Marks {
         let answer = lane.wait_for(mark, envelope)?;
         drop(lanes);
         if is_new {
-            let (receipts, lanes) = (self.receipts.clone(), Arc::clone(&self.lanes));
-            self.tasks.spawn(serve(receipts, lanes, name));
+            let serving = Serving {
+                receipts: self.receipts.clone(),
+                guard: Arc::clone(&self.guard),
+                lanes: Arc::clone(&self.lanes),
+                name,
+            };
+            self.tasks.spawn(serving.run());
         }
         Ok(Turn::Later(answer))
     }
@@ -152,50 +161,77 @@ impl Lane {
     }
 }
 
-/// Stores what waits in the lane, then lets a second pass, until nothing waits.
-async fn serve(receipts: Executor<Receipts>, lanes: Arc<Mutex<Lanes>>, name: LaneName) {
-    let stream = StreamName::receipts(name.0);
-    let interval = Receipts::MARK_INTERVAL.to_std().unwrap_or_default();
-    loop {
-        let waiting = take_waiting(&lanes, name);
-        if waiting.is_empty() {
-            return;
-        }
-        if let Some((seq, done)) = store(&receipts, &stream, waiting).await {
-            if let Some(lane) = lanes.lock().lanes.get_mut(&name) {
-                lane.stored = lane.stored.max(seq);
+/// Serves one lane.
+struct Serving {
+    receipts: Executor<Receipts>,
+    guard: Arc<Guard>,
+    lanes: Arc<Mutex<Lanes>>,
+    name: LaneName,
+}
+
+impl Serving {
+    /// Stores what waits in the lane, then lets a second pass, until nothing waits.
+    async fn run(self) {
+        let interval = Receipts::MARK_INTERVAL.to_std().unwrap_or_default();
+        loop {
+            let waiting = take_waiting(&self.lanes, self.name);
+            if waiting.is_empty() {
+                return;
             }
-            if done.changed {
-                tokio::time::sleep(interval).await;
+            if let Some((seq, done)) = self.store(waiting).await {
+                if let Some(lane) = self.lanes.lock().lanes.get_mut(&self.name) {
+                    lane.stored = lane.stored.max(seq);
+                }
+                if done.changed {
+                    tokio::time::sleep(interval).await;
+                }
             }
         }
+    }
+
+    /// Stores the highest of the marks and answers all. One whose key was used for another command
+    /// stands for nobody but itself.
+    async fn store(&self, mut waiting: Vec<Waiting>) -> Option<(Seq, Done)> {
+        let (conversation, member, _) = self.name;
+        let stream = StreamName::receipts(conversation);
+        let shown_to = match self.shown_to(member).await {
+            Ok(shown_to) => shown_to,
+            Err(failure) => {
+                answer(waiting, &Err(failure.into()));
+                return None;
+            }
+        };
+        // The highest last; of equals the one that came first.
+        waiting.reverse();
+        waiting.sort_by_key(|waiting| waiting.mark.seq);
+        while let Some(mut highest) = waiting.pop() {
+            highest.mark.shown_to = highest.mark.shown_to.max(shown_to);
+            let mark = Command::Mark(highest.mark);
+            let outcome = self.receipts.execute(&stream, highest.envelope, mark).await;
+            // Whoever no longer waits learns it by a retry.
+            let _ = highest.answer.send(outcome.clone());
+            if matches!(outcome, Err(ExecuteError::KeyReused)) {
+                continue;
+            }
+            answer(waiting, &outcome);
+            return outcome.ok().map(|done| (highest.mark.seq, done));
+        }
+        None
+    }
+
+    /// Who learns of a mark that is stored now. What was asked when it came holds as well, so that the
+    /// more private of both counts: it may have waited for a second.
+    async fn shown_to(&self, member: UserId) -> Result<ShownTo, Failure> {
+        let account = self.guard.recent_account(member).await?;
+        Ok(account.map(|it| it.privacy.seen).unwrap_or_default())
     }
 }
 
-/// Stores the highest of the marks and answers all. One whose key was used for another command
-/// stands for nobody but itself.
-async fn store(
-    receipts: &Executor<Receipts>,
-    stream: &StreamName,
-    mut waiting: Vec<Waiting>,
-) -> Option<(Seq, Done)> {
-    // The highest last; of equals the one that came first.
-    waiting.reverse();
-    waiting.sort_by_key(|waiting| waiting.mark.seq);
-    while let Some(highest) = waiting.pop() {
-        let mark = Command::Mark(highest.mark);
-        let outcome = receipts.execute(stream, highest.envelope, mark).await;
+fn answer(waiting: Vec<Waiting>, outcome: &Outcome) {
+    for other in waiting {
         // Whoever no longer waits learns it by a retry.
-        let _ = highest.answer.send(outcome.clone());
-        if matches!(outcome, Err(ExecuteError::KeyReused)) {
-            continue;
-        }
-        for other in waiting {
-            let _ = other.answer.send(outcome.clone());
-        }
-        return outcome.ok().map(|done| (highest.mark.seq, done));
+        let _ = other.answer.send(outcome.clone());
     }
-    None
 }
 
 /// What waits in the lane; without anything the lane is gone.

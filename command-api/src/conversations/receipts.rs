@@ -182,6 +182,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_mark_that_waits_is_private_once_that_is_asked_for() {
+        let world = World::with(&["alice"]).await;
+        let group = world.group("alice", &[]).await;
+        world.say("alice", &group, "one").await;
+        world.say("alice", &group, "two").await;
+        let path = format!("/v1/conversations/{group}/receipts/seen");
+        let mark = |seq: u64| world.put("alice", &path).body(json!({ "seq": seq }));
+        assert_eq!(mark(2).send().await.0, 200);
+        let nobody = world.put("alice", "/v1/users/me/privacy");
+        let nobody = nobody.body(json!({"seen": "nobody"}));
+        let waits = Box::pin(mark(3).send());
+        let Either::Right(((status, _), waits)) = select(waits, Box::pin(nobody.send())).await
+        else {
+            panic!("the mark did not wait for its turn");
+        };
+        assert_eq!(status, 200);
+        assert_eq!(waits.await.0, 200);
+        let stream = StreamName::receipts(group.parse().unwrap());
+        let events = world.events(&stream).await;
+        let only_for = events.iter().map(|event| match event.event() {
+            Ok(Event::Receipts(event)) => event.only_for(),
+            other => panic!("{other:?}"),
+        });
+        let only_for: Vec<_> = only_for.collect();
+        assert_eq!(only_for, [None, Some(world.id("alice"))]);
+    }
+
+    #[tokio::test]
     async fn what_waits_is_stored_before_the_server_closes() {
         let world = World::with(&["alice"]).await;
         let group = world.group("alice", &[]).await;
