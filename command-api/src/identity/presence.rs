@@ -30,13 +30,12 @@ async fn choose_presence(
     asking: Asking,
     request: ChoosePresence,
 ) -> Result<Answer, Problem> {
-    let ChoosePresence { shown, until } = request;
-    if until.is_some_and(|until| until <= api.clock().now()) {
-        let rule = "the end of what one chooses is in the future";
-        return Err(Problem::invalid_field("/until", "in_the_past", rule));
-    }
     let envelope = asking.envelope(&("choose_presence", request))?;
-    let command = Command::ChoosePresence(PresenceChoice { shown, until });
+    let ChoosePresence { shown, until } = request;
+    let command = Command::ChoosePresence {
+        choice: PresenceChoice { shown, until },
+        now: api.clock().now(),
+    };
     let done = api.change_account(asking.user, envelope, command).await?;
     Ok(Answer::new(asking.user.0, done))
 }
@@ -54,6 +53,8 @@ async fn choose_presence(
     responses(
         (status = 200, body = Accepted, description = "It is chosen, or was so already"),
         CommandProblems,
+        (status = 422, body = Problem, content_type = "application/problem+json",
+         description = "`ends_in_the_past`, `invalid_body`, `idempotency_key_reused`"),
     ),
     security(("bearer" = [])),
 )]
@@ -72,6 +73,23 @@ mod tests {
     use serde_json::{Value, json};
 
     #[tokio::test]
+    async fn a_retry_after_the_end_gets_the_first_answer() {
+        let world = World::with(&["alice"]).await;
+        let until = world.clock.now() + chrono::TimeDelta::minutes(1);
+        let choose = |key: &str| {
+            let request = world.put("alice", "/v1/users/me/presence").key(key);
+            request.body(json!({"shown": "away", "until": until}))
+        };
+        let (status, first) = choose("lunch").send().await;
+        assert_eq!(status, 200);
+        world.clock.set(until);
+        let (status, again) = choose("lunch").send().await;
+        assert_eq!((status, &again["seq"]), (200, &first["seq"]));
+        let late = choose("late").problem().await;
+        assert_eq!(late, problem(422, "ends_in_the_past", ""));
+    }
+
+    #[tokio::test]
     async fn presence_is_chosen_once_and_not_until_a_moment_that_is_over() {
         let world = World::with(&["alice"]).await;
         let choose = |body: Value| {
@@ -85,15 +103,10 @@ mod tests {
         assert_eq!(again["seq"], first["seq"]);
         let account = world.api.account(world.id("alice")).await.unwrap();
         assert_eq!(account.unwrap().presence.shown, Shown::Invisible);
-        for (body, pointer) in [
-            (
-                json!({"shown": "away", "until": "2000-01-01T00:00:00Z"}),
-                "/until",
-            ),
-            (json!({"shown": "hidden"}), "/shown"),
-        ] {
-            let refused = choose(body).problem().await;
-            assert_eq!(refused, problem(422, "invalid_body", pointer));
-        }
+        let past = json!({"shown": "away", "until": "2000-01-01T00:00:00Z"});
+        let refused = choose(past).problem().await;
+        assert_eq!(refused, problem(422, "ends_in_the_past", ""));
+        let refused = choose(json!({"shown": "hidden"})).problem().await;
+        assert_eq!(refused, problem(422, "invalid_body", "/shown"));
     }
 }

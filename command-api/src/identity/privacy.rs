@@ -41,7 +41,9 @@ async fn change_privacy(
 
 /// Say what others learn of oneself
 ///
-/// It counts for marks made through this node at once, and through others within half a second.
+/// It counts for marks made through this node at once, and through others within half a second. That
+/// somebody made a private mark is not hidden from who looks for it: in a direct conversation it is known
+/// by whom.
 #[utoipa::path(
     put,
     path = "/v1/users/me/privacy",

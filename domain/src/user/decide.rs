@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -89,6 +90,8 @@ pub enum Command {
         user: UserId,
         /// What becomes different.
         profile: Box<ProfileDraft>,
+        /// When that is asked.
+        now: DateTime<Utc>,
     },
     /// Have another picture, or none. That it is one, and the user's, is known.
     ChangeAvatar {
@@ -112,7 +115,12 @@ pub enum Command {
     /// Let others learn something else.
     ChangePrivacy(PrivacyDraft),
     /// Be shown as something else.
-    ChoosePresence(PresenceChoice),
+    ChoosePresence {
+        /// As what, and until when.
+        choice: PresenceChoice,
+        /// When that is asked.
+        now: DateTime<Utc>,
+    },
     /// Have nothing to do with `user` any more. That they have an account is known.
     Block {
         /// Who asks, whose account it is.
@@ -310,8 +318,8 @@ impl Decider for User {
                 .replace_password(*user, from, to, *sessions),
             Command::Code(command) => codes::decide(state.account()?, command),
             Command::Factor(command) => Ok(factors::decide(&state.account()?.factors, command)?),
-            Command::ChangeProfile { user, profile } => {
-                Ok(state.account()?.change_profile(*user, profile))
+            Command::ChangeProfile { user, profile, now } => {
+                state.account()?.change_profile(*user, profile, *now)
             }
             Command::ChangeAvatar { avatar } => Ok(state.account()?.change_avatar(*avatar)),
             Command::Identity { user, command } => {
@@ -321,7 +329,9 @@ impl Decider for User {
                 Ok(state.account()?.change_preferences(*user, preferences))
             }
             Command::ChangePrivacy(draft) => Ok(state.account()?.change_privacy(*draft)),
-            Command::ChoosePresence(choice) => Ok(state.account()?.choose_presence(*choice)),
+            Command::ChoosePresence { choice, now } => {
+                state.account()?.choose_presence(*choice, *now)
+            }
             Command::Block { by, user } => state.account()?.block(*by, *user),
             Command::Unblock { user } => Ok(state.account()?.unblock(*user)),
             Command::Suspend(suspend) => state.account()?.suspend(suspend),
@@ -623,6 +633,7 @@ mod tests {
                 display_name: Some(name(to)),
                 ..ProfileDraft::default()
             }),
+            now: moment(0),
         }
     }
 

@@ -5,8 +5,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::user::decide::Account;
+use crate::user::decide::{Account, Decision};
 use crate::user::event::{PresenceChosen, UserEvent};
+use crate::user::refused::Refused;
 
 /// As what a user who is there is shown.
 #[derive(
@@ -55,17 +56,23 @@ impl PresenceChoice {
 }
 
 impl Account {
-    pub(super) fn choose_presence(&self, choice: PresenceChoice) -> Vec<UserEvent> {
+    pub(super) fn choose_presence(&self, choice: PresenceChoice, now: DateTime<Utc>) -> Decision {
+        if choice.until.is_some_and(|until| until <= now) {
+            return Err(Refused::EndsInThePast);
+        }
         // There is nothing that it would come back to.
         let choice = match choice.shown {
             Shown::Automatic => PresenceChoice::default(),
             Shown::Away | Shown::Invisible => choice,
         };
         if self.presence == choice {
-            return vec![];
+            return Ok(vec![]);
         }
         let PresenceChoice { shown, until } = choice;
-        vec![UserEvent::PresenceChosen(PresenceChosen { shown, until })]
+        Ok(vec![UserEvent::PresenceChosen(PresenceChosen {
+            shown,
+            until,
+        })])
     }
 }
 
@@ -87,8 +94,11 @@ mod tests {
         Given::history(std::iter::once(registered(ALICE)).chain(history))
     }
 
-    const fn ask(shown: Shown, until: Option<DateTime<Utc>>) -> Command {
-        Command::ChoosePresence(PresenceChoice { shown, until })
+    fn ask(shown: Shown, until: Option<DateTime<Utc>>) -> Command {
+        Command::ChoosePresence {
+            choice: PresenceChoice { shown, until },
+            now: moment(0),
+        }
     }
 
     fn chosen(shown: Shown, until: Option<DateTime<Utc>>) -> UserEvent {
@@ -118,5 +128,14 @@ mod tests {
         invisible()
             .when(ask(Shown::Automatic, Some(moment(60))))
             .then([chosen(Shown::Automatic, None)]);
+    }
+
+    #[test]
+    fn what_has_ended_cannot_be_chosen() {
+        for shown in [Shown::Away, Shown::Automatic] {
+            given([])
+                .when(ask(shown, Some(moment(0))))
+                .then_refused(Refused::EndsInThePast);
+        }
     }
 }

@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 use crate::change::Change;
 use crate::ids::{AttachmentId, UserId};
 use crate::personal::Personal;
-use crate::user::decide::Account;
+use crate::user::decide::{Account, Decision};
 use crate::user::event::{AvatarChanged, ProfileChanged, UserEvent};
+use crate::user::refused::Refused;
 use crate::values::{DisplayName, Emoji, Locale, Pronouns, StatusText, TimeZone};
 
 /// What becomes different about a profile.
@@ -49,14 +50,37 @@ pub struct Profile {
 }
 
 impl ProfileDraft {
-    /// What becomes of the end of the status: that of the one before is not that of a new one.
-    fn status_until(&self) -> Change<DateTime<Utc>> {
+    /// Settles what becomes of the status, which is as `profile` says. The end of the one before is not
+    /// that of a new one; what has ended does not come back with a part of it; what is empty has no end.
+    fn settle_status(&mut self, profile: &Profile, now: DateTime<Utc>) {
         let is_new = matches!(self.status_text, Change::Set(_))
             || matches!(self.status_emoji, Change::Set(_));
-        match self.status_until {
-            Change::Keep if is_new => Change::Clear,
-            Change::Keep | Change::Clear | Change::Set(_) => self.status_until,
+        let is_kept = self.status_text.is_keep() && self.status_emoji.is_keep();
+        if is_kept && self.status_until.is_keep() {
+            return;
         }
+        let is_over = profile.status_until.is_some_and(|until| until <= now);
+        if is_over {
+            or_clear(&mut self.status_text);
+            or_clear(&mut self.status_emoji);
+        }
+        if is_over || is_new {
+            or_clear(&mut self.status_until);
+        }
+        let text = self.status_text.clone().apply(profile.status_text.clone());
+        let emoji = self
+            .status_emoji
+            .clone()
+            .apply(profile.status_emoji.clone());
+        if text.is_none() && emoji.is_none() {
+            self.status_until = Change::Clear;
+        }
+    }
+}
+
+fn or_clear<T>(change: &mut Change<T>) {
+    if change.is_keep() {
+        *change = Change::Clear;
     }
 }
 
@@ -69,25 +93,33 @@ impl Account {
     }
 
     /// Only what is not so already is stored.
-    pub(super) fn change_profile(&self, user: UserId, draft: &ProfileDraft) -> Vec<UserEvent> {
-        let display_name = draft.display_name.clone();
-        let (draft, now) = (draft.clone(), &self.profile);
-        let status_until = draft.status_until();
+    pub(super) fn change_profile(
+        &self,
+        user: UserId,
+        draft: &ProfileDraft,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        if matches!(draft.status_until, Change::Set(until) if until <= at) {
+            return Err(Refused::EndsInThePast);
+        }
+        let (mut draft, now) = (draft.clone(), &self.profile);
+        draft.settle_status(now, at);
         let changed = ProfileChanged {
-            display_name: display_name
+            display_name: draft
+                .display_name
                 .filter(|name| *name != self.display_name)
                 .map(|name| Personal::new(user, name)),
             status_text: personal(user, draft.status_text.unless(now.status_text.as_ref())),
             status_emoji: personal(user, draft.status_emoji.unless(now.status_emoji.as_ref())),
-            status_until: status_until.unless(now.status_until.as_ref()),
+            status_until: draft.status_until.unless(now.status_until.as_ref()),
             time_zone: personal(user, draft.time_zone.unless(now.time_zone.as_ref())),
             locale: personal(user, draft.locale.unless(now.locale.as_ref())),
             pronouns: personal(user, draft.pronouns.unless(now.pronouns.as_ref())),
         };
         if changed == ProfileChanged::default() {
-            return vec![];
+            return Ok(vec![]);
         }
-        vec![UserEvent::ProfileChanged(changed)]
+        Ok(vec![UserEvent::ProfileChanged(changed)])
     }
 
     pub(super) fn profile_changed(&mut self, changed: &ProfileChanged) {
@@ -142,6 +174,7 @@ mod tests {
         Command::ChangeProfile {
             user: ALICE,
             profile,
+            now: moment(0),
         }
     }
 
@@ -198,6 +231,7 @@ mod tests {
                 status_until: until,
                 ..ProfileDraft::default()
             }),
+            now: moment(0),
         };
         let mut given = Given::<User>::history([registered(ALICE)]);
         let mut until = |command: &Command| {
@@ -216,9 +250,64 @@ mod tests {
                 pronouns: Change::Set(Pronouns::parse("she/her").expect("pronouns")),
                 ..ProfileDraft::default()
             }),
+            now: moment(0),
         };
         assert_eq!(until(&other), (Ok(1), Some(moment(90))));
         assert_eq!(until(&set("Noodles", Change::Keep)), (Ok(1), None));
+    }
+
+    #[test]
+    fn a_status_that_has_ended_does_not_come_back_and_an_empty_one_has_no_end() {
+        let noodles = || Change::Set(Emoji::parse("🍜").expect("an emoji"));
+        let ask = |at: i64, draft: ProfileDraft| Command::ChangeProfile {
+            user: ALICE,
+            profile: Box::new(draft),
+            now: moment(at),
+        };
+        let lunch = || {
+            let draft = ProfileDraft {
+                status_text: Change::Set(status("Lunch")),
+                status_until: Change::Set(moment(60)),
+                ..ProfileDraft::default()
+            };
+            let mut given = Given::<User>::history([registered(ALICE)]);
+            let events = given.accept(&ask(0, draft)).expect("it is taken");
+            assert_eq!(events.len(), 1);
+            given
+        };
+        let after = |at: i64, draft: ProfileDraft| {
+            let mut given = lunch();
+            given.accept(&ask(at, draft)).expect("it is taken");
+            let profile = given.state.account.expect("an account").profile;
+            let text = profile.status_text.map(|text| text.as_str().to_owned());
+            (text, profile.status_emoji.is_some(), profile.status_until)
+        };
+        let emoji = || ProfileDraft {
+            status_emoji: noodles(),
+            ..ProfileDraft::default()
+        };
+        let until = || ProfileDraft {
+            status_until: Change::Set(moment(90)),
+            ..ProfileDraft::default()
+        };
+        let text = || Some(String::from("Lunch"));
+        assert_eq!(after(59, emoji()), (text(), true, None));
+        assert_eq!(after(60, emoji()), (None, true, None));
+        assert_eq!(after(59, until()), (text(), false, Some(moment(90))));
+        assert_eq!(after(60, until()), (None, false, None));
+        let nothing = ProfileDraft {
+            status_text: Change::Clear,
+            ..ProfileDraft::default()
+        };
+        assert_eq!(after(1, nothing), (None, false, None));
+        // What has nothing to do with it leaves it alone.
+        let other = ProfileDraft {
+            pronouns: Change::Set(Pronouns::parse("she/her").expect("pronouns")),
+            ..ProfileDraft::default()
+        };
+        assert_eq!(after(60, other), (text(), false, Some(moment(60))));
+        let past = ask(90, until());
+        assert_eq!(lunch().accept(&past), Err(Refused::EndsInThePast));
     }
 
     #[test]

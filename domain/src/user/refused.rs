@@ -24,6 +24,9 @@ pub enum Refused {
     /// The issuer deleted it.
     #[error("the issuer has deleted this identity")]
     IdentityClosed,
+    /// What has ended before it begins is a mistake.
+    #[error("the end of it is in the past")]
+    EndsInThePast,
     /// One cannot block oneself.
     #[error("nobody blocks themselves")]
     BlocksOneself,
@@ -76,6 +79,7 @@ impl Refusal for Refused {
             Self::LastWayIn => "last_way_in",
             Self::IssuerAlreadyLinked => "issuer_already_linked",
             Self::IdentityClosed => "identity_closed",
+            Self::EndsInThePast => "ends_in_the_past",
             Self::BlocksOneself => "blocks_oneself",
             Self::TooManyBlocks => "too_many_blocks",
             Self::SuspendsOneself => "suspends_oneself",
@@ -110,9 +114,10 @@ impl Refusal for Refused {
             | Self::SessionEnded => RefusalKind::Conflict,
             Self::IdentityClosed | Self::WrongCode => RefusalKind::Forbidden,
             Self::Factor(refused) => refused.kind(),
-            Self::BlocksOneself | Self::SuspendsOneself | Self::WeakPassword => {
-                RefusalKind::Invalid
-            }
+            Self::EndsInThePast
+            | Self::BlocksOneself
+            | Self::SuspendsOneself
+            | Self::WeakPassword => RefusalKind::Invalid,
         }
     }
 }
