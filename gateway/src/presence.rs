@@ -10,7 +10,7 @@
 mod known;
 mod local;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -244,25 +244,35 @@ impl Hub {
             self.say_all(unsaid);
             (known.users_with_news(), known.take_newcomers())
         };
+        let named_to: HashSet<UserId> = newcomers.iter().map(|(user, _)| *user).collect();
+        // Newcomers and of whom they were told, so that they are not told twice.
+        let mut told = HashSet::new();
         for user in users {
             let news = self.presences.known.lock().take_news(user);
             let Some(news) = news else { continue };
             for listener in news.listeners {
-                for mailbox in self.connections_of(listener) {
-                    mailbox.presence(user, news.state);
+                if named_to.contains(&listener) {
+                    told.insert((listener, user));
                 }
+                self.tell_presence(listener, user, news.state);
             }
             // Others have their turn, too: those who take what they are told here.
             tokio::task::yield_now().await;
         }
         for (user, conversation) in newcomers {
             let present = self.presences.known.lock().present_in(user, conversation);
-            for mailbox in self.connections_of(user) {
-                for (other, state) in &present {
-                    mailbox.presence(*other, *state);
+            for (other, state) in present {
+                if told.insert((user, other)) {
+                    self.tell_presence(user, other, state);
                 }
             }
             tokio::task::yield_now().await;
+        }
+    }
+
+    fn tell_presence(&self, listener: UserId, of: UserId, state: PresenceState) {
+        for mailbox in self.connections_of(listener) {
+            mailbox.presence(of, state);
         }
     }
 

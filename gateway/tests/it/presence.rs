@@ -1,12 +1,13 @@
 //! As what people are shown, and what they keep to themselves.
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use domain::user::{Shown, SystemRole};
 use gateway::Limits;
 use serde_json::{Value, json};
 
-use crate::world::{User, World, eventually};
+use crate::world::{Client, User, World, eventually};
 
 fn limits() -> Limits {
     Limits {
@@ -151,12 +152,104 @@ async fn who_left_a_conversation_is_not_shown_there() {
     drop(phone);
     eventually(|| world.gateway.status().sessions == 1).await;
     watching.is_quiet().await;
-    // Back in it, while connected: there they are.
-    let (mut phone, _) = world.live(&bob).await;
-    world.add(chat, &ada, &bob).await;
+}
+
+#[tokio::test]
+async fn who_comes_into_a_conversation_is_shown_there_and_sees_who_is_there() {
+    let world = World::with(limits()).await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let (mut of_ada, _) = world.live(&ada).await;
+    let (mut of_bob, ready) = world.live(&bob).await;
+    assert_eq!(ready["online"], json!([]));
+    let chat = world.start(&[&ada, &bob]).await;
+    shown_with_an_event(&mut of_ada, &bob).await;
+    shown_with_an_event(&mut of_bob, &ada).await;
+    // From another node as well.
+    let two = world.another_node(limits()).await;
+    let cid = world.user("cid").await;
+    let (mut of_cid, _) = two.live(&cid).await;
+    world.add(chat, &ada, &cid).await;
+    shown_with_an_event(&mut of_ada, &cid).await;
+    shown_with_an_event(&mut of_bob, &cid).await;
+    let mut frames = [(); 3].map(|()| json!(null));
+    for frame in &mut frames {
+        *frame = of_cid.next().await;
+    }
+    for other in [&ada, &bob] {
+        let shown = presence(other, "online");
+        assert!(frames.contains(&shown), "{frames:?}");
+    }
+}
+
+/// That the next two frames are an event and that `other` is online.
+async fn shown_with_an_event(client: &mut Client, other: &User) {
+    let frames = [client.next().await, client.next().await];
+    let is_event = |frame: &Value| frame["op"] == "event";
+    assert!(frames.iter().any(is_event), "{frames:?}");
+    let shown = presence(other, "online");
+    assert!(frames.contains(&shown), "{frames:?}");
+}
+
+#[tokio::test]
+async fn who_was_put_out_while_away_for_a_moment_is_not_shown_there_any_more() {
+    // Long enough that nobody is offline in between.
+    let world = World::with(Limits {
+        offline_after: Duration::from_mins(1),
+        ..limits()
+    })
+    .await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let chat = world.start(&[&ada, &bob]).await;
+    let (_watching, _) = world.live(&ada).await;
+    let (phone, ready) = world.live(&bob).await;
+    drop(phone);
+    eventually(|| world.gateway.status().sessions == 1).await;
+    world.remove(chat, &ada, &bob).await;
+    let (mut phone, resumed) = world.back(&bob, ready["cursor"].as_str().unwrap()).await;
+    assert_eq!(resumed["online"], json!([]));
     phone.expect("event").await;
-    watching.expect("event").await;
+    phone.expect("reset").await;
+    let cid = world.user("cid").await;
+    world.add(chat, &ada, &cid).await;
+    let (_of_cid, ready) = world.live(&cid).await;
+    assert_eq!(ready["online"], json!([ada.id]));
+}
+
+#[tokio::test]
+async fn a_connection_may_begin_idle() {
+    let world = World::with(limits()).await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    world.start(&[&ada, &bob]).await;
+    let (mut watching, _) = world.live(&ada).await;
+    let mut phone = world.connect().await;
+    let identify = |state: &str| json!({"op": "identify", "token": bob.token, "state": state});
+    phone.send(identify("away")).await;
+    phone.expect_error("invalid_body").await;
+    phone.send(identify("idle")).await;
+    phone.expect("ready").await;
+    assert_eq!(watching.next().await, presence(&bob, "idle"));
+    watching.is_quiet().await;
+}
+
+#[tokio::test]
+async fn what_signals_lose_is_asked_for() {
+    let one = World::with(limits()).await;
+    let (ada, bob) = (one.user("ada").await, one.user("bob").await);
+    one.start(&[&ada, &bob]).await;
+    let (mut watching, _) = one.live(&ada).await;
+    let two = one.another_node(limits()).await;
+    let (mut phone, _) = two.live(&bob).await;
+    assert_eq!(watching.next().await, presence(&bob, "online"));
+    let is_there = |ready: &Value| ready["online"] == json!([bob.id]);
+    let mut beside = two.live_where(&ada, is_there).await;
+
+    one.signals.are_lost.store(true, SeqCst);
     phone.send(turned("idle")).await;
+    // It was said to all nodes before it is told here.
+    assert_eq!(beside.next().await, presence(&bob, "idle"));
+    watching.is_quiet().await;
+    one.signals.are_lost.store(false, SeqCst);
+    // As many are there as before, and yet it is seen.
     assert_eq!(watching.next().await, presence(&bob, "idle"));
 }
 

@@ -118,7 +118,7 @@ async fn an_auditor_who_looks_is_not_seen_and_sees_no_signals() {
 
     // Once they are in it, they are as everybody.
     world.add(chat, &ada, &auditor).await;
-    looking.expect("event").await;
+    looking.expect_quietly("event").await;
     let (_bob, ready) = world.live(&bob).await;
     let mut online: Vec<_> = ready["online"].as_array().unwrap().clone();
     online.sort_by_key(ToString::to_string);

@@ -27,7 +27,7 @@ use gateway::{
     Gateway, Limits, LogMemberships, Memberships, MembershipsAt, MembershipsError, Parts,
 };
 use infra::auth::{Caller, Guard, ServiceTokens, Tokens, hash_of_service_token};
-use infra::bus::{LocalSignals, LogEvents, Signals};
+use infra::bus::{LocalSignals, LogEvents, Signal, Signals};
 use infra::clock::{Clock, fresh_id};
 use infra::commands::{Accepted, CommandDoor, FrameCommand};
 use infra::event_store::{
@@ -53,7 +53,7 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) openapi: utoipa::openapi::OpenApi,
     pub(crate) door: Arc<TestDoor>,
-    signals: Arc<LocalSignals>,
+    pub(crate) signals: Arc<TestSignals>,
     secret: Secret,
 }
 
@@ -128,7 +128,7 @@ impl World {
     async fn of(
         store: Arc<dyn EventStore>,
         memberships: Arc<dyn Memberships>,
-        signals: Arc<LocalSignals>,
+        signals: Arc<TestSignals>,
         limits: Limits,
         user_pace: Limit,
     ) -> Self {
@@ -500,6 +500,25 @@ impl World {
     /// Waits until the server has no connection.
     pub(crate) async fn until_nobody_is_connected(&self) {
         eventually(|| self.gateway.status().connections == 0).await;
+    }
+}
+
+/// Signals that can be lost.
+#[derive(Default)]
+pub(crate) struct TestSignals {
+    passing: LocalSignals,
+    pub(crate) are_lost: std::sync::atomic::AtomicBool,
+}
+
+impl Signals for TestSignals {
+    fn send(&self, signal: &Signal) {
+        if !self.are_lost.load(std::sync::atomic::Ordering::SeqCst) {
+            self.passing.send(signal);
+        }
+    }
+
+    fn listen(&self) -> tokio::sync::broadcast::Receiver<Signal> {
+        self.passing.listen()
     }
 }
 

@@ -72,22 +72,21 @@ mod tests {
     #[test]
     fn a_version_of_a_model_has_the_tables_that_it_had() {
         let known = [
-        ("attachments", 1, "e129322dbc392511"),
-        ("conversations", 3, "cb670fddd9a46aac"),
-        ("members", 1, "761f7a9b56bbd74d"),
-        ("messages", 3, "f2f911fc09db3c80"),
-        ("notifications", 1, "b49a5857c5e561e1"),
-        ("receipts", 3, "464f5d68b0437720"),
-        ("search", 1, "a96ae8235e60394c"),
-        ("services", 1, "e6641de66741f3a3"),
-        ("sessions", 3, "5c70546783f6b801"),
-        ("spaces", 1, "b4effe8c7eed46ad"),
-        ("users", 5, "a1d0b5de08b3e25b"),
+            ("attachments", 1, "e129322dbc392511"),
+            ("conversations", 3, "cb670fddd9a46aac"),
+            ("members", 1, "761f7a9b56bbd74d"),
+            ("messages", 3, "f2f911fc09db3c80"),
+            ("notifications", 1, "b49a5857c5e561e1"),
+            ("receipts", 3, "464f5d68b0437720"),
+            ("search", 1, "a96ae8235e60394c"),
+            ("services", 1, "e6641de66741f3a3"),
+            ("sessions", 3, "5c70546783f6b801"),
+            ("spaces", 1, "b4effe8c7eed46ad"),
+            ("users", 5, "a1d0b5de08b3e25b"),
         ];
         let models = ALL.map(|model| {
             let hash: [u8; 32] = Sha256::digest(format!("{:?}", model.tables)).into();
-            let [a, b, c, d, e, f, g, h, ..] = hash;
-            let tables = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+            let tables = u64::from_be_bytes(std::array::from_fn(|index| hash[index]));
             (model.name, model.version, format!("{tables:016x}"))
         });
         let known = known.map(|(name, version, tables)| (name, version, tables.to_owned()));
