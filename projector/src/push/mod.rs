@@ -93,14 +93,16 @@ struct Mind {
     ends_begun: DateTime<Utc>,
     /// Whose digests are looked at next: those after this user.
     digests_after: UserId,
+    /// Whether anything else than a step is to go on record.
+    is_record_due: bool,
     /// Whether the read models were complete once; before that there is nothing to look at.
     is_ready: bool,
 }
 
 impl Mind {
-    /// Says what is settled; gives whether that goes on record at once.
+    /// Says what is settled; gives whether anything goes on record at once.
     fn reach(&mut self) -> bool {
-        let mut is_mark = false;
+        let mut is_mark = std::mem::take(&mut self.is_record_due);
         while let Some((goal, marks)) = self.under_way.reached() {
             self.recorder.reached(goal);
             is_mark |= marks;
@@ -147,6 +149,7 @@ impl Pushing {
             queue: VecDeque::new(),
             under_way: UnderWay::default(),
             digests_after: UserId(Uuid::nil()),
+            is_record_due: false,
             is_ready: false,
         };
         let worked = self.work(&mut mind, after, stop, retry).await;

@@ -334,6 +334,7 @@ impl Pushing {
             mind.recorder.sent();
         }
         mind.retries.tried(trial, tried, self.0.clock.now());
+        mind.is_record_due = true;
     }
 }
 

@@ -1,16 +1,17 @@
 //! Who is told of what while they are not looking, and that they are told once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::conversation::HistoryVisibility::Start;
 use domain::conversation::{Mention, MessageSent};
 use domain::notifications::{
     ClockTime, Level, NotificationsEvent, PushSubscriptionAdded, QuietHours, RemovedBecause, Rule,
     RuleChanged, Settings, SettingsChanged,
 };
+use domain::pushes::PushesEvent;
 use domain::values::TimeZone;
 use domain::{ConversationId, Event, Personal, SessionId, StreamName, UserId, Version};
 use infra::auth::{Guard, Tokens};
@@ -44,11 +45,30 @@ struct Taken {
 struct Service {
     answers: Mutex<VecDeque<PushError>>,
     taken: Mutex<Vec<Taken>>,
+    /// To this browser nothing is ever answered.
+    silent: Mutex<Option<PushTarget>>,
+    /// Nothing is answered once it has taken so many.
+    silent_after: Mutex<Option<usize>>,
+}
+
+impl Service {
+    fn is_silent(&self, target: &PushTarget) -> bool {
+        let taken = self.taken.lock().unwrap().len();
+        let is_over = self
+            .silent_after
+            .lock()
+            .unwrap()
+            .is_some_and(|it| taken >= it);
+        is_over || self.silent.lock().unwrap().as_ref() == Some(target)
+    }
 }
 
 #[async_trait]
 impl Pusher for Service {
     async fn push(&self, target: &PushTarget, push: &Push) -> Result<(), PushError> {
+        if self.is_silent(target) {
+            std::future::pending::<()>().await;
+        }
         if let Some(error) = self.answers.lock().unwrap().pop_front() {
             return Err(error);
         }
@@ -86,6 +106,37 @@ fn later() -> PushError {
     }
 }
 
+/// `who` logs in, and their browser takes pushes.
+async fn join(log: &Log, who: UserId, name: &str) {
+    log.register(who, name).await;
+    log.log_in(who, SessionId(who.0)).await;
+    let seal = TargetSeal::new(&secret()).unwrap();
+    let target = target(who);
+    let added = PushSubscriptionAdded {
+        subscription: seal.name(who, &target),
+        target: Personal::new(who, seal.seal(&target).unwrap()),
+        mark: seal.mark(&target),
+        session: SessionId(who.0),
+        at: log.clock.now(),
+    };
+    let added = NotificationsEvent::PushSubscriptionAdded(added);
+    log.tell(who, added).await;
+}
+
+/// From an hour before `now` until an hour after it.
+fn quiet_around(now: DateTime<Utc>) -> QuietHours {
+    let time = |after: TimeDelta| {
+        let at = (now + after).format("%H:%M").to_string();
+        ClockTime::parse(&at).unwrap()
+    };
+    QuietHours {
+        time_zone: TimeZone::parse("UTC").unwrap(),
+        from: time(-TimeDelta::hours(1)),
+        until: time(TimeDelta::hours(1)),
+        days: [].into(),
+    }
+}
+
 impl World {
     /// Alice (1), bob (2) and carol (3), who have logged in and have browsers.
     async fn new(kind: Kinds) -> Self {
@@ -93,20 +144,7 @@ impl World {
         let scratch = Scratch::new(kind).await;
         let database = scratch.open().await;
         for (number, name) in [(1, "alice"), (2, "bob"), (3, "carol")] {
-            let who = user(number);
-            log.register(who, name).await;
-            log.log_in(who, SessionId(who.0)).await;
-            let seal = TargetSeal::new(&secret()).unwrap();
-            let target = target(who);
-            let added = PushSubscriptionAdded {
-                subscription: seal.name(who, &target),
-                target: Personal::new(who, seal.seal(&target).unwrap()),
-                mark: seal.mark(&target),
-                session: SessionId(who.0),
-                at: log.clock.now(),
-            };
-            let added = NotificationsEvent::PushSubscriptionAdded(added);
-            log.tell(who, added).await;
+            join(&log, user(number), name).await;
         }
         let running = Running::start(&log, &database);
         let mut world = Self {
@@ -354,21 +392,159 @@ async fn what_a_push_service_does_not_take_is_told_together_later() {
 }
 
 #[tokio::test]
+async fn one_push_that_failed_is_told_though_nothing_comes_after_it() {
+    for kind in BOTH {
+        let world = World::new(kind).await;
+        let (alice, bob) = (user(1), user(2));
+        let group = world.log.group(alice, &[bob], Start).await.id;
+        let answers = [(); 3].map(|()| later());
+        world.service.answers.lock().unwrap().extend(answers);
+        world.log.room(group).send(alice, "tea?").await;
+        let told = world.taken(bob, 1).await;
+        let expected = json!({ "type": "missed", "messages": 1, "conversations": 1 });
+        assert_eq!(told[0].payload, expected);
+        let waiting = StreamName::pushes_waiting();
+        world.recorded(&waiting, "push-retries-changed", 2).await;
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_suspended_meanwhile_is_told_nothing_any_more() {
+    let world = World::new(Kinds::Sqlite).await;
+    let (alice, bob) = (user(1), user(2));
+    let group = world.log.group(alice, &[bob], Start).await.id;
+    let answers = [(); 3].map(|()| later());
+    world.service.answers.lock().unwrap().extend(answers);
+    world.log.room(group).send(alice, "tea?").await;
+    let waiting = StreamName::pushes_waiting();
+    world.recorded(&waiting, "push-retries-changed", 1).await;
+    world.log.suspend(bob, false).await;
+    let now = world.log.clock.now();
+    world.log.clock.set(now + TimeDelta::hours(1));
+    world.recorded(&waiting, "push-retries-changed", 2).await;
+    world.taken(bob, 0).await;
+    // Their browser is still theirs when the suspension ends.
+    let stream = StreamName::notifications(bob);
+    world
+        .recorded(&stream, "push-subscription-removed", 0)
+        .await;
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_push_service_that_never_answers_keeps_nobody_waiting() {
+    let world = World::new(Kinds::Sqlite).await;
+    let (alice, bob, carol) = (user(1), user(2), user(3));
+    *world.service.silent.lock().unwrap() = Some(target(carol));
+    let group = world.log.group(alice, &[bob, carol], Start).await.id;
+    for count in 1..=3 {
+        world.log.room(group).send(alice, "tea?").await;
+        world.taken(bob, count).await;
+    }
+    world.taken(carol, 0).await;
+    world.close().await;
+}
+
+#[tokio::test]
+async fn of_many_people_those_are_not_told_again_who_were_settled_before_a_kill() {
+    let mut world = World::new(Kinds::Sqlite).await;
+    let all: Vec<UserId> = (2..=250).map(user).collect();
+    for who in &all[2..] {
+        join(&world.log, *who, &format!("user{}", who.0.as_u128())).await;
+    }
+    let alice = user(1);
+    let group = world.log.group(alice, &all, Start).await.id;
+    *world.service.silent_after.lock().unwrap() = Some(150);
+    let call = |sent: &mut MessageSent| sent.mentions = [Mention::Everyone].into();
+    world.log.room(group).say_as(alice, "all?", call).await;
+    let settled = async || {
+        let (end, stream) = (Version(u64::MAX), StreamName::pushes_sent());
+        let last = world
+            .log
+            .store
+            .read_stream(&stream, end, Direction::Backward, 1);
+        let last = last.await.unwrap();
+        match last.first().map(|last| last.event().unwrap()) {
+            Some(Event::Pushes(PushesEvent::Settled(settled))) => {
+                settled.progress.part.map(|part| part.user)
+            }
+            Some(other) => panic!("{other:?}"),
+            None => None,
+        }
+    };
+    until(async || settled().await == Some(all[99])).await;
+    until(async || world.service.taken.lock().unwrap().len() == 150).await;
+    *world.service.silent_after.lock().unwrap() = None;
+    world.kill_and_start().await;
+    let count = |who: UserId| {
+        let target = target(who);
+        let taken = world.service.taken.lock().unwrap();
+        taken.iter().filter(|taken| taken.target == target).count()
+    };
+    until(async || all.iter().all(|who| count(*who) > 0)).await;
+    for who in &all[..100] {
+        assert_eq!(count(*who), 1, "{who} was settled");
+    }
+    let topics = |who: UserId| -> BTreeSet<String> {
+        let target = target(who);
+        let taken = world.service.taken.lock().unwrap();
+        let theirs = taken.iter().filter(|taken| taken.target == target);
+        theirs.map(|taken| taken.topic.clone()).collect()
+    };
+    assert!(all.iter().all(|who| topics(*who).len() == 1));
+    world.close().await;
+}
+
+#[tokio::test]
+async fn what_was_missed_is_counted_by_the_rules_of_a_single_message() {
+    for kind in BOTH {
+        let world = World::new(kind).await;
+        let (alice, bob, carol) = (user(1), user(2), user(3));
+        let group = world.log.group(alice, &[bob, carol], Start).await.id;
+        let log = Arc::clone(&world.log);
+        let room = log.room(group);
+        // What came before the quiet hours was told by itself.
+        let first = room.send(alice, "tea?").await;
+        room.send(alice, "hello?").await;
+        world.taken(bob, 2).await;
+        log.block(bob, carol, true).await;
+        log.clock.set(log.clock.now() + TimeDelta::hours(3));
+        let quiet = quiet_around(log.clock.now());
+        let end = quiet.end_at(log.clock.now()).unwrap();
+        let settings = Settings {
+            quiet_hours: Some(quiet),
+            ..Settings::default()
+        };
+        world.set(bob, settings.clone()).await;
+        world.set(carol, settings).await;
+        log.suspend(carol, false).await;
+        room.send(bob, "from another device").await;
+        room.send(carol, "whom bob blocks").await;
+        room.answer(alice, first, "in a thread that bob does not follow")
+            .await;
+        let deleted = room.send(alice, "oh").await;
+        room.delete(alice, deleted).await;
+        room.send(alice, "coffee?").await;
+        // It comes after what might be told.
+        room.send(bob, "zzz").await;
+        world.taken(alice, 3).await;
+        log.clock.set(end);
+        let told = world.taken(bob, 3).await;
+        let expected = json!({ "type": "missed", "messages": 1, "conversations": 1 });
+        assert_eq!(told[2].payload, expected);
+        world.taken(carol, 2).await;
+        world.close().await;
+    }
+}
+
+#[tokio::test]
 async fn quiet_hours_end_with_one_push_for_all() {
     for kind in BOTH {
         let mut world = World::new(kind).await;
         let (alice, bob) = (user(1), user(2));
         let now = world.log.clock.now();
-        let time = |after: TimeDelta| {
-            let at = (now + after).format("%H:%M").to_string();
-            ClockTime::parse(&at).unwrap()
-        };
-        let quiet = QuietHours {
-            time_zone: TimeZone::parse("UTC").unwrap(),
-            from: time(-TimeDelta::hours(1)),
-            until: time(TimeDelta::hours(1)),
-            days: [].into(),
-        };
+        let quiet = quiet_around(now);
         let end = quiet.end_at(now).unwrap();
         let settings = Settings {
             quiet_hours: Some(quiet),
