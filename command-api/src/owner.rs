@@ -125,6 +125,7 @@ fn already_owned() -> Problem {
         "already_owned",
         "This server has an owner",
     )
+    .with_detail("owners make others owners: PUT /v1/users/{user}/system-roles/owner")
 }
 
 /// The command that first made `user` the owner, and its answer.

@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -92,7 +94,7 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             serde_json::error::Category::Data => {
                 let detail = without_place(&error);
                 let pointer = pointer_of(&path) + &missing_field(&detail);
-                Problem::invalid_field(&pointer, "invalid", detail)
+                Problem::invalid_field(&pointer, "invalid", plainly(&detail))
             }
             _ => Problem::malformed_body(error),
         }
@@ -147,14 +149,37 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         axum::extract::Query::<T>::from_request_parts(parts, state)
             .await
             .map(|axum::extract::Query(query)| Self(query))
-            .map_err(|rejection| {
-                Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    "invalid_query",
-                    "A query parameter is not valid",
-                )
-                .with_detail(rejection.body_text())
-            })
+            .map_err(|rejection| query_problem(&rejection.body_text()))
+    }
+}
+
+/// What is wrong with a query, where axum says it: the parameter's name comes first if it is known.
+fn query_problem(said: &str) -> Problem {
+    let said = said
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(said);
+    let is_name = |name: &str| !name.contains(char::is_whitespace);
+    match said.split_once(": ") {
+        Some((name, detail)) if is_name(name) => Problem::invalid_query(name, plainly(detail)),
+        _ => Problem::invalid_query("", said),
+    }
+}
+
+/// What is to be sent instead, where those who read values only say what they stumbled over.
+fn plainly(detail: &str) -> &str {
+    const NO_TIME: [&str; 5] = [
+        "premature end of input",
+        "input contains invalid characters",
+        "input is out of range",
+        "input is not enough for unique date and time",
+        "trailing input",
+    ];
+    if detail.starts_with("UUID parsing failed") {
+        "this is no id; ids are like 270a656e-ec3e-5a25-9d76-0e649f5b0aa8"
+    } else if NO_TIME.contains(&detail) {
+        "this is no time as in RFC 3339, like 2026-11-21T09:34:58Z"
+    } else {
+        detail
     }
 }
 
@@ -169,8 +194,21 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
         Path::<T>::from_request_parts(parts, state)
             .await
             .map(|Path(path)| Self(path))
-            .map_err(|rejection| Problem::not_found("not_found", rejection.body_text()))
+            .map_err(|rejection| Problem::not_found("not_found", path_detail(&rejection)))
     }
+}
+
+fn path_detail(rejection: &PathRejection) -> String {
+    if let PathRejection::FailedToDeserializePathParams(failed) = rejection
+        && let ErrorKind::DeserializeError {
+            key,
+            value,
+            message,
+        } = failed.kind()
+    {
+        return format!("{key} is {value:?}: {}", plainly(message));
+    }
+    rejection.body_text()
 }
 
 /// Where the client is; `None` where the request came over no network, as in tests. Behind proxies it is
@@ -263,7 +301,7 @@ where
 mod tests {
     use serde::Deserialize;
 
-    use super::parse_json;
+    use super::{parse_json, query_problem};
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -287,6 +325,34 @@ mod tests {
         let (pointer, detail) = pointer_and_detail(r#"["a"]"#);
         assert_eq!(pointer, "");
         assert!(detail.contains("object"), "{detail}");
+    }
+
+    #[test]
+    fn ids_and_times_are_asked_for_in_words() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Asked {
+            #[serde(rename = "author")]
+            _author: Option<domain::UserId>,
+            #[serde(rename = "after")]
+            _after: Option<chrono::DateTime<chrono::Utc>>,
+        }
+        let wrong = |query: &str| {
+            let uri = format!("/?{query}").parse().unwrap();
+            let rejection = axum::extract::Query::<Asked>::try_from_uri(&uri).unwrap_err();
+            let field = query_problem(&rejection.body_text()).errors.remove(0);
+            (field.pointer, field.detail)
+        };
+        for (query, name, word) in [
+            ("author=carol", "?author", "ids are like"),
+            ("after=2026-11-22", "?after", "RFC 3339"),
+            ("after=yesterday", "?after", "RFC 3339"),
+            ("page=2", "?page", "unknown field"),
+        ] {
+            let (pointer, detail) = wrong(query);
+            assert_eq!(pointer, name, "{detail}");
+            assert!(detail.contains(word), "{detail}");
+        }
     }
 
     #[test]

@@ -325,13 +325,15 @@ async fn announce(server: &Server, url: &str, event_store_door: Option<&OpenDoor
     if let Some(door) = event_store_door {
         writeln!(out, "  event store  {}", door.url)?;
     }
+    // Without an owner nobody has tried anything yet.
+    let is_new = code.is_some();
     if let Some(code) = code {
         let also =
             code_file.map_or_else(String::new, |file| format!("; also in {}", file.display()));
         writeln!(out, "  owner code   {code}   (for POST /v1/owner{also})")?;
     }
     writeln!(out, "  address      {url}\n")?;
-    if role == Role::All {
+    if role == Role::All && is_new {
         writeln!(out, "Try it (the README has a five-minute tour):\n")?;
         writeln!(
             out,

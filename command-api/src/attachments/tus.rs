@@ -112,7 +112,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let (status, title) = (
         StatusCode::PRECONDITION_FAILED,
-        "Another version of tus is spoken here",
+        "This is for clients that speak tus",
     );
     let problem = Problem::new(status, "tus_version", title);
     Err(problem.with_detail(format!("send the header Tus-Resumable: {VERSION}")))

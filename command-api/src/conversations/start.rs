@@ -66,7 +66,12 @@ impl TryFrom<StartFields> for StartConversation {
     fn try_from(fields: StartFields) -> Result<Self, Problem> {
         let missing = |pointer| Problem::invalid_field(pointer, "missing", "this field is missing");
         let foreign = |pointer| {
-            let rule = "a conversation of this kind has no such field";
+            let rule = match fields.kind {
+                StartKind::Direct => {
+                    "a direct conversation has no such field; say with whom: `with`"
+                }
+                StartKind::Group => "a group has no such field; say who is in it: `members`",
+            };
             Problem::invalid_field(pointer, "invalid", rule)
         };
         match fields.kind {

@@ -47,5 +47,5 @@ pub(super) async fn on_server(server: &Client, arguments: Arguments) -> CliResul
 }
 
 fn say_removed(user: &str) {
-    eprintln!("{user} has no second factor");
+    eprintln!("{user} has no second factor now");
 }

@@ -36,7 +36,7 @@ pub struct Given {
     #[arg(long, env = "VERBATIM_ROLE", value_name = "ROLE", global = true)]
     pub role: Option<Role>,
 
-    /// Event store: postgres://… or esdb://… [default: SQLite in the data folder]
+    /// Event store: postgres://… or kurrentdb://… [default: SQLite in the data folder]
     #[arg(
         long,
         env = "VERBATIM_EVENT_STORE",
