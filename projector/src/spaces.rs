@@ -1,7 +1,10 @@
 //! The fold behind `infra::read_models::spaces`.
 
 use async_trait::async_trait;
-use domain::space::{Override, SpaceEvent, Target};
+use domain::space::{
+    CategorySet, ChannelCreated, InviteCreated, Override, OverrideSet, RoleGiven, RoleSet,
+    SpaceEvent, SpaceMemberBanned, Target,
+};
 use domain::{Event, SpaceId, SpaceRoleId, UserId};
 use infra::database::{AsJson, DatabaseError, Transaction};
 use infra::read_models::Model;
@@ -141,27 +144,50 @@ fn fold(batch: &mut Batch, fact: &Fact) -> Result<(), Unfit> {
                 space.owner = transferred.to;
             }
         }
-        SpaceEvent::MemberJoined(_)
-        | SpaceEvent::MemberLeft(_)
-        | SpaceEvent::MemberKicked(_)
-        | SpaceEvent::MemberBanned(_)
-        | SpaceEvent::MemberUnbanned(_)
-        | SpaceEvent::RoleAssigned(_)
-        | SpaceEvent::RoleWithdrawn(_) => fold_people(batch, fact, id, event),
-        SpaceEvent::RoleDefined(_)
-        | SpaceEvent::RoleChanged(_)
-        | SpaceEvent::RoleRemoved(_)
-        | SpaceEvent::ChannelCreated(_)
-        | SpaceEvent::ChannelRenamed(_)
-        | SpaceEvent::ChannelMoved(_)
-        | SpaceEvent::ChannelRemoved(_)
-        | SpaceEvent::OverrideSet(_)
-        | SpaceEvent::CategoryCreated(_)
-        | SpaceEvent::CategoryChanged(_)
-        | SpaceEvent::CategoryRemoved(_)
-        | SpaceEvent::InviteCreated(_)
-        | SpaceEvent::InviteUsed(_)
-        | SpaceEvent::InviteRevoked(_) => fold_parts(batch, fact, id, event),
+        SpaceEvent::MemberJoined(joined) => join(batch, fact, id, joined.user),
+        SpaceEvent::MemberLeft(left) => put_out(batch, id, left.user),
+        SpaceEvent::MemberKicked(kicked) => put_out(batch, id, kicked.user),
+        SpaceEvent::MemberBanned(banned) => ban(batch, fact, id, banned),
+        SpaceEvent::MemberUnbanned(unbanned) => {
+            batch.bans.insert((id, unbanned.user.0), None);
+        }
+        SpaceEvent::RoleAssigned(given) => give(batch, id, given),
+        SpaceEvent::RoleWithdrawn(given) => {
+            if let Some(row) = there(&mut batch.members, id, given.user.0) {
+                row.roles.0.remove(&given.role);
+            }
+        }
+        SpaceEvent::RoleDefined(set) => define_role(batch, id, set),
+        SpaceEvent::RoleChanged(set) => change_role(batch, id, set),
+        SpaceEvent::RoleRemoved(removed) => {
+            batch.roles.insert((id, removed.role.0), None);
+        }
+        SpaceEvent::ChannelCreated(created) => create_channel(batch, id, created),
+        SpaceEvent::ChannelRenamed(renamed) => {
+            if let Some(channel) = there(&mut batch.channels, id, renamed.channel.0) {
+                renamed.name.value.as_str().clone_into(&mut channel.name);
+            }
+        }
+        SpaceEvent::ChannelMoved(moved) => {
+            if let Some(channel) = there(&mut batch.channels, id, moved.channel.0) {
+                channel.category = moved.category;
+                channel.place = moved.position.into();
+            }
+        }
+        SpaceEvent::ChannelRemoved(removed) => {
+            batch.channels.insert((id, removed.channel.0), None);
+        }
+        SpaceEvent::OverrideSet(set) => set_override(batch, id, set),
+        SpaceEvent::CategoryCreated(set) => create_category(batch, id, set),
+        SpaceEvent::CategoryChanged(set) => change_category(batch, id, set),
+        SpaceEvent::CategoryRemoved(removed) => {
+            batch.categories.insert((id, removed.category.0), None);
+        }
+        SpaceEvent::InviteCreated(created) => create_invite(batch, fact, id, created),
+        SpaceEvent::InviteUsed(used) => use_invite(batch, id, used.invite.0),
+        SpaceEvent::InviteRevoked(revoked) => {
+            batch.invites.insert((id, revoked.invite.0), None);
+        }
     }
     Ok(())
 }
@@ -205,43 +231,29 @@ fn member(fact: &Fact, space: SpaceId, member: UserId) -> Member {
     }
 }
 
-fn fold_people(batch: &mut Batch, fact: &Fact, id: SpaceId, event: &SpaceEvent) {
-    match event {
-        SpaceEvent::MemberJoined(joined) => {
-            if there(&mut batch.members, id, joined.user.0).is_none() {
-                let row = member(fact, id, joined.user);
-                put(&mut batch.members, id, joined.user.0, row);
-                count(batch, id, |members| members + 1);
-            }
-        }
-        SpaceEvent::MemberLeft(left) => put_out(batch, id, left.user),
-        SpaceEvent::MemberKicked(kicked) => put_out(batch, id, kicked.user),
-        SpaceEvent::MemberBanned(banned) => {
-            put_out(batch, id, banned.user);
-            let ban = Ban {
-                space: id,
-                banned: banned.user,
-                banned_by: banned.by,
-                reason: (banned.reason.as_ref()).map(|it| it.value.as_str().to_owned()),
-                banned_at: fact.at,
-            };
-            put(&mut batch.bans, id, banned.user.0, ban);
-        }
-        SpaceEvent::MemberUnbanned(unbanned) => {
-            batch.bans.insert((id, unbanned.user.0), None);
-        }
-        SpaceEvent::RoleAssigned(given) => {
-            let is_role = there(&mut batch.roles, id, given.role.0).is_some();
-            if let Some(row) = there(&mut batch.members, id, given.user.0).filter(|_| is_role) {
-                row.roles.0.insert(given.role);
-            }
-        }
-        SpaceEvent::RoleWithdrawn(given) => {
-            if let Some(row) = there(&mut batch.members, id, given.user.0) {
-                row.roles.0.remove(&given.role);
-            }
-        }
-        other => debug_assert!(false, "{other:?} is not about people"),
+fn join(batch: &mut Batch, fact: &Fact, id: SpaceId, user: UserId) {
+    if there(&mut batch.members, id, user.0).is_none() {
+        put(&mut batch.members, id, user.0, member(fact, id, user));
+        count(batch, id, |members| members + 1);
+    }
+}
+
+fn ban(batch: &mut Batch, fact: &Fact, id: SpaceId, banned: &SpaceMemberBanned) {
+    put_out(batch, id, banned.user);
+    let ban = Ban {
+        space: id,
+        banned: banned.user,
+        banned_by: banned.by,
+        reason: (banned.reason.as_ref()).map(|it| it.value.as_str().to_owned()),
+        banned_at: fact.at,
+    };
+    put(&mut batch.bans, id, banned.user.0, ban);
+}
+
+fn give(batch: &mut Batch, id: SpaceId, given: &RoleGiven) {
+    let is_role = there(&mut batch.roles, id, given.role.0).is_some();
+    if let Some(row) = there(&mut batch.members, id, given.user.0).filter(|_| is_role) {
+        row.roles.0.insert(given.role);
     }
 }
 
@@ -262,112 +274,91 @@ fn count(batch: &mut Batch, id: SpaceId, change: impl FnOnce(u64) -> u64) {
     }
 }
 
-fn fold_parts(batch: &mut Batch, fact: &Fact, id: SpaceId, event: &SpaceEvent) {
-    match event {
-        SpaceEvent::RoleDefined(set) => {
-            let role = Role {
-                space: id,
-                role: set.role,
-                name: set.name.value.as_str().to_owned(),
-                permissions: AsJson(set.permissions),
-                ranked: set.rank.into(),
-            };
-            put(&mut batch.roles, id, set.role.0, role);
-        }
-        SpaceEvent::RoleChanged(set) => {
-            if let Some(role) = there(&mut batch.roles, id, set.role.0) {
-                set.name.value.as_str().clone_into(&mut role.name);
-                role.permissions = AsJson(set.permissions);
-                role.ranked = set.rank.into();
-            }
-        }
-        SpaceEvent::RoleRemoved(removed) => {
-            batch.roles.insert((id, removed.role.0), None);
-        }
-        SpaceEvent::CategoryCreated(set) => {
-            let category = Category {
-                space: id,
-                category: set.category,
-                name: set.name.value.as_str().to_owned(),
-                place: set.position.into(),
-            };
-            put(&mut batch.categories, id, set.category.0, category);
-        }
-        SpaceEvent::CategoryChanged(set) => {
-            if let Some(category) = there(&mut batch.categories, id, set.category.0) {
-                set.name.value.as_str().clone_into(&mut category.name);
-                category.place = set.position.into();
-            }
-        }
-        SpaceEvent::CategoryRemoved(removed) => {
-            batch.categories.insert((id, removed.category.0), None);
-        }
-        SpaceEvent::InviteCreated(created) => {
-            let invite = Invite {
-                space: id,
-                invite: created.invite,
-                created_by: created.by,
-                created_at: fact.at,
-                expires_at: created.expires_at,
-                uses_max: created.uses_max.map(u64::from),
-                uses: 0,
-            };
-            put(&mut batch.invites, id, created.invite.0, invite);
-        }
-        SpaceEvent::InviteUsed(used) => {
-            if let Some(invite) = there(&mut batch.invites, id, used.invite.0) {
-                invite.uses += 1;
-            }
-        }
-        SpaceEvent::InviteRevoked(revoked) => {
-            batch.invites.insert((id, revoked.invite.0), None);
-        }
-        other => fold_channel(batch, id, other),
+fn define_role(batch: &mut Batch, id: SpaceId, set: &RoleSet) {
+    let role = Role {
+        space: id,
+        role: set.role,
+        name: set.name.value.as_str().to_owned(),
+        permissions: AsJson(set.permissions),
+        ranked: set.rank.into(),
+    };
+    put(&mut batch.roles, id, set.role.0, role);
+}
+
+fn change_role(batch: &mut Batch, id: SpaceId, set: &RoleSet) {
+    if let Some(role) = there(&mut batch.roles, id, set.role.0) {
+        set.name.value.as_str().clone_into(&mut role.name);
+        role.permissions = AsJson(set.permissions);
+        role.ranked = set.rank.into();
     }
 }
 
-fn fold_channel(batch: &mut Batch, id: SpaceId, event: &SpaceEvent) {
-    match event {
-        SpaceEvent::ChannelCreated(created) => {
-            let channel = Channel {
-                space: id,
-                channel: created.channel,
-                kind: created.kind,
-                name: created.name.value.as_str().to_owned(),
-                category: created.category,
-                place: created.position.into(),
-                overrides: AsJson(domain::space::Overrides::default()),
-            };
-            put(&mut batch.channels, id, created.channel.0, channel);
+fn create_category(batch: &mut Batch, id: SpaceId, set: &CategorySet) {
+    let category = Category {
+        space: id,
+        category: set.category,
+        name: set.name.value.as_str().to_owned(),
+        place: set.position.into(),
+    };
+    put(&mut batch.categories, id, set.category.0, category);
+}
+
+fn change_category(batch: &mut Batch, id: SpaceId, set: &CategorySet) {
+    if let Some(category) = there(&mut batch.categories, id, set.category.0) {
+        set.name.value.as_str().clone_into(&mut category.name);
+        category.place = set.position.into();
+    }
+}
+
+/// Those that are over are gone with the next, as the domain forgets them.
+fn create_invite(batch: &mut Batch, fact: &Fact, id: SpaceId, created: &InviteCreated) {
+    batch.forget_invites(id, created.at);
+    let invite = Invite {
+        space: id,
+        invite: created.invite,
+        created_by: created.by,
+        created_at: fact.at,
+        expires_at: created.expires_at,
+        uses_max: created.uses_max.map(u64::from),
+        uses: 0,
+    };
+    put(&mut batch.invites, id, created.invite.0, invite);
+}
+
+/// One that is used up is gone.
+fn use_invite(batch: &mut Batch, id: SpaceId, used: Uuid) {
+    if let Some(invite) = there(&mut batch.invites, id, used) {
+        invite.uses += 1;
+        if invite.uses_max.is_some_and(|max| invite.uses >= max) {
+            batch.invites.insert((id, used), None);
         }
-        SpaceEvent::ChannelRenamed(renamed) => {
-            if let Some(channel) = there(&mut batch.channels, id, renamed.channel.0) {
-                renamed.name.value.as_str().clone_into(&mut channel.name);
-            }
-        }
-        SpaceEvent::ChannelMoved(moved) => {
-            if let Some(channel) = there(&mut batch.channels, id, moved.channel.0) {
-                channel.category = moved.category;
-                channel.place = moved.position.into();
-            }
-        }
-        SpaceEvent::ChannelRemoved(removed) => {
-            batch.channels.insert((id, removed.channel.0), None);
-        }
-        SpaceEvent::OverrideSet(set) => {
-            let Some(channel) = there(&mut batch.channels, id, set.channel.0) else {
-                return;
-            };
-            let (allow, deny) = (set.allow, set.deny);
-            let it = Override { allow, deny };
-            let overrides = &mut channel.overrides.0;
-            match (set.target, it.is_empty()) {
-                (Target::Role(role), false) => drop(overrides.roles.insert(role, it)),
-                (Target::Role(role), true) => drop(overrides.roles.remove(&role)),
-                (Target::Member(user), false) => drop(overrides.members.insert(user, it)),
-                (Target::Member(user), true) => drop(overrides.members.remove(&user)),
-            }
-        }
-        other => debug_assert!(false, "{other:?} is not about channels"),
+    }
+}
+
+fn create_channel(batch: &mut Batch, id: SpaceId, created: &ChannelCreated) {
+    let channel = Channel {
+        space: id,
+        channel: created.channel,
+        kind: created.kind,
+        name: created.name.value.as_str().to_owned(),
+        category: created.category,
+        place: created.position.into(),
+        overrides: AsJson(domain::space::Overrides::default()),
+    };
+    put(&mut batch.channels, id, created.channel.0, channel);
+}
+
+fn set_override(batch: &mut Batch, id: SpaceId, set: &OverrideSet) {
+    let Some(channel) = there(&mut batch.channels, id, set.channel.0) else {
+        return;
+    };
+    let (allow, deny) = (set.allow, set.deny);
+    let it = Override { allow, deny };
+    let overrides = &mut channel.overrides.0;
+    match (set.target, it.is_empty()) {
+        (Target::Role(role), false) => drop(overrides.roles.insert(role, it)),
+        (Target::Role(role), true) => drop(overrides.roles.remove(&role)),
+        (Target::Member(user), false) => drop(overrides.members.insert(user, it)),
+        (Target::Member(user), true) => drop(overrides.members.remove(&user)),
     }
 }

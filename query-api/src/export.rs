@@ -15,7 +15,7 @@ use domain::conversation::{ConversationEvent, Started};
 use domain::notifications::NotificationsEvent;
 use domain::receipts::ReceiptsEvent;
 use domain::session::SessionEvent;
-use domain::space::SpaceEvent;
+use domain::space::{SpaceEvent, Target};
 use domain::user::UserEvent;
 use domain::{Actor, Event, Metadata, Position, StreamName, UserId, Version};
 use futures::stream::StreamExt as _;
@@ -156,6 +156,9 @@ impl Cursor {
             Event::Conversation(ConversationEvent::Started(started)) => {
                 return Ok(self.started(started));
             }
+            // Channels follow a space in the name of whoever changed that last: what is said there of
+            // others is not theirs, and what they did stands in the space.
+            Event::Conversation(event) if metadata.causation_id.is_some() => self.is_in(event),
             Event::Conversation(event) => self.is_in(event) || by_them,
             Event::Space(SpaceEvent::InviteCreated(created)) => {
                 let shown = json!({
@@ -164,6 +167,11 @@ impl Cursor {
                     "uses_max": created.uses_max,
                 });
                 return Ok((created.by == self.of).then_some(shown));
+            }
+            // Why they are banned is the words of who did it.
+            Event::Space(SpaceEvent::MemberBanned(banned)) if !by_them => {
+                let shown = json!({ "user": banned.user, "by": banned.by });
+                return Ok((banned.user == self.of).then_some(shown));
             }
             Event::Space(event) => self.concerns(event) || by_them,
             Event::Receipts(ReceiptsEvent::Delivered(mark) | ReceiptsEvent::Seen(mark)) => {
@@ -206,8 +214,7 @@ impl Cursor {
         }))
     }
 
-    /// Whether an event of a space is about them, whoever caused it. Why they are banned is the words of
-    /// who did it.
+    /// Whether an event of a space is about them, whoever caused it.
     fn concerns(&self, event: &SpaceEvent) -> bool {
         match event {
             SpaceEvent::MemberJoined(joined) => joined.user == self.of,
@@ -217,9 +224,11 @@ impl Cursor {
                 given.user == self.of
             }
             SpaceEvent::OwnershipTransferred(transferred) => transferred.to == self.of,
-            SpaceEvent::MemberBanned(_)
-            | SpaceEvent::MemberUnbanned(_)
-            | SpaceEvent::Created(_)
+            SpaceEvent::MemberBanned(banned) => banned.user == self.of,
+            SpaceEvent::MemberUnbanned(unbanned) => unbanned.user == self.of,
+            SpaceEvent::OverrideSet(set) => set.target == Target::Member(self.of),
+            SpaceEvent::InviteUsed(used) => used.user == self.of,
+            SpaceEvent::Created(_)
             | SpaceEvent::Renamed(_)
             | SpaceEvent::JoiningChanged(_)
             | SpaceEvent::Archived(_)
@@ -234,9 +243,7 @@ impl Cursor {
             | SpaceEvent::RoleDefined(_)
             | SpaceEvent::RoleChanged(_)
             | SpaceEvent::RoleRemoved(_)
-            | SpaceEvent::OverrideSet(_)
             | SpaceEvent::InviteCreated(_)
-            | SpaceEvent::InviteUsed(_)
             | SpaceEvent::InviteRevoked(_) => false,
         }
     }

@@ -152,8 +152,9 @@ pub(crate) struct ChannelView {
     category: Option<CategoryId>,
     /// Where it stands there.
     position: u64,
-    /// What is otherwise in it than in the space.
-    overrides: Overrides,
+    /// What is otherwise in it than in the space; for those who have `manage_roles`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overrides: Option<Overrides>,
     /// What the asker may in it.
     permissions: Permissions,
 }
@@ -239,6 +240,7 @@ pub(crate) struct ExplainedAnswer {
 struct Known {
     space: model::Space,
     roles: Vec<model::Role>,
+    /// Those that are needed to answer.
     channels: Vec<model::Channel>,
     asker: Member,
     inherited: Option<Role>,
@@ -254,6 +256,18 @@ fn missing(permission: Permission) -> Problem {
 }
 
 impl Known {
+    /// With all channels: what somebody may in the space itself needs none.
+    async fn with_channels(
+        api: &QueryApi,
+        snapshot: &mut Snapshot,
+        id: SpaceId,
+        asker: UserId,
+    ) -> Result<Self, Problem> {
+        let known = Self::of(api, snapshot, id, asker).await?;
+        let channels = model::channels(snapshot, id).await?;
+        Ok(Self { channels, ..known })
+    }
+
     async fn of(
         api: &QueryApi,
         snapshot: &mut Snapshot,
@@ -265,7 +279,7 @@ impl Known {
         Ok(Self {
             space: space.ok_or_else(space_not_found)?,
             roles: model::roles(snapshot, id).await?,
-            channels: model::channels(snapshot, id).await?,
+            channels: Vec::new(),
             asker: asker_as_member.ok_or_else(space_not_found)?,
             inherited: inherited(api, asker).await?,
         })
@@ -362,11 +376,13 @@ pub(crate) async fn one(
     Query(params): Query<OneParams>,
 ) -> Result<Json<SpaceAnswer>, Problem> {
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
-    let known = Known::of(&api, &mut snapshot, id, caller.user).await?;
+    let known = Known::with_channels(&api, &mut snapshot, id, caller.user).await?;
     let categories = model::categories(&mut snapshot, id).await?;
     let rules = known.rules(std::slice::from_ref(&known.asker))?;
     let my_roles = known.there(&known.asker.roles.0);
     let inherited = known.inherited;
+    let in_space = rules.permissions(caller.user, None, inherited);
+    let sees_overrides = in_space.has(Permission::ManageRoles);
     let mut channels = Vec::new();
     for channel in known.channels {
         let permissions = rules.permissions(caller.user, Some(channel.channel), inherited);
@@ -384,7 +400,7 @@ pub(crate) async fn one(
             name: channel.name,
             category: channel.category.filter(is_there),
             position: channel.place,
-            overrides,
+            overrides: sees_overrides.then_some(overrides),
             permissions,
         });
     }
@@ -401,7 +417,7 @@ pub(crate) async fn one(
     };
     Ok(Json(SpaceAnswer {
         space: view(known.space),
-        permissions: rules.permissions(caller.user, None, inherited),
+        permissions: in_space,
         my_roles,
         roles: known.roles.into_iter().map(role).collect(),
         categories: categories.into_iter().map(category).collect(),
@@ -557,9 +573,12 @@ pub(crate) async fn permissions(
     Query(params): Query<ExplainParams>,
 ) -> Result<Json<ExplainedAnswer>, Problem> {
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
-    let known = Known::of(&api, &mut snapshot, id, caller.user).await?;
+    let mut known = Known::of(&api, &mut snapshot, id, caller.user).await?;
     let channel = params.channel;
     let not_found = || Problem::refused(&space::Refused::ChannelNotFound);
+    if let Some(channel) = channel {
+        known.channels = model::channel(&mut snapshot, id, channel).await?;
+    }
     if channel.is_some() && !known.may(channel)?.has(Permission::ViewChannel) {
         return Err(not_found());
     }

@@ -145,7 +145,8 @@ impl Here<'_> {
          description = "`conversation_archived`, `slow_mode`, `conflict`; `message_deleted` for one to be \
                         forwarded"),
         (status = 422, body = Problem, content_type = "application/problem+json",
-         description = "`too_many_mentions`, `too_many_attachments`, `no_thread`, `invalid_body`, `idempotency_key_reused`"),
+         description = "`too_many_mentions`, `no_roles_in_channel`, `too_many_attachments`, `no_thread`, `invalid_body`, \
+                        `idempotency_key_reused`"),
     ),
     security(("bearer" = [])),
 )]

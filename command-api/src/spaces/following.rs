@@ -167,8 +167,9 @@ impl Following {
     /// Tries once more what is parked.
     async fn try_parked(&self, parked: &mut Parked) {
         let tried = parked
-            .iter()
-            .map(|(space, since)| async { (*space, self.go_on(*space, *since).await) });
+            .clone()
+            .into_iter()
+            .map(|(space, since)| async move { (space, self.go_on(space, since).await) });
         let mut tried = stream::iter(tried).buffer_unordered(SPACES_AT_ONCE_MAX);
         let mut followed = Vec::new();
         while let Some((space, outcome)) = tried.next().await {
@@ -182,7 +183,6 @@ impl Following {
                 Err(error) => tracing::warn!(%space, %error, "a parked space still cannot be read"),
             }
         }
-        drop(tried);
         for space in followed {
             tracing::info!(%space, "the channels of a parked space follow it again");
             parked.remove(&space);

@@ -117,13 +117,14 @@ const PROBLEMS: [(&str, &str); 4] = [
     ),
     (
         "409",
-        "`space_archived`, `already_made`, `role_of_everyone`, `owner_must_stay`, `too_many_members`, \
+        "`space_archived`, `already_made`, `changed_meanwhile`, `role_of_everyone`, `owner_must_stay`, `too_many_members`, \
          `too_many_channels`, `too_many_categories`, `too_many_roles`, `too_many_overrides`, \
          `too_many_invites`, `too_many_bans`, `conflict`",
     ),
     (
         "422",
-        "`rank_invalid`, `not_of_channels`, `allowed_and_denied`, `invalid_body`, \
+        "`rank_invalid`, `not_of_channels`, `allowed_and_denied`, `invalid_body` (banning a \
+         user who does not exist: `user_not_found`), \
          `idempotency_key_reused`",
     ),
 ];

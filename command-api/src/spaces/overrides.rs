@@ -1,7 +1,7 @@
 //! What is otherwise in one channel than in the space, for a role or a member.
 
 use axum::extract::State;
-use domain::space::{Act, Permissions, Target};
+use domain::space::{Act, Override, Permissions, Target};
 use domain::{ConversationId, SpaceId, SpaceRoleId, UserId};
 use infra::commands::Accepted;
 use infra::http::{Body, InPath};
@@ -24,6 +24,9 @@ pub(crate) struct SetOverride {
     /// What is denied, likewise. Nothing is both.
     #[serde(default)]
     deny: Permissions,
+    /// What one takes to be set before. Where it is not, nothing changes: 409 `changed_meanwhile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    were: Option<Override>,
 }
 
 /// Sets an override.
@@ -35,12 +38,12 @@ pub(crate) async fn set_override(
     target: Target,
     request: SetOverride,
 ) -> Result<Answer, Problem> {
-    let SetOverride { allow, deny } = request;
+    let SetOverride { allow, deny, were } = request;
     let act = Act::SetOverride {
         channel,
         target,
-        allow,
-        deny,
+        set: Override { allow, deny },
+        were,
     };
     let asked = Asked {
         thing: channel.0,

@@ -37,6 +37,10 @@ pub(crate) struct ChangeSpaceRole {
     /// All that it gives from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     permissions: Option<Permissions>,
+    /// All that one takes it to give before. Where it does not, nothing changes: 409
+    /// `changed_meanwhile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    permissions_were: Option<Permissions>,
     /// How high it stands; not of the role of everyone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rank: Option<u16>,
@@ -76,6 +80,7 @@ pub(crate) async fn change_space_role(
         role,
         name: title_if_any(request.name.as_deref())?,
         permissions: request.permissions,
+        permissions_were: request.permissions_were,
         rank: request.rank,
     };
     let asked = Asked {

@@ -249,7 +249,8 @@ mod tests {
     use crate::conversation::{
         Act, ArchiveChanged, ChannelKind, Command, Contact, Content, ContentKind, Conversation,
         ConversationEvent, Draft, Kind, MemberAdded, MemberLeft, MemberRemoved, Mention,
-        MessageFact, Refused, Role, SettingsChange, SpaceFollowed, State, UserCommand, WhoMayPost,
+        MentionedRole, MessageFact, Refused, Role, SettingsChange, SpaceFollowed, State,
+        UserCommand, WhoMayPost,
     };
     use crate::decider::Decider as _;
     use crate::ids::{AttachmentId, ConversationId, SpaceId, UserId, Version};
@@ -535,6 +536,13 @@ mod tests {
             let only = may(ALICE, act.clone(), &[permission]);
             assert!(channel.accept(&only).is_ok(), "{act:?}");
         }
+        let role = Draft {
+            mentions: [Mention::Role(MentionedRole::Admin)].into(),
+            ..Draft::plain(body("hey"), moment(0))
+        };
+        channel([ALICE, BOB])
+            .when(may(ALICE, Act::Send(role), &Permission::ALL))
+            .then_refused(Refused::NoRolesInChannel);
         let sending = [Permission::SendMessages];
         channel([ALICE, BOB])
             .when(may(ALICE, Act::Send(call.clone()), &sending))

@@ -37,7 +37,8 @@ pub enum Mention {
     /// Every member who is there at the moment. Clients tell those whom they reach; the log does not
     /// know who is there, so that nobody's count of mentions has it.
     Here,
-    /// Those with a role.
+    /// Those with a role. Not in a channel, where nobody has one of these; roles of a space are not
+    /// mentioned.
     Role(MentionedRole),
 }
 
@@ -67,6 +68,9 @@ impl Asker<'_> {
                 let are_few = self.state.members.len() <= Conversation::ALL_CALL_EVERYONE_MAX;
                 let may = are_few || self.role >= Role::Admin;
                 may.then_some(()).ok_or(Refused::RoleTooLow)
+            }
+            Mention::Role(_) if self.settings.kind == Kind::Channel => {
+                Err(Refused::NoRolesInChannel)
             }
             Mention::Role(_) => Ok(()),
         })

@@ -19,6 +19,9 @@ pub enum Refused {
     /// The space of a channel says who is in it, what it is called and whether it is closed.
     #[error("this is done in the space of the channel")]
     RunBySpace,
+    /// In a channel nobody is admin or owner, and nobody would be called.
+    #[error("a channel has no admins and no owner; mention members, or everyone")]
+    NoRolesInChannel,
     /// The asker lacks a permission in the channel.
     #[error("this needs the permission {} in this channel", .0.as_str())]
     PermissionMissing(Permission),
@@ -102,6 +105,7 @@ impl Refusal for Refused {
             Self::OwnerMustStay => "owner_must_stay",
             Self::OwnerStays => "owner_stays",
             Self::WithOneself => "with_oneself",
+            Self::NoRolesInChannel => "no_roles_in_channel",
             Self::MessageNotFound => "message_not_found",
             Self::MessageDeleted => "message_deleted",
             Self::TooManyPins => "too_many_pins",
@@ -140,6 +144,7 @@ impl Refusal for Refused {
             | Self::TooManyAttachments
             | Self::SaysNothing
             | Self::ContentDiffers
+            | Self::NoRolesInChannel
             | Self::WithOneself => RefusalKind::Invalid,
         }
     }

@@ -8,6 +8,7 @@ use crate::conversation::Role;
 use crate::ids::{CategoryId, ConversationId, InviteId, SpaceId, SpaceRoleId, UserId};
 use crate::space::event::{ChannelKind, Joining};
 use crate::space::permissions::Permissions;
+use crate::space::state::Override;
 use crate::values::{Reason, Title};
 
 /// Whom an override is for.
@@ -88,10 +89,10 @@ pub enum Act {
         channel: ConversationId,
         /// For whom.
         target: Target,
-        /// What is allowed.
-        allow: Permissions,
-        /// What is denied.
-        deny: Permissions,
+        /// What is allowed and denied.
+        set: Override,
+        /// What the asker takes it to be before; where it is not, others have changed it meanwhile.
+        were: Option<Override>,
     },
     /// Make a category. Making it again changes nothing.
     CreateCategory {
@@ -135,6 +136,8 @@ pub enum Act {
         name: Option<Title>,
         /// What it gives from now on.
         permissions: Option<Permissions>,
+        /// What the asker takes it to give before; where it does not, others have changed it meanwhile.
+        permissions_were: Option<Permissions>,
         /// How high it stands from now on.
         rank: Option<u16>,
     },

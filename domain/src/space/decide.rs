@@ -89,9 +89,9 @@ impl Decider for SpaceRules {
             Act::SetOverride {
                 channel,
                 target,
-                allow,
-                deny,
-            } => asker()?.set_override(*channel, *target, *allow, *deny),
+                set,
+                were,
+            } => asker()?.set_override(*channel, *target, *set, *were),
             Act::DefineRole {
                 role,
                 name,
@@ -102,8 +102,12 @@ impl Decider for SpaceRules {
                 role,
                 name,
                 permissions,
+                permissions_were,
                 rank,
-            } => asker()?.change_role(*role, name.as_ref(), *permissions, *rank),
+            } => {
+                let permissions = (*permissions, *permissions_were);
+                asker()?.change_role(*role, name.as_ref(), permissions, *rank)
+            }
             Act::RemoveRole { role } => asker()?.remove_role(*role),
             Act::AssignRole { user, role } => asker()?.assign_role(*user, *role),
             Act::WithdrawRole { user, role } => asker()?.withdraw_role(*user, *role),

@@ -14,13 +14,13 @@ impl Asker<'_> {
         &self,
         channel: ConversationId,
         target: Target,
-        allow: Permissions,
-        deny: Permissions,
+        set: Override,
+        were: Option<Override>,
     ) -> Decision {
         let there = self.channel(channel)?;
         self.needs(Permission::ManageRoles)?;
         self.open()?;
-        let set = Override { allow, deny };
+        let Override { allow, deny } = set;
         if !Permissions::OF_CHANNELS.has_all(allow.with(deny)) {
             return Err(Refused::NotOfChannels);
         }
@@ -47,6 +47,9 @@ impl Asker<'_> {
         let before = before.copied().unwrap_or_default();
         if before == set {
             return Ok(vec![]);
+        }
+        if were.is_some_and(|were| were != before) {
+            return Err(Refused::ChangedMeanwhile);
         }
         let changed = allow
             .differing(before.allow)

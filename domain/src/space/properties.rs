@@ -83,7 +83,7 @@ fn act() -> impl Strategy<Value = Act> {
         8 => (channel(), target(), of_channels(), of_channels()).prop_map(
             |(channel, target, allow, deny)| {
                 let deny = deny.without(allow);
-                Act::SetOverride { channel, target, allow, deny }
+                Act::SetOverride { channel, target, set: Override { allow, deny }, were: None }
             },
         ),
         1 => (category(), name()).prop_map(|(category, name)| {
@@ -94,7 +94,10 @@ fn act() -> impl Strategy<Value = Act> {
             |(role, name, permissions, rank)| Act::DefineRole { role, name, permissions, rank },
         ),
         4 => (some_role(), prop::option::of(permissions()), prop::option::of(rank)).prop_map(
-            |(role, permissions, rank)| Act::ChangeRole { role, name: None, permissions, rank },
+            |(role, permissions, rank)| {
+                let permissions_were = None;
+                Act::ChangeRole { role, name: None, permissions, permissions_were, rank }
+            },
         ),
         1 => some_role().prop_map(|role| Act::RemoveRole { role }),
         8 => (who(), some_role()).prop_map(|(user, role)| Act::AssignRole { user, role }),
@@ -465,8 +468,11 @@ fn hide() -> Act {
     Act::SetOverride {
         channel: channel_id(0),
         target: Target::Role(SpaceRoleId::everyone(SPACE)),
-        allow: Permissions::NONE,
-        deny: Permissions::of(&[Permission::ViewChannel]),
+        set: Override {
+            allow: Permissions::NONE,
+            deny: Permissions::of(&[Permission::ViewChannel]),
+        },
+        were: None,
     }
 }
 
@@ -511,8 +517,11 @@ fn a_role_that_opens_a_hidden_channel_is_given_by_those_who_see_it() {
     let open = Act::SetOverride {
         channel: channel_id(0),
         target: Target::Role(role(1)),
-        allow: Permissions::of(&[Permission::ViewChannel]),
-        deny: Permissions::NONE,
+        set: Override {
+            allow: Permissions::of(&[Permission::ViewChannel]),
+            deny: Permissions::NONE,
+        },
+        were: None,
     };
     let define = Act::DefineRole {
         role: role(1),
@@ -561,8 +570,11 @@ fn who_runs_the_server_keeps_order_where_they_are_but_sees_nothing_more() {
     let open = Act::SetOverride {
         channel: channel_id(0),
         target: Target::Member(CAROL),
-        allow: Permissions::of(&[Permission::ViewChannel]),
-        deny: Permissions::NONE,
+        set: Override {
+            allow: Permissions::of(&[Permission::ViewChannel]),
+            deny: Permissions::NONE,
+        },
+        were: None,
     };
     let admin = Act::DefineRole {
         role: role(9),
@@ -667,4 +679,45 @@ fn members_times_channels_are_bounded() {
     house
         .when(Command::by(ALICE, one_more))
         .then_refused(Refused::TooManyChannels);
+}
+
+#[test]
+fn who_does_not_know_what_others_changed_changes_nothing() {
+    let mut house = house();
+    let pin = Permissions::of(&[Permission::PinMessages]);
+    let speak = Permissions::of(&[Permission::Speak]);
+    let change = |permissions, permissions_were| {
+        let act = Act::ChangeRole {
+            role: role(2),
+            name: None,
+            permissions: Some(permissions),
+            permissions_were: Some(permissions_were),
+            rank: None,
+        };
+        Command::by(ALICE, act)
+    };
+    let had = Permissions::of(&[Permission::ManageChannels]);
+    house.accept(&change(pin, had)).expect("nobody was before");
+    assert_eq!(house.accept(&change(pin, had)), Ok(vec![]), "it is so");
+    let late = house.accept(&change(speak, had));
+    assert_eq!(late, Err(Refused::ChangedMeanwhile));
+    let denying = |deny, were| {
+        let (allow, none) = (Permissions::NONE, Permissions::NONE);
+        let act = Act::SetOverride {
+            channel: channel_id(0),
+            target: Target::Member(CAROL),
+            set: Override { allow, deny },
+            were: Some(Override {
+                allow: none,
+                deny: were,
+            }),
+        };
+        Command::by(ALICE, act)
+    };
+    house
+        .accept(&denying(pin, Permissions::NONE))
+        .expect("nobody was before");
+    let late = house.accept(&denying(speak, Permissions::NONE));
+    assert_eq!(late, Err(Refused::ChangedMeanwhile));
+    house.accept(&denying(speak, pin)).expect("she knows");
 }

@@ -91,6 +91,9 @@ pub enum Refused {
     /// As many people are banned as may be.
     #[error("a space has at most {} banned people", SpaceRules::BANS_MAX)]
     TooManyBans,
+    /// It is not what the asker takes it to be.
+    #[error("others have changed this meanwhile; look at it again")]
+    ChangedMeanwhile,
     /// There is something under this id that the command cannot have made.
     #[error("this was already made otherwise")]
     AlreadyMade,
@@ -123,6 +126,7 @@ impl Refusal for Refused {
             Self::TooManyOverrides => "too_many_overrides",
             Self::TooManyInvites => "too_many_invites",
             Self::TooManyBans => "too_many_bans",
+            Self::ChangedMeanwhile => "changed_meanwhile",
             Self::AlreadyMade => "already_made",
         }
     }
@@ -140,10 +144,12 @@ impl Refusal for Refused {
             | Self::PermissionNotHeld
             | Self::NotTheOwner
             | Self::Banned => RefusalKind::Forbidden,
-            Self::Archived | Self::OwnerMustStay | Self::RoleOfEveryone | Self::AlreadyMade => {
-                RefusalKind::Conflict
-            }
-            Self::TooManyMembers
+            Self::Archived
+            | Self::OwnerMustStay
+            | Self::RoleOfEveryone
+            | Self::ChangedMeanwhile
+            | Self::AlreadyMade
+            | Self::TooManyMembers
             | Self::TooManyChannels
             | Self::TooManyCategories
             | Self::TooManyRoles

@@ -41,7 +41,7 @@ impl Asker<'_> {
         &self,
         role: SpaceRoleId,
         name: Option<&Title>,
-        permissions: Option<Permissions>,
+        (permissions, were): (Option<Permissions>, Option<Permissions>),
         rank: Option<u16>,
     ) -> Decision {
         self.needs(Permission::ManageRoles)?;
@@ -61,6 +61,9 @@ impl Asker<'_> {
         };
         if changed == *there {
             return Ok(vec![]);
+        }
+        if were.is_some_and(|were| were != there.permissions) {
+            return Err(Refused::ChangedMeanwhile);
         }
         Ok(vec![SpaceEvent::RoleChanged(RoleSet {
             role,

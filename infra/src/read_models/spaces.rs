@@ -231,7 +231,7 @@ pub struct Ban {
     pub banned_at: DateTime<Utc>,
 }
 
-/// A row of `space_invites`: one that was not revoked.
+/// A row of `space_invites`: one that was neither revoked nor used up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Invite {
     /// Where.
@@ -272,6 +272,22 @@ pub struct Batch {
     pub bans: Rows<Ban>,
     /// Of `space_invites`.
     pub invites: Rows<Invite>,
+    /// Up to when invites are over whose rows go, by space: also of rows that are not named here.
+    forgotten: BTreeMap<SpaceId, DateTime<Utc>>,
+}
+
+impl Batch {
+    /// Takes the invites of `space` away that are over at `at`.
+    pub fn forget_invites(&mut self, space: SpaceId, at: DateTime<Utc>) {
+        let until = self.forgotten.entry(space).or_insert(at);
+        *until = at.max(*until);
+        let rows = self
+            .invites
+            .range_mut((space, Uuid::nil())..=(space, Uuid::max()));
+        for (_, row) in rows {
+            row.take_if(|invite| invite.expires_at.is_some_and(|end| end <= at));
+        }
+    }
 }
 
 /// A row of a table of parts of a space.
@@ -349,6 +365,15 @@ pub async fn store(
     store_rows(transaction, generation, &batch.categories).await?;
     store_rows(transaction, generation, &batch.roles).await?;
     store_rows(transaction, generation, &batch.bans).await?;
+    // Before the rows of the batch, among which are those that were made since.
+    let sql = format!(
+        "DELETE FROM {} WHERE space = $1 AND expires_at <= $2",
+        INVITES.physical(generation)
+    );
+    for (space, until) in &batch.forgotten {
+        let values = [Value::Id(space.0), (*until).into()];
+        transaction.run(&sql, &values).await?;
+    }
     store_rows(transaction, generation, &batch.invites).await
 }
 
@@ -564,6 +589,16 @@ pub async fn channels(snapshot: &mut Snapshot, space: SpaceId) -> Result<Vec<Cha
     parts(snapshot, "ORDER BY place, channel", &[Value::Id(space.0)]).await
 }
 
+/// One channel, if it is there.
+pub async fn channel(
+    snapshot: &mut Snapshot,
+    space: SpaceId,
+    channel: ConversationId,
+) -> Result<Vec<Channel>, ReadError> {
+    let values = [Value::Id(space.0), channel.into()];
+    parts(snapshot, "AND channel = $2", &values).await
+}
+
 /// All categories, as they stand in lists.
 pub async fn categories(
     snapshot: &mut Snapshot,
@@ -607,7 +642,6 @@ pub async fn invites(
     limit: usize,
 ) -> Result<Vec<Invite>, ReadError> {
     let wanted = "AND (expires_at IS NULL OR expires_at > $2) \
-                  AND (uses_max IS NULL OR uses < uses_max) \
                   ORDER BY created_at DESC, invite LIMIT $3";
     let values = [Value::Id(space.0), now.into(), limit.into()];
     parts(snapshot, wanted, &values).await

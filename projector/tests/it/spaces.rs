@@ -1,5 +1,6 @@
 //! Spaces in the log, and the rows that they become.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::space::{
     CategoryRemoved, CategorySet, ChannelCreated, ChannelKind, ChannelMoved, ChannelRemoved,
     ChannelRenamed, Created, InviteCreated, InviteRevoked, InviteUsed, Joining, JoiningChanged,
@@ -42,6 +43,10 @@ fn invite(number: u8) -> InviteId {
 
 fn name(text: &str) -> Personal<Title> {
     Personal::new(user(0), Title::parse(text).unwrap())
+}
+
+fn moment(number: u8) -> DateTime<Utc> {
+    crate::harness::start_of_time() + TimeDelta::seconds(number.into())
 }
 
 /// How many sorts of events [`event`] makes.
@@ -141,8 +146,8 @@ pub(crate) fn event(of: u8, sort: u8, one: u8, other: u8) -> SpaceEvent {
             invite: invite(one),
             hash: "00".to_owned(),
             by,
-            at: crate::harness::start_of_time(),
-            expires_at: None,
+            at: moment(other),
+            expires_at: one.is_multiple_of(2).then(|| moment(one)),
             uses_max: Some(2),
         }),
         22 => SpaceEvent::InviteUsed(InviteUsed {

@@ -141,7 +141,16 @@ async fn a_member_sees_the_channels_that_are_shown_to_them() {
             assert_eq!(space["member_count"], 3);
             assert_eq!(each(&space["roles"], "rank"), [3, 0]);
         }
+        let kitchen = door.get(alice, &at("")).await["channels"][0].clone();
+        assert_eq!(
+            kitchen["overrides"]["roles"][COOKS.to_string()]["allow"],
+            json!(["view_channel"])
+        );
         let cook = door.get(bob, &at("")).await;
+        assert!(
+            cook["channels"][0].get("overrides").is_none(),
+            "they are for those who set them"
+        );
         assert_eq!(cook["my_roles"], json!([COOKS]));
         let may = cook["permissions"].as_array().unwrap();
         assert!(may.contains(&json!("ban_members")), "{may:?}");
