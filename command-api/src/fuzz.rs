@@ -1,6 +1,9 @@
 //! Whatever comes as a command is taken or refused: nothing panics, and nothing is our own fault. See
 //! `cargo xtask fuzz`.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bolero::check;
 use infra::commands::{CommandDoor as _, FrameCommand};
 use serde_json::value::RawValue;
@@ -17,7 +20,9 @@ fn commands() {
     let world = runtime.block_on(World::with(&["alice", "bob"]));
     let group = runtime.block_on(world.group("alice", &["bob"]));
     let caller = runtime.block_on(world.caller("alice"));
-    let mut tries = 0_u64;
+    // Whatever panics ends the test.
+    let (runtime, world) = (AssertUnwindSafe(runtime), AssertUnwindSafe(world));
+    let (caller, tries) = (AssertUnwindSafe(caller), AtomicU64::new(0));
     check!().for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes).replace(CONVERSATION, &group);
         let Ok(raw) = serde_json::from_str::<Box<RawValue>>(&text) else {
@@ -29,10 +34,9 @@ fn commands() {
         else {
             return;
         };
-        tries += 1;
         let command = FrameCommand {
             op: &op,
-            id: &tries.to_string(),
+            id: &tries.fetch_add(1, Ordering::Relaxed).to_string(),
             frame: &raw,
             traceparent: None,
         };
