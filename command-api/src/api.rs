@@ -163,6 +163,7 @@ struct Seen {
     services: States<Service>,
     attachments: States<Attachment>,
     spaces: States<SpaceRules>,
+    notifications: States<Notifications>,
 }
 
 fn executor<D: Decider>(
@@ -211,6 +212,7 @@ impl CommandApi {
             services: States::new(Arc::clone(&store), clock.clone()),
             attachments: States::new(Arc::clone(&store), clock.clone()),
             spaces: States::new(Arc::clone(&store), clock.clone()),
+            notifications: States::new(Arc::clone(&store), clock.clone()),
         };
         Ok(Self(Arc::new(Inner {
             guard,
@@ -594,6 +596,15 @@ impl CommandApi {
 
     pub(crate) fn owners(&self) -> &Executor<Owners> {
         &self.0.owners
+    }
+
+    /// What `user` has set, as of now.
+    pub(crate) async fn notifications_of(
+        &self,
+        user: UserId,
+    ) -> Result<Arc<domain::notifications::State>, Failure> {
+        let stream = StreamName::notifications(user);
+        self.0.seen.notifications.current(&stream).await
     }
 
     pub(crate) fn notifications(&self) -> &Executor<Notifications> {

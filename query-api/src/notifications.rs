@@ -8,6 +8,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::notifications::{Level, QuietHours};
 use domain::{ConversationId, Position, PushSubscriptionId, Seq, UserId};
+use infra::auth::LoginStanding;
 use infra::http::{Authenticated, Query};
 use infra::problem::Problem;
 use infra::read_models::conversations::preview;
@@ -318,14 +319,22 @@ pub(crate) async fn subscriptions(
     let models = [&model::MODEL];
     let mut snapshot = api.snapshot(&models, params.min_position).await?;
     let found = model::subscriptions(&mut snapshot, &[caller.user]).await?;
-    let subscriptions = found.into_iter().map(|one| SubscriptionView {
-        id: one.id,
-        session: one.session,
-        added_at: one.added_at,
-        current: one.session == caller.session,
-    });
+    let mut subscriptions = Vec::with_capacity(found.len());
+    for one in found {
+        // It is removed when it is to be told something, or another is added.
+        let standing = api.guard.login_standing(caller.user, one.session).await?;
+        if standing == LoginStanding::Ended {
+            continue;
+        }
+        subscriptions.push(SubscriptionView {
+            id: one.id,
+            session: one.session,
+            added_at: one.added_at,
+            current: one.session == caller.session,
+        });
+    }
     Ok(Json(SubscriptionList {
-        subscriptions: subscriptions.collect(),
+        subscriptions,
         position: snapshot.position(),
     }))
 }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use domain::Position;
 use domain::notifications::Command;
 use infra::commands::Accepted;
+use infra::event_store::end_of;
 use infra::http::Body;
 use infra::problem::Problem;
 use serde::{Deserialize, Serialize};
@@ -29,9 +30,14 @@ pub(crate) async fn read_notifications(
     asking: Asking,
     request: ReadNotifications,
 ) -> Result<Answer, Problem> {
+    let mut head = *api.store().head().borrow();
+    // Another node may have told the asker of what this one has not heard of.
+    if request.up_to > head {
+        head = end_of(api.store()).await?;
+    }
     let command = Command::ReadUpTo {
         position: request.up_to,
-        head: *api.store().head().borrow(),
+        head,
     };
     ask(api, asking, command, "read_notifications", &request).await
 }

@@ -1,10 +1,13 @@
 //! Browsers that take pushes. Each belongs to the login that added it and ends with that.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use domain::notifications::{Command, PushSubscriptionAdded, RemovedBecause};
-use domain::{Personal, PushSubscriptionId};
-use infra::auth::{Caller, CallerKind};
+use domain::{Personal, PushSubscriptionId, SessionId, UserId};
+use infra::auth::{Caller, CallerKind, LoginStanding};
 use infra::commands::Accepted;
+use infra::failure::Failure;
 use infra::http::{Body, InPath, service_not_allowed};
 use infra::problem::Problem;
 use infra::push::{PushTarget, TargetInvalid};
@@ -50,6 +53,22 @@ fn wrong(invalid: TargetInvalid) -> Problem {
     Problem::invalid_field(pointer, code, invalid)
 }
 
+/// The logins that have ended, of those that `user` has browsers of.
+async fn ended(api: &CommandApi, user: UserId) -> Result<BTreeSet<SessionId>, Failure> {
+    let state = api.notifications_of(user).await?;
+    let sessions: BTreeSet<SessionId> = state.subscriptions.values().map(|it| it.session).collect();
+    let mut ended = BTreeSet::new();
+    for session in sessions {
+        match api.guard().login_standing(user, session).await? {
+            LoginStanding::Open | LoginStanding::Suspended => {}
+            LoginStanding::Ended => {
+                ended.insert(session);
+            }
+        }
+    }
+    Ok(ended)
+}
+
 async fn add(
     api: &CommandApi,
     caller: &Caller,
@@ -65,13 +84,15 @@ async fn add(
     let (endpoint, keys) = (&request.endpoint, &request.keys);
     let target = PushTarget::parse(endpoint, &keys.p256dh, &keys.auth, addresses).map_err(wrong)?;
     let subscription = telling.targets.name(asking.user, &target);
-    let command = Command::AddPushSubscription(PushSubscriptionAdded {
+    let added = PushSubscriptionAdded {
         subscription,
         target: Personal::new(asking.user, telling.targets.seal(&target)?),
         mark: telling.targets.mark(&target),
         session: caller.session,
         at: api.clock().now(),
-    });
+    };
+    let ended = ended(api, asking.user).await?;
+    let command = Command::AddPushSubscription { added, ended };
     // The log must not help to guess where pushes go.
     let fields = (subscription, telling.targets.mark(&target));
     let answer = ask(api, asking, command, "add_push_subscription", &fields).await?;
@@ -109,7 +130,7 @@ async fn remove(
         (status = 200, body = Accepted, description = "It did already"),
         CommandProblems,
         (status = 409, body = Problem, content_type = "application/problem+json",
-         description = "`too_many_push_subscriptions`: 20 browsers take pushes; `conflict`"),
+         description = "`too_many_push_subscriptions`: 20 browsers of logins that go on take pushes; `conflict`"),
     ),
     security(("bearer" = [])),
 )]

@@ -1,6 +1,6 @@
 //! The rules of what can be set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,12 @@ pub enum Command {
         head: Position,
     },
     /// A browser takes pushes.
-    AddPushSubscription(PushSubscriptionAdded),
+    AddPushSubscription {
+        /// Which.
+        added: PushSubscriptionAdded,
+        /// Logins that have ended: their browsers take none any more.
+        ended: BTreeSet<SessionId>,
+    },
     /// It takes them no more.
     RemovePushSubscription {
         /// Which.
@@ -152,16 +157,28 @@ impl State {
         Ok(vec![NotificationsEvent::RuleChanged(changed)])
     }
 
-    fn add(&self, added: &PushSubscriptionAdded) -> Decision {
-        match self.subscriptions.get(&added.subscription) {
-            Some(there) if there.mark == added.mark && there.session == added.session => Ok(vec![]),
-            None if self.subscriptions.len() >= Notifications::PUSH_SUBSCRIPTIONS_MAX => {
-                Err(Refused::TooManyPushSubscriptions)
-            }
-            Some(_) | None => Ok(vec![NotificationsEvent::PushSubscriptionAdded(
-                added.clone(),
-            )]),
+    fn add(&self, added: &PushSubscriptionAdded, ended: &BTreeSet<SessionId>) -> Decision {
+        let there = self.subscriptions.get(&added.subscription);
+        if there.is_some_and(|it| it.mark == added.mark && it.session == added.session) {
+            return Ok(vec![]);
         }
+        let others = self.subscriptions.iter();
+        let over = others
+            .filter(|(id, it)| **id != added.subscription && ended.contains(&it.session))
+            .map(|(id, _)| *id);
+        let over: Vec<PushSubscriptionId> = over.collect();
+        let left = self.subscriptions.len() - over.len();
+        if there.is_none() && left >= Notifications::PUSH_SUBSCRIPTIONS_MAX {
+            return Err(Refused::TooManyPushSubscriptions);
+        }
+        let removed = over.into_iter().map(|subscription| {
+            NotificationsEvent::PushSubscriptionRemoved(PushSubscriptionRemoved {
+                subscription,
+                because: RemovedBecause::SessionEnded,
+            })
+        });
+        let added = NotificationsEvent::PushSubscriptionAdded(added.clone());
+        Ok(removed.chain([added]).collect())
     }
 
     fn remove(
@@ -223,7 +240,7 @@ impl Decider for Notifications {
                 }
                 Ok(vec![NotificationsEvent::ReadUpTo(ReadUpTo { position })])
             }
-            Command::AddPushSubscription(added) => state.add(added),
+            Command::AddPushSubscription { added, ended } => state.add(added, ended),
             Command::RemovePushSubscription {
                 subscription,
                 session,
@@ -322,6 +339,13 @@ mod tests {
         }
     }
 
+    fn add(number: u128, login: u128, mark: &str, ended: &[u128]) -> Command {
+        Command::AddPushSubscription {
+            added: subscription(number, login, mark),
+            ended: ended.iter().copied().map(session).collect(),
+        }
+    }
+
     fn added(number: u128, login: u128, mark: &str) -> NotificationsEvent {
         NotificationsEvent::PushSubscriptionAdded(subscription(number, login, mark))
     }
@@ -409,16 +433,33 @@ mod tests {
 
     #[test]
     fn a_browser_is_added_again_with_other_keys_or_another_login() {
-        let again = |login, mark| Command::AddPushSubscription(subscription(1, login, mark));
+        let again = |login, mark| add(1, login, mark, &[]);
         let there = || given([added(1, 1, "a")]);
         there().when(again(1, "a")).then([]);
         there().when(again(1, "b")).then([added(1, 1, "b")]);
         there().when(again(2, "a")).then([added(1, 2, "a")]);
         let full = || given((0..20).map(|number| added(number, 1, "a")));
         full()
-            .when(Command::AddPushSubscription(subscription(20, 1, "a")))
+            .when(add(20, 1, "a", &[]))
             .then_refused(Refused::TooManyPushSubscriptions);
         full().when(again(2, "a")).then([added(1, 2, "a")]);
+    }
+
+    #[test]
+    fn browsers_of_ended_logins_give_way() {
+        let full = || {
+            let others = (1..20).map(|number| added(number, 1, "a"));
+            given(std::iter::once(added(0, 2, "a")).chain(others))
+        };
+        full()
+            .when(add(20, 1, "a", &[3]))
+            .then_refused(Refused::TooManyPushSubscriptions);
+        let over = removed(0, RemovedBecause::SessionEnded);
+        full()
+            .when(add(20, 1, "a", &[2]))
+            .then([over, added(20, 1, "a")]);
+        // The same browser, which another login has now.
+        full().when(add(0, 3, "a", &[2])).then([added(0, 3, "a")]);
     }
 
     #[test]
