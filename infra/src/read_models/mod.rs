@@ -75,7 +75,7 @@ mod tests {
             ("attachments", 1, "e129322dbc392511"),
             ("conversations", 3, "cb670fddd9a46aac"),
             ("members", 1, "761f7a9b56bbd74d"),
-            ("messages", 3, "f2f911fc09db3c80"),
+            ("messages", 4, "48324ac73651efeb"),
             ("notifications", 1, "b49a5857c5e561e1"),
             ("receipts", 3, "464f5d68b0437720"),
             ("search", 1, "a96ae8235e60394c"),
