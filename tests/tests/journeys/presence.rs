@@ -1,5 +1,8 @@
 //! As what people are shown, what they keep to themselves, and who has what since when.
 
+use std::time::Duration;
+
+use infra::clock::Clock;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{Listener, Person};
@@ -72,6 +75,44 @@ pub(crate) async fn a_person_is_shown_as_their_devices_say_and_as_they_chose(sit
             break;
         }
     }
+}
+
+/// Who begins to share a conversation is shown to the other, without a change of what they do.
+pub(crate) async fn who_comes_into_a_conversation_is_shown_there(site: &Site) {
+    let (alice, bob) = (site.person("alice").await, site.person("bob").await);
+    let (mut of_alice, _) = Listener::live(&alice).await;
+    let (mut of_bob, _) = Listener::live(&bob).await;
+    alice.starts_group("Plans", &[&bob]).await;
+    is_told(&mut of_alice, &bob, "online").await;
+    is_told(&mut of_bob, &alice, "online").await;
+}
+
+pub(crate) async fn what_one_is_up_to_ends_by_itself_and_does_not_come_back(site: &Site) {
+    let (alice, bob) = (site.person("alice").await, site.person("bob").await);
+    alice.starts_group("Plans", &[&bob]).await;
+    let says = |body: Value| {
+        let bob = bob.clone();
+        async move {
+            let answer = bob.ask(Method::PATCH, "/v1/users/me", Some(body), &[]);
+            answer.await.ok()["position"].clone()
+        }
+    };
+    let user = format!("/v1/users/{}", bob.id);
+    // Longer than it takes to read it once.
+    let until = Clock::system().now() + chrono::TimeDelta::seconds(5);
+    let lunch = json!({ "status_text": "Lunch", "status_emoji": "🍜", "status_until": until });
+    let position = says(lunch).await;
+    let shown = reads(&alice, &user, &position).await;
+    assert_eq!(shown["status_text"], "Lunch");
+    assert_eq!(shown["status_emoji"], "🍜");
+    while reads(&alice, &user, &position).await["status_text"] != Value::Null {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let position = says(json!({ "status_emoji": "☕" })).await;
+    let shown = reads(&alice, &user, &position).await;
+    assert_eq!(shown["status_emoji"], "☕");
+    assert_eq!(shown["status_text"], Value::Null, "{shown}");
+    assert_eq!(shown["status_until"], Value::Null, "{shown}");
 }
 
 pub(crate) async fn what_is_seen_in_private_is_ones_own(site: &Site) {

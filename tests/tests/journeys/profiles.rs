@@ -45,6 +45,8 @@ journeys! {
     messages::who_is_called_is_told_and_what_is_forwarded_says_from_where,
     messages::a_group_says_who_writes_how_often_and_who_came_and_went,
     presence::a_person_is_shown_as_their_devices_say_and_as_they_chose,
+    presence::who_comes_into_a_conversation_is_shown_there,
+    presence::what_one_is_up_to_ends_by_itself_and_does_not_come_back,
     presence::what_is_seen_in_private_is_ones_own,
     presence::who_has_an_edit_is_told_and_when_somebody_was_here,
     people::people_say_who_they_are_and_are_found,
@@ -69,6 +71,9 @@ journeys! {
     spaces::a_hidden_channel_is_opened_by_a_role_and_closed_by_a_kick,
     spaces::who_is_banned_is_kept_out_and_a_space_changes_hands,
     spaces::whoever_asks_why_is_told,
+    spaces::who_runs_a_space_arranges_its_channels,
+    spaces::what_members_may_is_set_for_each,
+    spaces::an_invite_is_used_up_revoked_and_gone_with_its_maker,
     operations::a_read_model_is_rebuilt_on_demand_while_it_is_read,
 }
 
