@@ -9,6 +9,7 @@ mod attachments;
 mod attacks;
 mod crash;
 mod deploy;
+mod documents;
 mod edges;
 mod event_store;
 mod faults;

@@ -4,8 +4,8 @@ use tests::Plan;
 
 use crate::site::Site;
 use crate::{
-    attachments, messages, notifications, operations, outsiders, people, presence, search,
-    second_factor, sessions, spaces, tour,
+    attachments, documents, messages, notifications, operations, outsiders, people, presence,
+    search, second_factor, sessions, spaces, tour,
 };
 
 /// Makes of each journey a test on embedded engines, and of all of them one on a cluster.
@@ -32,6 +32,8 @@ macro_rules! journeys {
 }
 
 journeys! {
+    documents::every_example_is_taken_by_the_server,
+    documents::every_frame_of_the_protocol_is_taken,
     tour::two_people_talk_and_an_auditor_replays_it,
     tour::the_same_command_twice_gives_the_first_answer,
     outsiders::anybody_reads_the_public_keys,
