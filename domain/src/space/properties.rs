@@ -11,8 +11,8 @@ use crate::ids::{CategoryId, ConversationId, InviteId, SpaceRoleId, UserId, Vers
 use crate::personal::Personal;
 use crate::space::permissions::Because;
 use crate::space::{
-    Act, ChannelCreated, Command, Joining, Override, Permission, Permissions, Refused, Space,
-    SpaceEvent, SpaceRules, Standing, State, Target,
+    Act, ChannelCreated, Command, Joining, Override, Permission, Permissions, Refused, RoleSet,
+    Space, SpaceEvent, SpaceRules, Standing, State, Target,
 };
 use crate::testing::conversation::title;
 use crate::testing::space::{SPACE, assigned, defined, given, joined, role, space_of};
@@ -720,4 +720,147 @@ fn who_does_not_know_what_others_changed_changes_nothing() {
     let late = house.accept(&denying(speak, Permissions::NONE));
     assert_eq!(late, Err(Refused::ChangedMeanwhile));
     house.accept(&denying(speak, pin)).expect("she knows");
+}
+
+/// Bob, who sees all channels and has a role above Carol, may by `only` alone; Alice's are an invite, a
+/// channel and a role below his.
+fn house_of_one(only: Permission) -> Given<SpaceRules> {
+    let everyone = SpaceEvent::RoleChanged(RoleSet {
+        role: SpaceRoleId::everyone(SPACE),
+        name: Personal::new(ALICE, title("everyone")),
+        permissions: Permissions::of(&[Permission::ViewChannel]),
+        rank: 0,
+        by: ALICE,
+    });
+    let mut house = given([
+        space_of(ALICE),
+        everyone,
+        joined(BOB),
+        joined(CAROL),
+        defined(5, &[only], ALICE),
+        defined(1, &[], ALICE),
+        assigned(BOB, 5, ALICE),
+    ]);
+    for act in [create_channel(0), create_invite(0)] {
+        house.accept(&Command::by(ALICE, act)).expect("she may");
+    }
+    house
+}
+
+fn create_channel(number: u128) -> Act {
+    Act::CreateChannel {
+        channel: channel_id(number),
+        kind: ChannelKind::Text,
+        name: title("news"),
+        category: None,
+        position: 0,
+    }
+}
+
+fn create_invite(number: u128) -> Act {
+    Act::CreateInvite {
+        invite: InviteId(Uuid::from_u128(number)),
+        hash: number.to_string(),
+        at: moment(0),
+        expires_at: None,
+        uses_max: None,
+    }
+}
+
+/// Each act with the one permission that it needs.
+fn acts_by_permission() -> Vec<(Act, Permission)> {
+    let (channel, carol, waiter) = (channel_id(0), CAROL, role(1));
+    let name = title("other");
+    let of_channels = [
+        create_channel(1),
+        Act::RenameChannel {
+            channel,
+            name: name.clone(),
+        },
+        Act::MoveChannel {
+            channel,
+            category: None,
+            position: 9,
+        },
+        Act::RemoveChannel { channel },
+        Act::CreateCategory {
+            category: CategoryId(Uuid::from_u128(1)),
+            name: name.clone(),
+            position: 0,
+        },
+    ];
+    let of_roles = [
+        Act::SetOverride {
+            channel,
+            target: Target::Member(carol),
+            set: Override {
+                allow: Permissions::NONE,
+                deny: Permissions::of(&[Permission::ViewChannel]),
+            },
+            were: None,
+        },
+        Act::DefineRole {
+            role: role(2),
+            name: name.clone(),
+            permissions: Permissions::NONE,
+            rank: 2,
+        },
+        Act::ChangeRole {
+            role: waiter,
+            name: Some(name.clone()),
+            permissions: None,
+            permissions_were: None,
+            rank: None,
+        },
+        Act::RemoveRole { role: waiter },
+        Act::AssignRole {
+            user: carol,
+            role: waiter,
+        },
+        Act::WithdrawRole {
+            user: carol,
+            role: waiter,
+        },
+    ];
+    let of_space = [
+        Act::Rename { name },
+        Act::SetJoining {
+            joining: Joining::Open,
+        },
+        Act::Archive,
+        Act::RevokeInvite {
+            invite: InviteId(Uuid::from_u128(0)),
+        },
+    ];
+    let ban = Act::Ban {
+        user: carol,
+        reason: None,
+    };
+    let needs = |permission| move |act| (act, permission);
+    let channels = of_channels.map(needs(Permission::ManageChannels));
+    let roles = of_roles.map(needs(Permission::ManageRoles));
+    let space = of_space.map(needs(Permission::ManageSpace));
+    let others = [
+        (create_invite(1), Permission::CreateInvites),
+        (Act::Kick { user: carol }, Permission::KickMembers),
+        (ban, Permission::BanMembers),
+        (Act::Unban { user: carol }, Permission::BanMembers),
+    ];
+    let all = channels.into_iter().chain(roles).chain(space);
+    all.chain(others).collect()
+}
+
+#[test]
+fn each_permission_alone_opens_exactly_what_needs_it() {
+    for only in Permission::ALL {
+        for (act, needed) in acts_by_permission() {
+            let answer = house_of_one(only).accept(&Command::by(BOB, act.clone()));
+            if only == needed || only == Permission::Administrator {
+                assert!(answer.is_ok(), "{only:?} {act:?}: {answer:?}");
+            } else {
+                let missing = Refused::PermissionMissing(needed);
+                assert_eq!(answer, Err(missing), "{only:?} {act:?}");
+            }
+        }
+    }
 }

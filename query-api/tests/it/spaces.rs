@@ -233,3 +233,27 @@ async fn why_somebody_may_is_told_to_those_who_see_the_channel() {
         door.close().await;
     }
 }
+
+#[tokio::test]
+async fn who_is_banned_has_that_among_their_data_without_the_words_of_others() {
+    let door = Door::open(BOTH[0]).await;
+    house(&door).await;
+    let dave = user(4);
+    let own = SpaceEvent::OverrideSet(OverrideSet {
+        channel: OPEN,
+        target: Target::Member(dave),
+        allow: Permissions::NONE,
+        deny: Permissions::of(&[Permission::SendMessages]),
+        by: user(1),
+    });
+    door.log.append(StreamName::space(SPACE), own).await;
+    let (status, text) = door.text(dave, "/v1/users/me/export").await;
+    assert_eq!(status, 200);
+    for named in ["space-member-banned", "override-set"] {
+        assert!(text.contains(named), "{named}: {text}");
+    }
+    for others in ["spam", "space-member-joined", &COOKS.to_string()] {
+        assert!(!text.contains(others), "{others}: {text}");
+    }
+    door.close().await;
+}

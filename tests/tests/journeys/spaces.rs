@@ -100,6 +100,10 @@ async fn put(person: &Person, path: &str, body: Value) -> Answer {
     person.ask(Method::PUT, path, Some(body), &[]).await
 }
 
+async fn patch(person: &Person, path: &str, body: Value) -> Answer {
+    person.ask(Method::PATCH, path, Some(body), &[]).await
+}
+
 async fn delete(person: &Person, path: &str) -> Answer {
     person.ask(Method::DELETE, path, None, &[]).await
 }
@@ -259,4 +263,141 @@ pub(crate) async fn whoever_asks_why_is_told(site: &Site) {
     assert!(sources.all(|it| it["because"]["source"] == "owner"));
     let stranger = site.person("carol").await;
     stranger.get(&space).await.problem(404, "space_not_found");
+}
+
+pub(crate) async fn who_runs_a_space_arranges_its_channels(site: &Site) {
+    let (anna, bob) = (site.person("anna").await, site.person("bob").await);
+    let house = House::of(&anna).await;
+    patch(&anna, &house.at(""), json!({"joining": "open"}))
+        .await
+        .ok();
+    bob.post(&house.at("/join"), Value::Null).await.ok();
+    let own = house.at(&format!("/members/{}", bob.id));
+    let left = delete(&bob, &own).await.ok();
+    let path = house.at(&format!("?min_position={}", left["position"]));
+    bob.get(&path).await.problem(404, "space_not_found");
+    bob.post(&house.at("/join"), Value::Null).await.ok();
+
+    let front = json!({"name": "Front"});
+    let front = id_of(&anna.post(&house.at("/categories"), front).await.ok());
+    let voice = json!({"name": "Lounge", "kind": "voice", "category": front, "position": 5});
+    let salon = id_of(&anna.post(&house.at("/channels"), voice).await.ok());
+    let path = house.at(&format!("/channels/{salon}"));
+    patch(&anna, &path, json!({"name": "Salon"})).await.ok();
+    let place = json!({"category": null, "position": 2});
+    let moved = patch(&anna, &path, place).await.ok();
+    assert_eq!(house.channels_of(&bob, &moved).await, ["general", "Salon"]);
+    let path = house.at(&format!("?min_position={}", moved["position"]));
+    let seen = bob.get(&path).await.ok();
+    assert_eq!(seen["categories"][0]["id"], front);
+    let channel = &seen["channels"][1];
+    assert_eq!(
+        (&channel["id"], &channel["kind"]),
+        (&json!(salon), &json!("voice"))
+    );
+    assert!(channel.get("category").is_none());
+    assert!(channel.get("overrides").is_none());
+    let seen = anna.get(&path).await.ok();
+    assert!(seen["channels"][1].get("overrides").is_some());
+
+    let archived = house.at("/archived");
+    put(&anna, &archived, Value::Null).await.ok();
+    let messages = format!("/v1/conversations/{}/messages", house.open);
+    anna.post(&messages, json!({"body": "Anybody?"}))
+        .await
+        .problem(409, "conversation_archived");
+    delete(&anna, &archived).await.ok();
+    anna.says(&house.open, "We are open again").await;
+}
+
+pub(crate) async fn what_members_may_is_set_for_each(site: &Site) {
+    let (anna, bob) = (site.person("anna").await, site.person("bob").await);
+    let house = House::of(&anna).await;
+    house.invites(&bob).await;
+    let messages = format!("/v1/conversations/{}/messages", house.open);
+    let say = async || bob.post(&messages, json!({"body": "Hello!"})).await;
+    let own = house.at(&format!(
+        "/channels/{}/overrides/members/{}",
+        house.open, bob.id
+    ));
+    put(&anna, &own, json!({"deny": ["send_messages"]}))
+        .await
+        .ok();
+    until(403, async || say().await)
+        .await
+        .problem(403, "permission_missing");
+    let late = json!({"deny": ["speak"], "were": {"allow": [], "deny": []}});
+    put(&anna, &own, late)
+        .await
+        .problem(409, "changed_meanwhile");
+    put(&anna, &own, json!({})).await.ok();
+    until(201, async || say().await).await;
+    let call = json!({"body": "Hello!", "mentions": [{"role": "admin"}]});
+    bob.post(&messages, call)
+        .await
+        .problem(422, "no_roles_in_channel");
+
+    let waiters = house.role("Waiters", 2, json!([])).await;
+    house.gives(&bob, &waiters).await;
+    let seq = anna.says(&house.open, "Remember this").await;
+    let pin = format!("/v1/conversations/{}/messages/{seq}/pin", house.open);
+    put(&bob, &pin, Value::Null)
+        .await
+        .problem(403, "permission_missing");
+    let role = json!({"permissions": ["pin_messages"], "permissions_were": []});
+    patch(&anna, &house.at(&format!("/roles/{waiters}")), role)
+        .await
+        .ok();
+    until(200, async || put(&bob, &pin, Value::Null).await).await;
+
+    let channel = format!("/v1/conversations/{}", house.open);
+    patch(&anna, &channel, json!({"slow_mode_s": 30}))
+        .await
+        .ok();
+    say().await.ok();
+    say().await.problem(409, "slow_mode");
+    anna.says(&house.open, "I need not wait").await;
+    anna.says(&house.open, "not at all").await;
+}
+
+pub(crate) async fn an_invite_is_used_up_revoked_and_gone_with_its_maker(site: &Site) {
+    let (anna, bob, carol) = (
+        site.person("anna").await,
+        site.person("bob").await,
+        site.person("carol").await,
+    );
+    let house = House::of(&anna).await;
+    let invites = house.at("/invites");
+    let code_of = |invite: &Value| {
+        let code = invite["code"].as_str().expect("a code");
+        format!("/v1/invites/{code}")
+    };
+    let once = anna.post(&invites, json!({"uses_max": 1})).await.ok();
+    bob.post(&code_of(&once), Value::Null).await.ok();
+    // Who is in is in, whatever has become of the invite.
+    let again = bob.post(&code_of(&once), Value::Null).await.ok();
+    carol
+        .post(&code_of(&once), Value::Null)
+        .await
+        .problem(404, "invite_not_found");
+    let path = house.at(&format!("/invites?min_position={}", again["position"]));
+    let open = anna.get(&path).await.ok();
+    assert_eq!(open["invites"], json!([]), "it is used up");
+
+    let second = anna.post(&invites, json!({})).await.ok();
+    delete(&anna, &house.at(&format!("/invites/{}", id_of(&second))))
+        .await
+        .ok();
+    carol
+        .post(&code_of(&second), Value::Null)
+        .await
+        .problem(404, "invite_not_found");
+    let of_bob = bob.post(&invites, json!({})).await.ok();
+    delete(&anna, &house.at(&format!("/members/{}", bob.id)))
+        .await
+        .ok();
+    carol
+        .post(&code_of(&of_bob), Value::Null)
+        .await
+        .problem(404, "invite_not_found");
 }
