@@ -27,8 +27,8 @@ impl Notifications {
     /// The most browsers of one user that take pushes.
     pub const PUSH_SUBSCRIPTIONS_MAX: usize = 20;
 
-    /// How long a digest that was issued may wait for a mail server; the next one says the same anew.
-    pub const DIGEST_LIFETIME: TimeDelta = TimeDelta::minutes(10);
+    /// How long a digest that was issued may wait for a mail server; a later one takes its place.
+    pub const DIGEST_LIFETIME: TimeDelta = TimeDelta::hours(6);
 }
 
 /// What may be asked.
@@ -491,7 +491,7 @@ mod tests {
             NotificationsEvent::DigestIssued(DigestIssued {
                 email: Personal::new(ALICE, email.clone()),
                 issued_at: moment(seconds),
-                expires_at: moment(seconds + 600),
+                expires_at: moment(seconds + 6 * 60 * 60),
             })
         };
         given([]).when(issue(0)).then([]);

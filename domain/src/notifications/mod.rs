@@ -11,4 +11,4 @@ pub use decide::{Command, Notifications, Refused, State, Subscription};
 pub use event::*;
 pub use quiet::{ClockTime, QuietHours, Weekday};
 pub use settings::{Level, Rule, Settings};
-pub use verdict::{Place, Reach, Situation, Verdict, Why};
+pub use verdict::{Place, Reach, Situation, Verdict};

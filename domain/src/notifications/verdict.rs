@@ -30,11 +30,9 @@ pub enum Reach {
     Called,
 }
 
-/// All that counts.
+/// All that counts, of somebody who did not write it.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
-    /// Whether they wrote it.
-    pub is_own: bool,
     /// Whether they block its author.
     pub is_blocked: bool,
     /// Whether they have seen it.
@@ -57,40 +55,16 @@ pub enum Verdict {
     /// They are told.
     Tell,
     /// They are told, together with all else, when their quiet hours end.
-    Later(DateTime<Utc>),
+    Later,
     /// They are not told.
-    Not(Why),
-}
-
-/// Why somebody is not told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// It is their own.
-    Own,
-    /// They want nothing to do with its author.
-    Blocked,
-    /// They know.
-    Seen,
-    /// They do not want to be told of the conversation for now.
-    Muted,
-    /// They do not want to be told of such messages.
-    Level,
+    Not,
 }
 
 impl Situation<'_> {
     /// Whether they are told.
     pub fn verdict(&self) -> Verdict {
-        if self.is_own {
-            return Verdict::Not(Why::Own);
-        }
-        if self.is_blocked {
-            return Verdict::Not(Why::Blocked);
-        }
-        if self.is_seen {
-            return Verdict::Not(Why::Seen);
-        }
-        if self.rule.is_muted(self.at) {
-            return Verdict::Not(Why::Muted);
+        if self.is_blocked || self.is_seen || self.rule.is_muted(self.at) {
+            return Verdict::Not;
         }
         let is_wanted = match self.settings.level(self.rule, self.place) {
             // Between two there is nobody else whom a thread could be for.
@@ -99,12 +73,15 @@ impl Situation<'_> {
             Level::None => false,
         };
         if !is_wanted {
-            return Verdict::Not(Why::Level);
+            return Verdict::Not;
         }
         let quiet = self.settings.quiet_hours.as_ref();
-        quiet
-            .and_then(|hours| hours.end_at(self.at))
-            .map_or(Verdict::Tell, Verdict::Later)
+        let is_quiet = quiet.and_then(|hours| hours.end_at(self.at)).is_some();
+        if is_quiet {
+            Verdict::Later
+        } else {
+            Verdict::Tell
+        }
     }
 }
 
@@ -119,7 +96,6 @@ mod tests {
 
     fn situation(settings: &Settings, place: Place, reach: Reach) -> Situation<'_> {
         Situation {
-            is_own: false,
             is_blocked: false,
             is_seen: false,
             place,
@@ -167,8 +143,7 @@ mod tests {
         };
         // It is 22:13:20.
         let verdict = situation(&settings, Place::Direct, Reach::Conversation).verdict();
-        let end = "2023-11-15T06:00:00Z".parse().expect("a moment");
-        assert_eq!(verdict, Verdict::Later(end));
+        assert_eq!(verdict, Verdict::Later);
     }
 
     fn level() -> impl Strategy<Value = Level> {
@@ -178,7 +153,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_set(
-            (own, blocked, seen) in any::<(bool, bool, bool)>(),
+            (blocked, seen) in any::<(bool, bool)>(),
             (place, reach) in (0..3_usize, 0..5_usize),
             (direct, groups) in (level(), prop::option::of(level())),
             (own_level, muted) in (prop::option::of(level()), prop::option::of(-60..60_i64)),
@@ -186,14 +161,13 @@ mod tests {
             let settings = Settings { direct, groups, ..Settings::default() };
             let rule = Rule { level: own_level, muted_until: muted.map(moment) };
             let one = Situation {
-                is_own: own,
                 is_blocked: blocked,
                 is_seen: seen,
                 rule,
                 ..situation(&settings, PLACES[place], REACHES[reach])
             };
             let is_told = one.verdict() == Verdict::Tell;
-            prop_assert!(!(is_told && (own || blocked || seen || rule.is_muted(one.at))));
+            prop_assert!(!(is_told && (blocked || seen || rule.is_muted(one.at))));
             prop_assert!(!is_told || settings.level(rule, one.place) != Level::None);
             // What concerns one more is told where what concerns one less is.
             let called = Situation { reach: Reach::Called, ..one };

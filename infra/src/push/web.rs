@@ -138,7 +138,78 @@ fn later(said: String, headers: &HeaderMap) -> PushError {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::keys::Secret;
+    use crate::push::Urgency;
+    use crate::push::tests::{AUTH, PUBLIC_KEY};
+
+    fn pusher(addresses: Addresses) -> WebPusher {
+        let key = VapidKey::new(&Secret::new([7; 32])).unwrap();
+        WebPusher::new(
+            key,
+            "mailto:a@example.org".to_owned(),
+            addresses,
+            Clock::system(),
+        )
+        .unwrap()
+    }
+
+    async fn push(
+        pusher: &WebPusher,
+        endpoint: String,
+        addresses: Addresses,
+    ) -> Result<(), PushError> {
+        let target = PushTarget::parse(&endpoint, PUBLIC_KEY, AUTH, addresses).unwrap();
+        let push = Push::new(b"1", Urgency::High, &"tea?").unwrap();
+        pusher.push(&target, &push).await
+    }
+
+    /// Whether nobody has connected.
+    async fn is_unknown(listener: TcpListener) -> bool {
+        let soon = Duration::from_millis(100);
+        tokio::time::timeout(soon, listener.accept()).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn a_name_for_our_own_network_is_not_connected_to() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let endpoint = format!("https://localhost:{port}/1");
+        let ours = pusher(Addresses::PublicOnly);
+        let pushed = push(&ours, endpoint, Addresses::PublicOnly).await;
+        assert!(matches!(pushed, Err(PushError::Later { .. })), "{pushed:?}");
+        assert!(is_unknown(listener).await);
+        // What was taken under another setting.
+        let pushed = push(&ours, "http://push.example/1".to_owned(), Addresses::Any).await;
+        assert!(matches!(pushed, Err(PushError::Gone)), "{pushed:?}");
+    }
+
+    #[tokio::test]
+    async fn nobody_leads_us_elsewhere() {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let location = elsewhere.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/1", listener.local_addr().unwrap());
+        let answering = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let answer = format!(
+                "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://{location}/\r\n\
+                 content-length: 0\r\nconnection: close\r\n\r\n"
+            );
+            let mut asked = [0; 4_096];
+            let _ = stream.read(&mut asked).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            // Until the other side has read it.
+            while stream.read(&mut asked).await.is_ok_and(|read| read > 0) {}
+        });
+        let pushed = push(&pusher(Addresses::Any), endpoint, Addresses::Any).await;
+        assert!(matches!(pushed, Err(PushError::Refused(_))), "{pushed:?}");
+        assert!(is_unknown(elsewhere).await);
+        answering.await.unwrap();
+    }
 
     #[test]
     fn answers_mean_what_the_rfc_says() {

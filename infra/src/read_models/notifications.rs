@@ -569,7 +569,9 @@ pub async fn candidates(
 }
 
 /// When `user` was last here: when a login of theirs was opened, refreshed or ended, or they said what
-/// they had seen. `None` where they never were. Needs members, receipts and sessions.
+/// they had seen, there or in a thread that they follow. Marks that only they see count, which do not where
+/// others are told when they were here. `None` where they never were. Needs members, messages, receipts and
+/// sessions.
 pub async fn last_here(
     snapshot: &mut Snapshot,
     user: UserId,
@@ -579,7 +581,10 @@ pub async fn last_here(
                 FROM sessions WHERE user_id = $1 \
             UNION ALL SELECT (SELECT r.at FROM receipts AS r \
                 WHERE r.conversation = m.conversation AND r.member = m.member AND r.kind = 'seen' \
-                ORDER BY r.seq DESC LIMIT 1) AS at FROM members AS m WHERE m.member = $1) AS v";
+                ORDER BY r.seq DESC LIMIT 1) AS at FROM members AS m WHERE m.member = $1 \
+            UNION ALL SELECT (SELECT r.at FROM thread_receipts AS r \
+                WHERE r.conversation = f.conversation AND r.thread = f.thread AND r.member = f.member \
+                ORDER BY r.seq DESC LIMIT 1) AS at FROM thread_followers AS f WHERE f.member = $1) AS v";
     let row = snapshot.first(sql, &[user.into()]).await?;
     Ok(row.map_or(Ok(None), |row| row.get("at"))?)
 }

@@ -124,7 +124,6 @@ pub(super) async fn chunk(
     for candidate in found {
         let reach = reach(&asked, &called, answered, &candidate);
         let situation = Situation {
-            is_own: false,
             is_blocked: candidate.is_blocked,
             is_seen: candidate.is_seen,
             place: asked.place,

@@ -70,7 +70,7 @@ pub(super) struct UnderWay {
 impl UnderWay {
     /// Whether a step more may be begun.
     pub(super) fn has_room(&self) -> bool {
-        self.tasks.len() - self.trials < AT_ONCE_MAX && self.steps.len() < STEPS_MAX
+        self.tasks.len().saturating_sub(self.trials) < AT_ONCE_MAX && self.steps.len() < STEPS_MAX
     }
 
     /// Whether a push more to `user` may be.

@@ -539,6 +539,47 @@ async fn what_was_missed_is_counted_by_the_rules_of_a_single_message() {
 }
 
 #[tokio::test]
+async fn what_was_taken_back_leaves_nothing_behind_of_whom_it_concerned() {
+    for kind in BOTH {
+        let world = World::new(kind).await;
+        let (alice, bob, carol) = (user(1), user(2), user(3));
+        let group = world.log.group(alice, &[bob, carol], Start).await.id;
+        let log = Arc::clone(&world.log);
+        let room = log.room(group);
+        let count = async || -> u64 {
+            world.running.caught_up(&log).await;
+            let mut transaction = world.database.read().await.unwrap();
+            let sql = "SELECT count(*) AS notices FROM notices";
+            let row = transaction.all(sql, &[]).await.unwrap().pop().unwrap();
+            row.get("notices").unwrap()
+        };
+        let tea = room.send(alice, "tea?").await;
+        room.react(bob, tea, "👍").await;
+        room.react(carol, tea, "👍").await;
+        assert_eq!(count().await, 2);
+        room.unreact(bob, tea, "👍").await;
+        assert_eq!(count().await, 1);
+        // In one batch or in several.
+        room.react(bob, tea, "👍").await;
+        room.unreact(bob, tea, "👍").await;
+        room.delete(alice, tea).await;
+        assert_eq!(count().await, 0);
+        let call = |sent: &mut MessageSent| sent.mentions = [Mention::User(carol)].into();
+        let called = room.say_as(alice, "carol?", call).await;
+        let reply = |sent: &mut MessageSent| sent.reply_to = Some(called);
+        room.say_as(bob, "here", reply).await;
+        assert_eq!(count().await, 2);
+        room.leave(carol).await;
+        assert_eq!(count().await, 1);
+        room.add(carol).await;
+        let call = |sent: &mut MessageSent| sent.mentions = [Mention::User(carol)].into();
+        room.say_as(alice, "again", call).await;
+        assert_eq!(count().await, 2);
+        world.close().await;
+    }
+}
+
+#[tokio::test]
 async fn quiet_hours_end_with_one_push_for_all() {
     for kind in BOTH {
         let mut world = World::new(kind).await;
