@@ -337,7 +337,7 @@ fn conversation_samples() -> Vec<ConversationEvent> {
         ConversationEvent::Unarchived(ArchiveChanged { by: ALICE }),
         ConversationEvent::SpaceFollowed(SpaceFollowed {
             space_version: Version(7),
-            more: false,
+            more: true,
         }),
     ]
 }
@@ -376,13 +376,6 @@ fn later_samples() -> Vec<(&'static str, Event)> {
                 members: members(&[(ALICE, Role::Member)]),
                 history_visibility: HistoryVisibility::Start,
                 channel: Some(channel),
-            }),
-        ),
-        (
-            "more",
-            ConversationEvent::SpaceFollowed(SpaceFollowed {
-                space_version: Version(7),
-                more: true,
             }),
         ),
         (
