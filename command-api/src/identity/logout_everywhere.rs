@@ -169,7 +169,10 @@ mod tests {
     async fn what_else_current_may_be_is_refused() {
         let world = World::with(&["alice"]).await;
         let wrong = world.delete("alice", "/v1/sessions?current=no");
-        assert_eq!(wrong.problem().await, problem(400, "invalid_query", "?current"));
+        assert_eq!(
+            wrong.problem().await,
+            problem(400, "invalid_query", "?current")
+        );
         assert!(world.caller("alice").await.login_epoch == 0);
     }
 
