@@ -112,6 +112,10 @@ async fn what_somebody_chose_is_shown_on_every_node_whatever_their_devices_say()
     phone.expect_quietly("heartbeat_ack").await;
     one.choose(&bob, Shown::Automatic).await;
     assert_eq!(watching.next().await, presence(&bob, "online"));
+    // What came after the choice is there: so is the choice, on the phone's node too.
+    one.say(chat, &ada, "There you are").await;
+    phone.expect_quietly("event").await;
+    watching.expect("event").await;
     phone.send(typing).await;
     assert_eq!(watching.next().await["type"], "typing");
 }

@@ -40,7 +40,8 @@ const ACTIVE: [&str; 4] = [
 /// It is said to be something that it is not.
 pub fn sniff(head: &[u8], declared: Option<&MediaType>) -> Result<MediaType, TypeDiffers> {
     let found = found(head);
-    let Some(declared) = declared else {
+    // Whoever says that it is some bytes says nothing.
+    let Some(declared) = declared.filter(|it| it.as_str() != UNKNOWN) else {
         return Ok(parsed(found));
     };
     let differs = || TypeDiffers {
@@ -55,13 +56,9 @@ pub fn sniff(head: &[u8], declared: Option<&MediaType>) -> Result<MediaType, Typ
             may_be.then(|| declared.clone()).ok_or_else(differs)
         }
         TEXT => {
-            if declared.as_str() == UNKNOWN {
-                return Ok(parsed(TEXT));
-            }
             let may_be = is_textual(declared) && !is_active(declared);
             may_be.then(|| declared.clone()).ok_or_else(differs)
         }
-        _ if declared.as_str() == UNKNOWN => Ok(parsed(found)),
         // Documents and programs are packed so.
         "application/zip" if kind == "application" => Ok(declared.clone()),
         _ => {
@@ -277,6 +274,11 @@ mod tests {
             (b"a,b\n".as_slice(), "text/csv", "text/csv"),
             (b"{}", "application/json", "application/json"),
             (b"tea", "application/octet-stream", "text/plain"),
+            (
+                b"\0\x01\x02\xff",
+                "application/octet-stream",
+                "application/octet-stream",
+            ),
             (ZIP, word, word),
             (
                 b"\0\x01\x02\xff",

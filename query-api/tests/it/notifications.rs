@@ -186,16 +186,24 @@ async fn what_one_set_is_ones_own() {
     door.log
         .tell(alice, NotificationsEvent::SettingsChanged(changed))
         .await;
+    let own = door.get(alice, "/v1/sessions").await["sessions"][0]["id"].clone();
     let added = PushSubscriptionAdded {
         subscription: PushSubscriptionId(alice.0),
         target: Personal::new(alice, "sealed".to_owned()),
         mark: "00".to_owned(),
-        session: SessionId(alice.0),
+        session: serde_json::from_value(own).unwrap(),
         at: door.log.clock.now(),
     };
-    door.log
-        .tell(alice, NotificationsEvent::PushSubscriptionAdded(added))
-        .await;
+    let of_an_ended_login = PushSubscriptionAdded {
+        subscription: PushSubscriptionId(bob.0),
+        session: SessionId(alice.0),
+        ..added.clone()
+    };
+    for added in [added, of_an_ended_login] {
+        door.log
+            .tell(alice, NotificationsEvent::PushSubscriptionAdded(added))
+            .await;
+    }
     let set = door.get(alice, path).await;
     assert_eq!(
         (&set["groups"], &set["digest_after_s"]),
@@ -207,7 +215,7 @@ async fn what_one_set_is_ones_own() {
     );
     let browsers = "/v1/users/me/push-subscriptions";
     let mine = door.get(alice, browsers).await;
-    assert_eq!(each(&mine["subscriptions"], "current"), [false]);
+    assert_eq!(each(&mine["subscriptions"], "current"), [true]);
     assert!(!mine.to_string().contains("sealed"), "{mine}");
     assert_eq!(door.get(bob, browsers).await["subscriptions"], json!([]));
     assert_eq!(door.get(bob, path).await["rules"], json!([]));
