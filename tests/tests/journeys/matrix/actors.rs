@@ -362,16 +362,18 @@ pub(super) async fn send(scene: Scene, op: &str) -> String {
     }
     let mut frame = scene.fill_body(&requests::frame(op));
     frame["op"] = json!(op);
-    frame["id"] = json!("asked");
+    // Some commands are on the same stream, where an id names one of them.
+    frame["id"] = json!(op);
     listener.send(frame).await;
     // Answered after the frame, where that has no answer of its own.
     listener.send(json!({ "op": "heartbeat" })).await;
     loop {
         let frame = listener.next().await;
-        match (frame["op"].as_str(), frame["id"].as_str()) {
-            (Some("ack"), Some("asked")) => return "ack".to_owned(),
-            (Some("error"), Some("asked")) => return status_of(&frame),
-            (Some("heartbeat_ack"), _) if requests::SIGNALS.contains(&op) => {
+        let is_answer = frame["id"] == op;
+        match frame["op"].as_str() {
+            Some("ack") if is_answer => return "ack".to_owned(),
+            Some("error") if is_answer => return status_of(&frame),
+            Some("heartbeat_ack") if requests::SIGNALS.contains(&op) => {
                 return "—".to_owned();
             }
             _ => {}
