@@ -40,6 +40,7 @@ const PIECES_WAITING_MAX: usize = 1;
 
 /// What is asked in the URL.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     /// What is done on the connection.
     #[serde(default)]

@@ -157,6 +157,18 @@ async fn a_cursor_that_is_no_text_is_refused() {
 }
 
 #[tokio::test]
+async fn what_is_no_parameter_is_refused_and_not_passed_over() {
+    let world = World::new().await;
+    let user = world.user("ada").await;
+    let url = format!("http://{}/v1/stream/sse?cursor=16.a", world.address);
+    let asked = reqwest::Client::new().get(url).bearer_auth(&user.token);
+    let refused = asked.send().await.unwrap();
+    assert_eq!(refused.status(), 400);
+    let problem: Value = refused.json().await.unwrap();
+    assert_eq!(problem["errors"][0]["pointer"], "?cursor", "{problem}");
+}
+
+#[tokio::test]
 async fn a_reader_that_does_not_read_is_let_go_of() {
     let world = World::with(Limits {
         write_stalled_max: Duration::from_millis(300),
