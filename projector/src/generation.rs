@@ -2,7 +2,7 @@
 //! again and again, whatever fails in between.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::{Position, StreamName};
 use infra::clock::Clock;
@@ -16,9 +16,16 @@ use tokio_util::sync::CancellationToken;
 use crate::Projection;
 use crate::fact::{Parking, Unfit};
 
-/// How long a live read model rests after a batch, unless somebody waits for it; it is behind by that
-/// much at most on a machine that keeps up.
-const COMMIT_PAUSE: Duration = Duration::from_millis(25);
+/// How long a live read model rests after a batch at the least, unless somebody waits for it.
+const REST_MIN: Duration = Duration::from_millis(25);
+
+/// How long it rests at the most, and after a batch that had nothing for it; it is behind by that much at
+/// most on a machine that keeps up.
+const REST_MAX: Duration = Duration::from_millis(100);
+
+/// How many times as long as it worked on a batch it rests. What comes meanwhile goes into the next
+/// batch: under load, few transactions with many events cost far less than many with few.
+const REST_TIMES: u32 = 4;
 
 /// Bytes of events in one transaction, after the first event; more go into the next.
 const TRANSACTION_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -123,13 +130,10 @@ impl Generation {
                 Ok(SubscriptionItem::Events(mut events)) => {
                     retry.succeeded();
                     let end = self.gather(&mut subscription, &mut events).await?;
+                    let begun = Instant::now();
                     self.apply(&events).await?;
                     if until == Until::Stopped {
-                        // What comes meanwhile goes into the next batch: under load that costs far
-                        // less than a transaction for each few events.
-                        if !self.around.database.is_waited_for() {
-                            self.pause(COMMIT_PAUSE).await?;
-                        }
+                        self.rest(begun.elapsed(), &events).await?;
                     } else if end == Gathered::ToTheEnd {
                         return Ok(());
                     }
@@ -330,6 +334,21 @@ impl Generation {
         }
     }
 
+    /// Rests after a batch of `events` that took so long, unless somebody waits for this read model.
+    async fn rest(&self, took: Duration, events: &[Arc<RecordedEvent>]) -> Result<(), Stop> {
+        let model = self.projection.model();
+        let is_ours = |event: &Arc<RecordedEvent>| event.stream.category() == model.category;
+        let rest = if events.iter().any(is_ours) {
+            (took * REST_TIMES).clamp(REST_MIN, REST_MAX)
+        } else {
+            REST_MAX
+        };
+        tokio::select! {
+            rested = self.pause(rest) => rested,
+            () = self.around.database.hurried(model.name) => Ok(()),
+        }
+    }
+
     fn say_parked(&self, parked: &[Parked]) {
         for parked in parked {
             tracing::error!(
@@ -442,5 +461,17 @@ impl Retry {
         );
         self.wait = (wait * 2).min(RETRY_MAX);
         wait
+    }
+
+    /// Logs the error and waits, until `stop` is cancelled at the longest.
+    pub(crate) fn pause_after<'stop>(
+        &mut self,
+        error: &(dyn std::error::Error + 'static),
+        stop: &'stop CancellationToken,
+    ) -> impl Future<Output = ()> + use<'stop> {
+        let wait = self.failed(error);
+        async move {
+            stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+        }
     }
 }

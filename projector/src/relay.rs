@@ -53,17 +53,14 @@ impl Relay {
                 () = stop.cancelled() => return,
                 ended = self.publish(&mut retry) => ended,
             };
-            let wait = match ended {
+            let paused = match ended {
                 PublishError::NotTheLast => {
                     tracing::warn!("another relay publishes too, or the NATS stream was changed");
-                    retry.failed(&PublishError::NotTheLast)
+                    retry.pause_after(&PublishError::NotTheLast, &stop)
                 }
-                PublishError::Failure(failure) => retry.failed(&failure),
+                PublishError::Failure(failure) => retry.pause_after(&failure, &stop),
             };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-            }
+            paused.await;
         }
     }
 

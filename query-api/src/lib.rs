@@ -36,7 +36,7 @@ use infra::clock::Clock;
 use infra::database::Database;
 use infra::event_store::EventStore;
 use infra::problem::Problem;
-use infra::read_models::{Model, Snapshot, WAIT_MAX, wait_for};
+use infra::read_models::{Model, Snapshot, WAIT_MAX, hurry_to};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -120,7 +120,7 @@ impl QueryApi {
     ) -> Result<Snapshot, Problem> {
         if let Some(MinPosition(position)) = min_position {
             let longest: Duration = WAIT_MAX;
-            wait_for(&self.database, models, position, longest).await?;
+            hurry_to(&self.database, models, position, longest).await?;
         }
         Ok(Snapshot::of(&self.database, models).await?)
     }

@@ -5,7 +5,7 @@ use domain::{ConversationId, Position, UserId};
 use gateway::{MEMBERSHIPS_WITHIN, Membership, Memberships, MembershipsAt, MembershipsError};
 use infra::database::Database;
 use infra::failure::Failure;
-use infra::read_models::{ReadError, Snapshot, members, wait_for};
+use infra::read_models::{ReadError, Snapshot, hurry_to, members};
 
 /// Memberships as the read database has them.
 pub(crate) struct ReadModelMemberships {
@@ -18,7 +18,7 @@ impl ReadModelMemberships {
     }
 
     async fn snapshot(&self, at_least: Position) -> Result<Snapshot, ReadError> {
-        wait_for(
+        hurry_to(
             &self.database,
             &[&members::MODEL],
             at_least,

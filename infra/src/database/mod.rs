@@ -7,6 +7,8 @@ mod file;
 mod table;
 mod value;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +50,8 @@ struct Inner {
     damaged: watch::Sender<Option<u64>>,
     /// Changes when a checkpoint moved in this process.
     progress: watch::Sender<u64>,
+    /// How many in this process wait for each checkpoint and cannot be kept waiting.
+    hurry: watch::Sender<BTreeMap<&'static str, usize>>,
 }
 
 enum Target {
@@ -99,6 +103,7 @@ impl Database {
             epoch: AtomicU64::new(0),
             damaged: watch::Sender::new(None),
             progress: watch::Sender::new(0),
+            hurry: watch::Sender::new(BTreeMap::new()),
         })))
     }
 
@@ -180,9 +185,26 @@ impl Database {
         self.0.progress.subscribe()
     }
 
-    /// Whether somebody in this process waits for a checkpoint to move.
-    pub fn is_waited_for(&self) -> bool {
-        self.0.progress.receiver_count() > 0
+    /// Asks that these checkpoints move without rest, as long as the answer is kept. Other processes do
+    /// not hear of it.
+    pub fn hurry(&self, names: impl IntoIterator<Item = &'static str>) -> Hurry {
+        let names: Vec<&'static str> = names.into_iter().collect();
+        self.0.hurry.send_modify(|hurry| {
+            for name in &names {
+                *hurry.entry(name).or_default() += 1;
+            }
+        });
+        Hurry {
+            names,
+            database: self.clone(),
+        }
+    }
+
+    /// Waits until somebody in this process asks that the checkpoint `name` moves without rest.
+    pub async fn hurried(&self, name: &str) {
+        let mut hurry = self.0.hurry.subscribe();
+        // The sender lives as long as `self`, so that this cannot end otherwise.
+        let _ = hurry.wait_for(|hurry| hurry.contains_key(name)).await;
     }
 
     /// Closes all connections; a file is then complete without its side files.
@@ -233,6 +255,28 @@ impl Database {
             self.0.damaged.send_replace(Some(epoch));
         }
         error
+    }
+}
+
+/// See [`Database::hurry`].
+#[must_use = "the hurry ends when it is dropped"]
+pub struct Hurry {
+    names: Vec<&'static str>,
+    database: Database,
+}
+
+impl Drop for Hurry {
+    fn drop(&mut self) {
+        self.database.0.hurry.send_modify(|hurry| {
+            for name in &self.names {
+                if let Entry::Occupied(mut count) = hurry.entry(name) {
+                    *count.get_mut() -= 1;
+                    if *count.get() == 0 {
+                        count.remove();
+                    }
+                }
+            }
+        });
     }
 }
 

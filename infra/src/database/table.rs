@@ -351,9 +351,15 @@ fn rows_of(dialect: Dialect, columns: impl Iterator<Item = Column>) -> String {
     match dialect {
         Dialect::Sqlite => {
             let columns: Vec<String> = columns
-                .map(|column| format!("json_extract(value, '$.{0}') AS {0}", column.name))
+                .map(|column| format!("json_extract(object, '$.{0}') AS {0}", column.name))
                 .collect();
-            format!("(SELECT {} FROM json_each($1)) AS k", columns.join(", "))
+            // Each mention of `value` writes the row out anew, so that rows of many columns would cost
+            // their square. A subquery with an OFFSET is never merged into the query around it, and
+            // writes each row out once.
+            format!(
+                "(SELECT {} FROM (SELECT value AS object FROM json_each($1) LIMIT -1 OFFSET 0)) AS k",
+                columns.join(", ")
+            )
         }
         Dialect::Postgres => {
             let columns: Vec<String> = columns

@@ -21,7 +21,7 @@ pub mod words;
 
 use crate::database::Table;
 
-pub use snapshot::{Behind, ReadError, Snapshot, WAIT_MAX, wait_for};
+pub use snapshot::{Behind, ReadError, Snapshot, WAIT_MAX, hurry_to, wait_for};
 
 /// A read model: tables that one projection fills.
 #[derive(Debug)]

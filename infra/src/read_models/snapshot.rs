@@ -132,15 +132,43 @@ impl Snapshot {
 }
 
 /// Waits until all of `models` have everything up to `position`; says where the slowest is then.
-/// Waits no longer than `longest`, nor than [`WAIT_MAX`].
+/// Waits no longer than `longest`, nor than [`WAIT_MAX`]. It is for whoever can wait: a projector rests
+/// meanwhile as it does under load.
 pub async fn wait_for(
     database: &Database,
     models: &[&Model],
     position: Position,
     longest: Duration,
 ) -> Result<Position, ReadError> {
+    wait(database, models, position, longest, Patience::Some).await
+}
+
+/// The same for a person who waits for the answer: a projector in this process does not rest meanwhile.
+pub async fn hurry_to(
+    database: &Database,
+    models: &[&Model],
+    position: Position,
+    longest: Duration,
+) -> Result<Position, ReadError> {
+    wait(database, models, position, longest, Patience::None).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    None,
+    Some,
+}
+
+async fn wait(
+    database: &Database,
+    models: &[&Model],
+    position: Position,
+    longest: Duration,
+    patience: Patience,
+) -> Result<Position, ReadError> {
     let deadline = Instant::now() + longest.min(WAIT_MAX);
     let mut progress = database.progress();
+    let mut hurry = None;
     loop {
         progress.borrow_and_update();
         match live_position(database, models).await {
@@ -150,6 +178,9 @@ pub async fn wait_for(
             Err(ReadError::Behind(_)) if Instant::now() < deadline => {}
             Err(error) => return Err(error),
             Ok(_) => {}
+        }
+        if patience == Patience::None {
+            hurry.get_or_insert_with(|| database.hurry(models.iter().map(|model| model.name)));
         }
         let until = (Instant::now() + POLL).min(deadline);
         // The database keeps the sender, so that an error cannot come; a timeout reads again.

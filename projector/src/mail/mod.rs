@@ -109,11 +109,7 @@ impl Mailing {
             let Err(failure) = self.follow(&stop, &mut retry).await else {
                 return;
             };
-            let wait = retry.failed(&failure);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-            }
+            retry.pause_after(&failure, &stop).await;
         }
     }
 

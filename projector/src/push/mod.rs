@@ -34,6 +34,7 @@ use infra::push::{Pusher, TargetSeal};
 use infra::read_models::notifications::with_browsers;
 use infra::read_models::{ReadError, Snapshot, WAIT_MAX, wait_for};
 use tokio::task::JoinError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -53,6 +54,9 @@ const TOGETHER_MAX: usize = 200;
 
 /// How often is looked whose quiet hours have ended, and who wants a digest.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long it rests when it has told all that is due: what becomes due meanwhile is looked up together.
+const REST: Duration = Duration::from_millis(100);
 
 /// How often it is recorded how far it is where nobody was told.
 const RECORD_EVERY: TimeDelta = TimeDelta::minutes(1);
@@ -124,11 +128,7 @@ impl Pushing {
             let Err(failure) = self.follow(&stop, &mut retry).await else {
                 return;
             };
-            let wait = retry.failed(&failure);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-            }
+            retry.pause_after(&failure, &stop).await;
         }
     }
 
@@ -169,10 +169,12 @@ impl Pushing {
         let mut subscription = subscribe_all(Arc::clone(&self.0.store), after);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut rests_until = Instant::now();
         loop {
             let now = self.0.clock.now();
             let due = mind.queue.front().map(|told| told.due - now);
-            let until_due = due.map(|wait| wait.to_std().unwrap_or_default());
+            let rest = rests_until.saturating_duration_since(Instant::now());
+            let until_due = due.map(|wait| wait.to_std().unwrap_or_default().max(rest));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -184,6 +186,9 @@ impl Pushing {
                 () = tokio::time::sleep(until_due.unwrap_or_default()), if until_due.is_some() => {
                     self.tell_due(mind, stop).await?;
                     retry.succeeded();
+                    if mind.queue.front().is_none_or(|told| told.due > now) {
+                        rests_until = Instant::now() + REST;
+                    }
                 }
                 item = subscription.next(), if mind.queue.len() < WAITING_MAX => {
                     if let SubscriptionItem::Events(events) = item? {
@@ -424,11 +429,7 @@ impl Pushing {
             if stop.is_cancelled() {
                 return Err(failure);
             }
-            let wait = retry.failed(&failure);
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(wait) => {}
-            }
+            retry.pause_after(&failure, stop).await;
         }
     }
 

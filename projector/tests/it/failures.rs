@@ -8,7 +8,7 @@ use domain::{Actor, CommandId, Metadata, StreamName};
 use infra::clock::fresh_id;
 use infra::event_store::{FOREIGN_BYTES, FOREIGN_JSON, NewEvent};
 use infra::read_models::projections::{self, ProjectionState};
-use infra::read_models::{ReadError, Snapshot, messages, wait_for};
+use infra::read_models::{ReadError, Snapshot, hurry_to, messages, wait_for};
 use projector::{ProjectionStatus, ProjectorError};
 
 use crate::harness::{ALL, BOTH, Kinds, Log, Running, Scratch, dump, until, user};
@@ -377,6 +377,34 @@ async fn waiting_for_a_position_ends_when_it_is_there_or_the_time_is_over() {
         assert_eq!(at.unwrap(), future);
         running.stop().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn who_cannot_wait_is_not_kept_waiting_by_rests() {
+    let log = Log::new();
+    talk(&log, 1).await;
+    let scratch = Scratch::new(Kinds::Sqlite).await;
+    let database = scratch.open().await;
+    let running = Running::start(&log, &database);
+    running.caught_up(&log).await;
+    let longest = std::time::Duration::from_secs(5);
+    let (mut patient, mut hurried) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
+    for _ in 0..10 {
+        talk(&log, 1).await;
+        let begun = std::time::Instant::now();
+        let reached = wait_for(&database, &ALL, log.head(), longest).await;
+        patient += begun.elapsed();
+        reached.unwrap();
+    }
+    for _ in 0..10 {
+        talk(&log, 1).await;
+        let begun = std::time::Instant::now();
+        let reached = hurry_to(&database, &ALL, log.head(), longest).await;
+        hurried += begun.elapsed();
+        reached.unwrap();
+    }
+    assert!(hurried < patient / 2, "{hurried:?} beside {patient:?}");
+    running.stop().await.unwrap();
 }
 
 #[tokio::test]

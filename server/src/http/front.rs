@@ -7,6 +7,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use infra::auth::Guard;
 use infra::limits::Proxies;
+use tower::ServiceBuilder;
 use tower_http::cors::CorsLayer;
 
 use crate::http::limits::Limiters;
@@ -44,23 +45,21 @@ impl Front {
         }
     }
 
-    /// Puts itself before `router`: the last layer is the first that a request meets.
+    /// Puts itself before `router`. It is one layer, as each layer of a router is boxed and copied for
+    /// each request.
     pub(super) fn before(&self, router: Router, guard: &Arc<Guard>) -> Router {
-        let counted = (Arc::clone(&self.limiters), Arc::clone(guard));
-        let router = router
-            .layer(from_fn_with_state(counted, limits::limit))
-            .layer(from_fn_with_state(self.timeouts, timeouts::bound))
-            .layer(from_fn(heads::check))
-            .layer(from_fn(unread::drain));
-        // Browsers have to be able to read what is refused, too.
-        let router = match &self.cors {
-            Some(cors) => router.layer(cors.clone()),
-            None => router,
-        };
         let proxies = Arc::clone(&self.proxies);
-        router
-            .layer(from_fn_with_state(self.encryption, security::headers))
-            .layer(from_fn(request::observe))
+        let counted = (Arc::clone(&self.limiters), Arc::clone(guard));
+        let layers = ServiceBuilder::new()
             .layer(from_fn_with_state(proxies, address::find))
+            .layer(from_fn(request::observe))
+            .layer(from_fn_with_state(self.encryption, security::headers))
+            // Browsers have to be able to read what is refused, too.
+            .option_layer(self.cors.clone())
+            .layer(from_fn(unread::drain))
+            .layer(from_fn(heads::check))
+            .layer(from_fn_with_state(self.timeouts, timeouts::bound))
+            .layer(from_fn_with_state(counted, limits::limit));
+        router.layer(layers)
     }
 }
