@@ -63,3 +63,26 @@ impl Spread {
         }
     }
 }
+
+/// The median of the runs' median latencies, in milliseconds.
+pub(crate) fn p50_ms(runs: &[Run]) -> f64 {
+    Spread::of(runs.iter().map(|run| run.p50_ms)).median
+}
+
+/// The median of their 99th percentiles, in milliseconds.
+pub(crate) fn p99_ms(runs: &[Run]) -> f64 {
+    Spread::of(runs.iter().map(|run| run.p99_ms)).median
+}
+
+/// Prints the latencies of several sides.
+pub(crate) fn print_latencies(sides: &[(&str, &[Run])]) {
+    println!("             p50 ms (least to most)     p99 ms (least to most)");
+    for (name, runs) in sides {
+        let p50 = Spread::of(runs.iter().map(|run| run.p50_ms));
+        let p99 = Spread::of(runs.iter().map(|run| run.p99_ms));
+        println!(
+            "  {name:<9}  {:>6.3} ({:.3} to {:.3})    {:>6.3} ({:.3} to {:.3})",
+            p50.median, p50.min, p50.max, p99.median, p99.min, p99.max
+        );
+    }
+}

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::client::Fallible;
-use crate::figures::{Run, Spread};
+use crate::figures::{Run, p99_ms, print_latencies};
 use crate::imported::Asker;
 
 /// Messages of a page.
@@ -53,22 +53,13 @@ struct Report {
 /// Measures and prints a table; writes JSON where asked.
 pub(crate) fn run(options: &Options) -> Fallible<()> {
     let report = tokio::runtime::Runtime::new()?.block_on(measure(options))?;
-    let spread = |runs: &[Run], of: fn(&Run) -> f64| Spread::of(runs.iter().map(of));
-    println!("             p50 ms (least to most)     p99 ms (least to most)");
-    for (messages, runs) in [(PAGE, &report.short), (report.messages, &report.long)] {
-        let (p50, p99) = (
-            spread(runs, |run| run.p50_ms),
-            spread(runs, |run| run.p99_ms),
-        );
-        println!(
-            "  {messages:<9}  {:>6.3} ({:.3} to {:.3})    {:>6.3} ({:.3} to {:.3})",
-            p50.median, p50.min, p50.max, p99.median, p99.min, p99.max
-        );
-    }
-    let p99 = |runs: &[Run]| spread(runs, |run| run.p99_ms).median;
+    print_latencies(&[
+        (&PAGE.to_string(), &report.short),
+        (&report.messages.to_string(), &report.long),
+    ]);
     println!(
         "p99 of the long conversation is {:.2} of the short one's",
-        p99(&report.long) / p99(&report.short)
+        p99_ms(&report.long) / p99_ms(&report.short)
     );
     if let Some(path) = &options.json {
         fs::write(path, serde_json::to_vec_pretty(&report)?)?;

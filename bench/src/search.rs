@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::client::Fallible;
-use crate::figures::{Run, Spread};
+use crate::figures::{Run, p50_ms, print_latencies};
 use crate::imported::Asker;
 
 /// Messages of one answer.
@@ -53,28 +53,16 @@ struct Report {
 /// Measures and prints a table; writes JSON where asked.
 pub(crate) fn run(options: &Options) -> Fallible<()> {
     let report = tokio::runtime::Runtime::new()?.block_on(measure(options))?;
-    let spread = |runs: &[Run], of: fn(&Run) -> f64| Spread::of(runs.iter().map(of));
     println!("{} messages", report.messages);
-    println!("             p50 ms (least to most)     p99 ms (least to most)");
-    for (name, runs) in [
+    print_latencies(&[
         ("page", &report.page),
         ("newest", &report.newest),
         ("relevance", &report.relevance),
-    ] {
-        let (p50, p99) = (
-            spread(runs, |run| run.p50_ms),
-            spread(runs, |run| run.p99_ms),
-        );
-        println!(
-            "  {name:<9}  {:>6.3} ({:.3} to {:.3})    {:>6.3} ({:.3} to {:.3})",
-            p50.median, p50.min, p50.max, p99.median, p99.min, p99.max
-        );
-    }
-    let p50 = |runs: &[Run]| spread(runs, |run| run.p50_ms).median;
+    ]);
     println!(
         "a search is {:.1} pages, by relevance {:.1}",
-        p50(&report.newest) / p50(&report.page),
-        p50(&report.relevance) / p50(&report.page)
+        p50_ms(&report.newest) / p50_ms(&report.page),
+        p50_ms(&report.relevance) / p50_ms(&report.page)
     );
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::client::{Fallible, Target, conversations, people, post, processor_time, start};
-use crate::figures::{Run, Spread};
+use crate::figures::{Run, Spread, p50_ms, print_latencies};
 
 /// A run in which the load generator used more of a core than this says nothing about the server.
 const GENERATOR_BUSY_MAX: f64 = 0.9;
@@ -75,23 +75,13 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
         rate.min,
         rate.max
     );
-    println!("             p50 ms (least to most)     p99 ms (least to most)");
-    for (name, runs) in [
+    print_latencies(&[
         ("send", &report.send),
         ("flat out", &report.flat_out),
         ("fdatasync", &report.fdatasync),
-    ] {
-        let (p50, p99) = (
-            spread(runs, |run| run.p50_ms),
-            spread(runs, |run| run.p99_ms),
-        );
-        println!(
-            "  {name:<9}  {:>6.3} ({:.3} to {:.3})    {:>6.3} ({:.3} to {:.3})",
-            p50.median, p50.min, p50.max, p99.median, p99.min, p99.max
-        );
-    }
-    let bound = 2.0 * spread(&report.fdatasync, |run| run.p50_ms).median + 1.0;
-    let ratio = |runs: &[Run]| spread(runs, |run| run.p50_ms).median / bound;
+    ]);
+    let bound = 2.0 * p50_ms(&report.fdatasync) + 1.0;
+    let ratio = |runs: &[Run]| p50_ms(runs) / bound;
     println!(
         "p50 is {:.2} of the bound (flat out {:.2}), 2 x fdatasync p50 + 1 ms = {bound:.3} ms",
         ratio(&report.send),

@@ -364,14 +364,15 @@ impl CommandApi {
     /// The role that `user` has at the least in groups that they are in, as of at most
     /// [`States::AGE_MAX`] ago; after [`Self::forget_user`] as of now.
     pub(crate) async fn inherited_role(&self, user: UserId) -> Result<Option<Role>, Failure> {
-        let account = self.0.guard.recent_account(user).await?;
-        Ok(account.as_ref().and_then(Role::inherited_by))
+        let state = self.0.guard.recent_user(user).await?;
+        Ok(state.account.as_ref().and_then(Role::inherited_by))
     }
 
     /// What `user` lets others learn, as of at most [`States::AGE_MAX`] ago; after
     /// [`Self::forget_user`] as of now.
     pub(crate) async fn privacy(&self, user: UserId) -> Result<Privacy, Failure> {
-        let account = self.0.guard.recent_account(user).await?;
+        let state = self.0.guard.recent_user(user).await?;
+        let account = state.account.as_ref();
         Ok(account.map(|it| it.privacy).unwrap_or_default())
     }
 

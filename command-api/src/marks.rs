@@ -222,7 +222,8 @@ impl Serving {
     /// Who learns of a mark that is stored now. What was asked when it came holds as well, so that the
     /// more private of both counts: it may have waited for a second.
     async fn shown_to(&self, member: UserId) -> Result<ShownTo, Failure> {
-        let account = self.guard.recent_account(member).await?;
+        let state = self.guard.recent_user(member).await?;
+        let account = state.account.as_ref();
         Ok(account.map(|it| it.privacy.seen).unwrap_or_default())
     }
 }

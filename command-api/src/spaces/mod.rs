@@ -88,6 +88,7 @@ impl CommandApi {
         let envelope = asking.envelope(&(name, space, fields))?;
         let by = asking.user;
         let inherited = self.inherited_role(by).await?;
+        let removes = matches!(act, Act::RemoveChannel { .. });
         let command = Command { by, act, inherited };
         let stream = StreamName::space(space);
         let done = self.spaces().execute(&stream, envelope, command).await?;
@@ -96,7 +97,7 @@ impl CommandApi {
             since: done.seq,
             cause: (asking.command, asking.command),
         };
-        let followed = self.in_step_for_answer(change).await;
+        let followed = self.in_step_for_answer(change, removes).await;
         Ok(Answer::new(thing, done).at_least(followed))
     }
 }

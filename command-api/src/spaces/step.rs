@@ -80,10 +80,15 @@ impl InStep {
 impl CommandApi {
     /// Has the channels follow what a command has just stored, so that the answer can say where that is
     /// in the log. The answer neither fails by it nor waits for ever: [`super::Following`] sees to the
-    /// rest.
-    pub(super) async fn in_step_for_answer(&self, change: Change) -> Position {
+    /// rest. The event is read only where it `removes` a channel, of which the space knows no more.
+    pub(super) async fn in_step_for_answer(&self, change: Change, removes: bool) -> Position {
         let following = async {
-            match self.removal(change).await {
+            let removal = if removes {
+                self.removal(change).await
+            } else {
+                Ok(None)
+            };
+            match removal {
                 Ok(removal) => self.keep_in_step(change, removal.as_slice()).await,
                 Err(failure) => InStep::late(Position::ZERO, failure),
             }

@@ -453,10 +453,10 @@ impl Guard {
             .clone())
     }
 
-    /// The account of `user`, if there is one, as of at most [`States::AGE_MAX`] ago. Of whoever was just
-    /// let in nothing is read for it.
-    pub async fn recent_account(&self, user: UserId) -> Result<Option<Account>, Failure> {
-        Ok(self.user(user, Age::Recent).await?.account.clone())
+    /// What is known of `user`, as of at most [`States::AGE_MAX`] ago. Of whoever was just let in nothing is
+    /// read for it.
+    pub async fn recent_user(&self, user: UserId) -> Result<Arc<user::State>, Failure> {
+        self.user(user, Age::Recent).await
     }
 
     /// The account of `user`, if there is one and its user may come in now.
