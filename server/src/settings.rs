@@ -27,7 +27,7 @@ use crate::role::Role;
 pub use edge::Edge;
 pub use error::SettingsError;
 pub use files::Files;
-pub use given::Given;
+pub use given::{Given, SETTINGS};
 use shown::{hidden, without_credentials, without_password};
 use sources::{read_file, refuse_unknown_variables};
 

@@ -26,6 +26,7 @@ pub(super) async fn owner_code(settings: Settings) -> CliResult {
     let file = settings.secret_file.unwrap_or(in_folder);
     let secret = tokio::task::spawn_blocking(move || Secret::read(&file)).await??;
     writeln!(std::io::stdout().lock(), "{}", owner_code::of(&secret))?;
+    eprintln!("it works once; where the server has its first owner, it was used");
     Ok(())
 }
 

@@ -18,10 +18,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use domain::user::SystemRole;
 
-use crate::settings::{Given, Settings};
+use crate::settings::{Given, SETTINGS, Settings};
 use crate::telemetry;
 
 /// How a command ends badly: a sentence for the person at the terminal.
@@ -184,10 +184,39 @@ impl From<RoleName> for SystemRole {
     }
 }
 
+/// Settings that the help of every command shows: where what it works on is. All of them count there too.
+const SETTINGS_OF_COMMANDS: [&str; 3] = ["data_dir", "event_store", "database_url"];
+
+/// The command line, of which each command's help is about the command.
+fn command_line() -> clap::Command {
+    let mut line = Cli::command();
+    // From then on its commands have the settings.
+    line.build();
+    line.mut_subcommands(about_itself)
+}
+
+fn about_itself(command: clap::Command) -> clap::Command {
+    if command.get_name() == "serve" {
+        return command;
+    }
+    let is_of_serving = |setting: &clap::Arg| {
+        setting.get_help_heading() == Some(SETTINGS)
+            && !SETTINGS_OF_COMMANDS.contains(&setting.get_id().as_str())
+    };
+    command
+        .mut_args(|setting| {
+            let hide = is_of_serving(&setting) || setting.is_hide_set();
+            setting.hide(hide)
+        })
+        .after_help("`verbatim --help` shows all settings; each of them counts here too.")
+        .mut_subcommands(about_itself)
+}
+
 /// The whole program: reads the command line, does what was asked, says what went wrong. Not async, so
 /// that it is compiled here once and not again in every binary.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = command_line().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(cli.run()),
         Err(error) => Err(error.into()),
@@ -242,5 +271,45 @@ impl Cli {
                 None => service::on_folder(settings, arguments).await,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn help(arguments: &[&str]) -> String {
+        let asked = command_line().try_get_matches_from(arguments);
+        asked.expect_err("help is no command").to_string()
+    }
+
+    #[test]
+    fn the_help_of_a_command_is_about_the_command() {
+        let status = help(&["verbatim", "status", "--help"]);
+        assert!(status.contains("--data-dir") && status.contains("--server"));
+        assert!(!status.contains("--smtp-url"), "{status}");
+        let slack = help(&["verbatim", "import", "slack", "--help"]);
+        assert!(slack.contains("--owner") && !slack.contains("--smtp-url"));
+        for all in [
+            ["verbatim", "--help"].as_slice(),
+            &["verbatim", "serve", "--help"],
+        ] {
+            assert!(help(all).contains("--smtp-url"));
+        }
+    }
+
+    #[test]
+    fn settings_count_for_every_command_though_its_help_does_not_have_them() {
+        let line = [
+            "verbatim",
+            "import",
+            "slack",
+            "export",
+            "--listen",
+            "127.0.0.1:1",
+        ];
+        let matches = command_line().try_get_matches_from(line).unwrap();
+        let cli = Cli::from_arg_matches(&matches).unwrap();
+        assert_eq!(cli.given.listen, Some(([127, 0, 0, 1], 1).into()));
     }
 }

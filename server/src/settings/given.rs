@@ -13,11 +13,14 @@ use crate::issuer_settings::IssuerTable;
 use crate::role::Role;
 use crate::settings::LogFormat;
 
+/// The heading that settings have in the help.
+pub const SETTINGS: &str = "Settings";
+
 /// Settings as one source gives them: what is absent is left to the next source. The field's docs
 /// are the flag's help.
 #[derive(Args, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-#[command(next_help_heading = "Settings")]
+#[command(next_help_heading = SETTINGS)]
 pub struct Given {
     /// Folder that holds everything: the log, the read models, the keys [default: verbatim-data]
     #[arg(long, env = "VERBATIM_DATA_DIR", value_name = "DIR", global = true)]
