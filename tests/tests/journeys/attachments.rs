@@ -77,13 +77,14 @@ async fn go_on(who: &Person, path: &str, offset: usize, part: &[u8]) -> Response
 }
 
 /// Uploads a file in one piece; gives its path and where in the log it is.
-async fn upload(who: &Person, file: &[u8]) -> (String, u64) {
+pub(crate) async fn upload(who: &Person, file: &[u8]) -> (String, u64) {
     let path = begin(who, file.len()).await;
     let done = go_on(who, &path, 0, file).await;
     (path, number(&done, "verbatim-position"))
 }
 
-fn id_of(path: &str) -> &str {
+/// The id of an uploaded file, by its path.
+pub(crate) fn id_of(path: &str) -> &str {
     path.rsplit('/').next().expect("an id")
 }
 

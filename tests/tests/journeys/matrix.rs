@@ -6,6 +6,7 @@
 //! one finds.
 
 mod actors;
+mod permissions;
 mod requests;
 
 use std::fmt::Write as _;
@@ -15,6 +16,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use actors::{Actor, Cast};
+use permissions::{Held, Scenes};
 use requests::{ENDS_THE_SESSION, Request};
 
 /// Set by `cargo xtask generate`: write the table instead of comparing with it.
@@ -32,6 +34,10 @@ Those who ask: nobody (no token); a stranger to the conversation; one who was re
 admin and the owner of it; a bot that is a member; and, strangers to it all of them, an auditor, an analyst,
 somebody who is suspended, an admin and an owner of the server; and those two as members who are nothing
 special in it.
+
+Of spaces, what every permission lets a member do follows at the end: each is given alone, beside
+`view_channel` and `send_messages`, without which most mean nothing (`send_messages` beside `view_channel`
+only), by a role that stands above the other members.
 ";
 
 fn workspace() -> PathBuf {
@@ -57,7 +63,8 @@ fn operations() -> Vec<(Method, String)> {
 async fn the_committed_table_is_what_everybody_is_answered() {
     let cast = Cast::assemble().await;
     let mut table = String::from(PREFACE);
-    heading(&mut table, "Routes", "route");
+    let actors = Actor::ALL.map(Actor::name);
+    heading(&mut table, "Routes", "route", &actors);
     for (method, path) in operations() {
         let request = Request::of(&method, &path);
         let request = request.unwrap_or_else(|| {
@@ -77,7 +84,7 @@ async fn the_committed_table_is_what_everybody_is_answered() {
         }
         line(&mut table, &format!("{method} {path}"), &answers);
     }
-    heading(&mut table, "Frames", "`op`");
+    heading(&mut table, "Frames", "`op`", &actors);
     for op in command_api::ops().chain(requests::SIGNALS) {
         let mut answers = Vec::new();
         for actor in Actor::ALL {
@@ -90,6 +97,9 @@ async fn the_committed_table_is_what_everybody_is_answered() {
         }
         line(&mut table, op, &answers);
     }
+    let held: Vec<&str> = Held::all().into_iter().map(Held::name).collect();
+    heading(&mut table, "Permissions of spaces", "what", &held);
+    table.push_str(&permissions_of_spaces(&cast).await);
 
     let file = workspace().join("docs/access-matrix.md");
     if std::env::var_os(WRITE).is_some() {
@@ -106,14 +116,33 @@ async fn the_committed_table_is_what_everybody_is_answered() {
     );
 }
 
+/// What each permission lets a member do in a channel, and by every route of spaces.
+async fn permissions_of_spaces(cast: &Cast) -> String {
+    let mut lines = String::new();
+    let mut scenes = Scenes::new();
+    for (what, request) in permissions::in_channel() {
+        let answers = permissions::answers(cast, &request, &mut scenes).await;
+        line(&mut lines, what, &answers);
+    }
+    for (method, path) in operations() {
+        if !path.contains("{space}") {
+            continue;
+        }
+        let request = Request::of(&method, &path).expect("it was asked above");
+        let answers = permissions::answers(cast, &request, &mut scenes).await;
+        line(&mut lines, &format!("{method} {path}"), &answers);
+    }
+    lines
+}
+
 /// Whether a path or a frame has a name in it that only a scene with a space has.
 fn is_of_space(text: &str) -> bool {
     text.contains("{space}") || text.contains("{code}")
 }
 
-fn heading(table: &mut String, title: &str, what: &str) {
-    let names = Actor::ALL.map(Actor::name).join(" | ");
-    let rule = "|---".repeat(Actor::ALL.len() + 1);
+fn heading(table: &mut String, title: &str, what: &str, columns: &[&str]) {
+    let names = columns.join(" | ");
+    let rule = "|---".repeat(columns.len() + 1);
     writeln!(table, "\n## {title}\n\n| {what} | {names} |\n{rule}|").expect("a string takes it");
 }
 

@@ -93,9 +93,9 @@ pub(super) struct Cast {
     _server: ServerProcess,
     stranger: Person,
     removed: Person,
-    member: Person,
+    pub(super) member: Person,
     admin: Person,
-    owner: Person,
+    pub(super) owner: Person,
     /// Another member, to whom things are done.
     other: Person,
     /// Somebody whom nobody knows yet.
@@ -111,6 +111,7 @@ pub(super) struct Cast {
 }
 
 /// A conversation, and one who asks about it.
+#[derive(Clone)]
 pub(super) struct Scene {
     asker: Person,
     /// What stands for the names between braces.
@@ -275,15 +276,12 @@ impl Cast {
         let position = &invite["position"];
         let path = format!("{at}?min_position={position}");
         owner.get(&path).await.ok();
-        scene.names.retain(|(name, _)| *name != "role");
-        scene.names.extend([
-            ("space", json!(space)),
-            ("role", json!(role)),
-            ("category", json!(category)),
-            ("channel", json!(channel)),
-            ("invite", invite["id"].clone()),
-            ("code", json!(code)),
-        ]);
+        scene.set("space", json!(space));
+        scene.set("role", json!(role));
+        scene.set("category", json!(category));
+        scene.set("channel", json!(channel));
+        scene.set("invite", invite["id"].clone());
+        scene.set("code", json!(code));
         scene
     }
 }
@@ -294,6 +292,12 @@ impl Scene {
         if let Some(handle) = actor.handle() {
             self.asker.log_in(handle).await;
         }
+    }
+
+    /// Has `{name}` stand for `value`.
+    pub(super) fn set(&mut self, name: &'static str, value: Value) {
+        self.names.retain(|(known, _)| *known != name);
+        self.names.push((name, value));
     }
 
     /// `text` with the scene's names for those between braces.

@@ -33,6 +33,11 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// A request of no route's in particular.
+    pub(super) const fn new(method: Method, path: String, body: Value) -> Self {
+        Self { method, path, body }
+    }
+
     /// The request for a route of the OpenAPI document.
     #[expect(
         clippy::too_many_lines,
