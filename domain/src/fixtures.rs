@@ -4,18 +4,20 @@
 //! `VERBATIM_WRITE_FIXTURES=1 cargo test -p domain fixtures` writes those that are missing
 //! from [`samples`] and [`later_samples`] and leaves the others alone.
 
+mod later;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use self::later::later_samples;
 use crate::attachment::{self, AttachmentEvent, Dimensions, Erased, Removed, Thumbnail, Uploaded};
 use crate::audit::{AuditEvent, Exported, Replayed, Selection};
-use crate::change::Change;
 use crate::conversation::{
-    ArchiveChanged, ChannelKind, ChannelOf, Content, ConversationEvent, Encrypted, FollowChanged,
-    HistoryVisibility, Kind, MemberAdded, MemberLeft, MemberRemoved, MemberRoleChanged, Mention,
-    MentionedRole, MessageDeleted, MessageEdited, MessageSent, Origin, PinChanged, Reaction,
-    Renamed, Role, Said, SettingsChanged, SpaceFollowed, Started, TextFormat, WhoMayPost,
+    ArchiveChanged, ChannelKind, ConversationEvent, FollowChanged, HistoryVisibility, Kind,
+    MemberAdded, MemberLeft, MemberRemoved, MemberRoleChanged, MessageDeleted, MessageEdited,
+    MessageSent, PinChanged, Reaction, Renamed, Role, Said, SettingsChanged, SpaceFollowed,
+    Started,
 };
 use crate::event::{Actor, Event};
 use crate::ids::{
@@ -61,8 +63,7 @@ use crate::user::{
     SystemRoleChanged, UnlinkedBecause, UserEvent,
 };
 use crate::values::{
-    DisplayName, Email, FileName, Handle, IssuerName, MediaType, MessageBody, Reason, StatusText,
-    Subject, TimeZone,
+    DisplayName, Email, FileName, Handle, IssuerName, MediaType, Reason, Subject, TimeZone,
 };
 
 /// One event of each type, every optional field given.
@@ -339,142 +340,6 @@ fn conversation_samples() -> Vec<ConversationEvent> {
             space_version: Version(7),
             more: true,
         }),
-    ]
-}
-
-/// What was added to an event's shape after its fixture was written; each under a name of its own.
-fn later_samples() -> Vec<(&'static str, Event)> {
-    let message = Version(2);
-    let envelope = Content::Encrypted(Encrypted {
-        algorithm: "xchacha20-poly1305".to_owned(),
-        key_ids: vec!["device:1".to_owned(), "device:2".to_owned()],
-        nonce: "AAECAwQFBgc=".to_owned(),
-        ciphertext: "3q2+7w==".to_owned(),
-    });
-    let markdown = Content::Text {
-        body: body("*tea?*"),
-        format: TextFormat::Markdown,
-    };
-    let mentions = [
-        Mention::User(ALICE),
-        Mention::Everyone,
-        Mention::Here,
-        Mention::Role(MentionedRole::Admin),
-    ];
-    let channel = ChannelOf {
-        space: SpaceId(ALICE.0),
-        kind: ChannelKind::Voice,
-        space_version: Version(7),
-    };
-    let events = [
-        (
-            "channel",
-            ConversationEvent::Started(Started {
-                kind: Kind::Channel,
-                title: Some(Personal::new(ALICE, title("Tea"))),
-                creator: Some(ALICE),
-                members: members(&[(ALICE, Role::Member)]),
-                history_visibility: HistoryVisibility::Start,
-                channel: Some(channel),
-            }),
-        ),
-        (
-            "thread",
-            ConversationEvent::MessageSent(MessageSent {
-                thread: Some(message),
-                ..MessageSent::plain(BOB, body("tea?"))
-            }),
-        ),
-        (
-            "forwarded",
-            ConversationEvent::MessageSent(MessageSent {
-                origin: Some(Origin {
-                    conversation: ConversationId(ALICE.0),
-                    message,
-                    author: ALICE,
-                }),
-                at: Some(moment(0)),
-                ..MessageSent::plain(BOB, body("tea?"))
-            }),
-        ),
-        (
-            "posting",
-            ConversationEvent::SettingsChanged(SettingsChanged {
-                history_visibility: HistoryVisibility::Joined,
-                slow_mode_s: Some(30),
-                who_may_post: Some(WhoMayPost::Admins),
-            }),
-        ),
-        (
-            "markdown",
-            ConversationEvent::MessageSent(MessageSent {
-                said: markdown.said_by(BOB),
-                mentions: mentions.into(),
-                ..MessageSent::plain(BOB, body("no"))
-            }),
-        ),
-        (
-            "encrypted",
-            ConversationEvent::MessageSent(MessageSent {
-                said: envelope.said_by(BOB),
-                ..MessageSent::plain(BOB, body("no"))
-            }),
-        ),
-        (
-            "encrypted",
-            ConversationEvent::MessageEdited(MessageEdited {
-                message,
-                said: envelope.said_by(BOB),
-                attachments: None,
-            }),
-        ),
-    ];
-    let mut samples: Vec<(&'static str, Event)> =
-        events.map(|(what, event)| (what, event.into())).into();
-    samples.extend(file_samples().map(|event| ("attachments", event.into())));
-    samples.extend(own_samples());
-    samples
-}
-
-/// What is said with files.
-fn file_samples() -> [ConversationEvent; 2] {
-    [
-        ConversationEvent::MessageSent(MessageSent {
-            attachments: vec![AttachmentId(ALICE.0), AttachmentId(BOB.0)],
-            ..MessageSent::plain(BOB, MessageBody::empty())
-        }),
-        ConversationEvent::MessageEdited(MessageEdited {
-            message: Version(2),
-            said: Said::plain(BOB, body("tea")),
-            attachments: Some(vec![AttachmentId(ALICE.0)]),
-        }),
-    ]
-}
-
-/// What a user keeps to themselves, and for how long they say what they are up to.
-fn own_samples() -> [(&'static str, Event); 3] {
-    let status = UserEvent::ProfileChanged(ProfileChanged {
-        status_text: StatusText::parse("Lunch")
-            .map_or(Change::Keep, |text| Change::Set(Personal::new(ALICE, text))),
-        status_emoji: Change::Set(Personal::new(ALICE, emoji("🍜"))),
-        status_until: Change::Set(moment(3_600)),
-        ..ProfileChanged::default()
-    });
-    let seen = MarkedUpTo {
-        member: ALICE,
-        seq: Version(7),
-        private: true,
-    };
-    let thread_seen = ThreadMarkedUpTo {
-        member: ALICE,
-        thread: Version(2),
-        seq: Version(7),
-        private: true,
-    };
-    [
-        ("status", status.into()),
-        ("private", ReceiptsEvent::Seen(seen).into()),
-        ("private", ReceiptsEvent::ThreadSeen(thread_seen).into()),
     ]
 }
 

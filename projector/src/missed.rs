@@ -8,20 +8,21 @@ use domain::{ConversationId, UserId};
 use infra::read_models::messages::unseen::{Unseen, Window, unseen};
 use infra::read_models::{
     Model, ReadError, Snapshot, conversations, members, messages, notifications, receipts,
-    sessions, users,
+    sessions, spaces, users,
 };
 
 /// Of so many conversations, those in which something happened last, it is known what was missed.
 const CONVERSATIONS_MAX: usize = 100;
 
 /// What it is read from.
-pub(crate) const MODELS: [&Model; 7] = [
+pub(crate) const MODELS: [&Model; 8] = [
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
     &notifications::MODEL,
     &receipts::MODEL,
     &sessions::MODEL,
+    &spaces::MODEL,
     &users::MODEL,
 ];
 

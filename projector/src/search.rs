@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use domain::conversation::{ConversationEvent, MessageEdited, MessageSent};
 use domain::{ConversationId, Position, Seq};
 use infra::database::{DatabaseError, Transaction};
+use infra::read_models::Model;
 use infra::read_models::search::{self, ANY, ATTACHMENT, Changes, Part, PartKey, Seqs, TokenKey};
-use infra::read_models::{Model, messages};
 
 use crate::Projection;
 use crate::conversations::conversation_event;
@@ -202,8 +202,7 @@ impl Fold {
         if !sent.attachments.is_empty() {
             tokens.insert(ATTACHMENT.to_owned());
         }
-        let targets = sent.mentions.iter().copied().filter_map(messages::target);
-        tokens.extend(targets.map(|target| search::mention(&target)));
+        tokens.extend(sent.mentions.iter().copied().filter_map(search::mention));
         let key = PartKey::of(conversation, fact.version);
         let part = self.parts.entry(key).or_insert_with(|| {
             self.whole.insert(fact.position);

@@ -9,7 +9,7 @@ use infra::http::{Authenticated, InPath, Query};
 use infra::problem::Problem;
 use infra::read_models::conversations::{self as model, Listed};
 use infra::read_models::messages::{self, Format, Page, Which};
-use infra::read_models::{Model, Snapshot, members, receipts};
+use infra::read_models::{Model, Snapshot, members, receipts, spaces};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -20,11 +20,12 @@ use crate::messages::visible_bodies;
 use crate::min_position::MinPosition;
 
 /// What both routes read.
-const MODELS: [&Model; 4] = [
+const MODELS: [&Model; 5] = [
     &model::MODEL,
     &members::MODEL,
     &messages::MODEL,
     &receipts::MODEL,
+    &spaces::MODEL,
 ];
 
 /// Conversations on a page, unless asked otherwise, and at most.
@@ -112,8 +113,8 @@ pub(crate) struct ConversationView {
     /// How many messages of others came after that, or after joining, and were not deleted; without
     /// those in threads.
     unread: u64,
-    /// How many messages after that, in threads too, call the asker: by name, with everyone, or by what they are in it. Those with
-    /// `here` are not counted.
+    /// How many messages after that, in threads too, call the asker: by name, with everyone, or by what
+    /// they are in it, or in its space. Those with `here` are not counted.
     mention_count: u64,
 }
 

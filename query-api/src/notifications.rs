@@ -14,7 +14,9 @@ use infra::problem::Problem;
 use infra::read_models::conversations::preview;
 use infra::read_models::messages::notices::{self, Listed, NoticeKind};
 use infra::read_models::notifications::{self as model, UserSettings};
-use infra::read_models::{Model, Snapshot, conversations, members, messages, receipts, users};
+use infra::read_models::{
+    Model, Snapshot, conversations, members, messages, receipts, spaces, users,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -24,12 +26,13 @@ use crate::min_position::MinPosition;
 use crate::users::OneParams;
 
 /// What the list is read from.
-const MODELS: [&Model; 6] = [
+const MODELS: [&Model; 7] = [
     &conversations::MODEL,
     &members::MODEL,
     &messages::MODEL,
     &model::MODEL,
     &receipts::MODEL,
+    &spaces::MODEL,
     &users::MODEL,
 ];
 

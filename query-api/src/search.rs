@@ -4,19 +4,19 @@ mod cursor;
 mod newest;
 mod shown;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::conversation::{Mention, MentionedRole, Role};
-use domain::{ConversationId, Position, Seq, UserId};
+use domain::{ConversationId, Position, Seq, SpaceRoleId, UserId};
 use infra::database::AsJson;
 use infra::http::{Authenticated, Query};
 use infra::problem::Problem;
 use infra::read_models::messages::{self, Message};
 use infra::read_models::search::{self as model, Lookup, Match};
-use infra::read_models::{Model, Snapshot, attachments, members};
+use infra::read_models::{Model, Snapshot, attachments, members, spaces};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -30,11 +30,12 @@ use crate::attachments::Signer;
 use crate::messages::{MessageView, views};
 use crate::min_position::MinPosition;
 
-const MODELS: [&Model; 4] = [
+const MODELS: [&Model; 5] = [
     &messages::MODEL,
     &members::MODEL,
     &attachments::MODEL,
     &model::MODEL,
+    &spaces::MODEL,
 ];
 
 /// Messages on a page, unless asked otherwise, and at most.
@@ -61,7 +62,7 @@ pub(crate) struct SearchParams {
     before: Option<DateTime<Utc>>,
     /// Only messages with a link.
     has: Option<Has>,
-    /// Only messages of others that call the asker, by their role now.
+    /// Only messages of others that call the asker, by their roles now.
     mentions: Option<Mentions>,
     /// `newest` first, by the order of the log, which is the default; or by `relevance`, of the newest 300
     /// that match.
@@ -139,6 +140,8 @@ struct Search {
     before: Option<DateTime<Utc>>,
     has: Option<Has>,
     mentions: Option<Mentions>,
+    /// The asker's roles in spaces, where it matters whom messages call.
+    roles: BTreeSet<SpaceRoleId>,
 }
 
 /// Messages by what they say
@@ -163,13 +166,16 @@ pub(crate) async fn search(
     Query(params): Query<SearchParams>,
 ) -> Result<Json<SearchAnswer>, Problem> {
     let limit = limit(params.limit, PAGE.0, PAGE.1)?;
-    let search = Search::read(&params, caller.user)?;
+    let mut search = Search::read(&params, caller.user)?;
     let order = params.order.unwrap_or_default();
     if params.cursor.is_some_and(|cursor| cursor.order() != order) {
         let rule = "the cursor is of a search in another order";
         return Err(Problem::invalid_query("cursor", rule));
     }
     let mut snapshot = api.snapshot(&MODELS, params.min_position).await?;
+    if search.mentions.is_some() {
+        search.roles = spaces::roles_of_member(&mut snapshot, caller.user).await?;
+    }
     let sights = match params.conversation {
         Some(id) => {
             let sight = Sight::of(&mut snapshot, id, caller.user).await?;
@@ -209,6 +215,7 @@ impl Search {
             before: params.before,
             has: params.has,
             mentions: params.mentions,
+            roles: BTreeSet::new(),
         })
     }
 
@@ -224,15 +231,17 @@ impl Search {
             Has::Attachment => Lookup::OneOf(vec![model::ATTACHMENT.to_owned()]),
         }));
         lookups.extend(self.mentions.map(|Mentions::Me| {
-            // Which roles count is looked at in each conversation.
+            // Which roles count is looked at in each conversation, and in each message. Of the roles of
+            // spaces any one finds all.
             let mentions = [
                 Mention::User(self.asker),
                 Mention::Everyone,
                 Mention::Role(MentionedRole::Admin),
                 Mention::Role(MentionedRole::Owner),
             ];
-            let targets = mentions.into_iter().filter_map(messages::target);
-            Lookup::OneOf(targets.map(|target| model::mention(&target)).collect())
+            let role = self.roles.first().copied().map(Mention::SpaceRole);
+            let mentions = mentions.into_iter().chain(role);
+            Lookup::OneOf(mentions.filter_map(model::mention).collect())
         }));
         lookups
     }
@@ -260,7 +269,7 @@ impl Search {
         self.query.matches(body)
     }
 
-    /// Whether a message of somebody else calls the asker, who has this role.
+    /// Whether a message of somebody else calls the asker, who has this role in its conversation.
     fn is_called(&self, message: &Message, role: Role) -> bool {
         let Some(AsJson(mentions)) = &message.mentions else {
             return false;
@@ -272,6 +281,7 @@ impl Search {
             Mention::Here => false,
             Mention::Role(MentionedRole::Admin) => matches!(role, Role::Admin | Role::Owner),
             Mention::Role(MentionedRole::Owner) => role == Role::Owner,
+            Mention::SpaceRole(role) => self.roles.contains(role),
         };
         message.author != self.asker && mentions.iter().any(calls)
     }

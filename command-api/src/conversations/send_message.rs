@@ -134,19 +134,20 @@ impl Here<'_> {
         CommandProblems,
         (status = 403, body = Problem, content_type = "application/problem+json",
          description = "`role_too_low` for calling everyone in a group of more than 32, and where only \
-                        admins write; `blocked`"),
+                        admins write; `permission_missing` in a channel; `blocked`"),
         (status = 404, body = Problem, content_type = "application/problem+json",
          description = "`conversation_not_found`, also for those who are not in it; \
                         `message_not_found` for a `reply_to` or `thread` that is no message, or a \
                         message to be forwarded that the asker does not see; `no_such_member` for \
-                        a mention of somebody who is not in it; `attachment_not_found` for one that is \
-                        not there or not the asker's"),
+                        a mention of somebody who is not in it; `role_not_found` for a mention of a \
+                        role that the space does not have, or of that of everyone; \
+                        `attachment_not_found` for one that is not there or not the asker's"),
         (status = 409, body = Problem, content_type = "application/problem+json",
          description = "`conversation_archived`, `slow_mode`, `conflict`; `message_deleted` for one to be \
                         forwarded"),
         (status = 422, body = Problem, content_type = "application/problem+json",
-         description = "`too_many_mentions`, `no_roles_in_channel`, `too_many_attachments`, `no_thread`, `invalid_body`, \
-                        `idempotency_key_reused`"),
+         description = "`too_many_mentions`, `no_roles_in_channel`, `no_space_roles_here`, \
+                        `too_many_attachments`, `no_thread`, `invalid_body`, `idempotency_key_reused`"),
     ),
     security(("bearer" = [])),
 )]

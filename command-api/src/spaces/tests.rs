@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::conversation::{Command, ConversationEvent};
-use domain::space::{self, Act};
+use domain::conversation::{Command, ConversationEvent, Mention};
+use domain::space::{self, Act, Permissions};
+use domain::values::Title;
 use domain::{
-    Actor, CommandId, ConversationId, Event, EventId, Metadata, SpaceId, StreamName, UserId,
-    Version,
+    Actor, CommandId, ConversationId, Event, EventId, Metadata, SpaceId, SpaceRoleId, StreamName,
+    UserId, Version,
 };
 use infra::clock::fresh_id;
 use infra::event_store::{EventStore as _, Expected, NewEvent};
@@ -311,6 +312,62 @@ async fn permissions_decide_in_channels_and_the_channel_itself_changes_nothing()
     assert_eq!(more.problem().await, problem(409, "space_archived", ""));
     assert_eq!(world.delete("alice", &archived).send().await.0, 200);
     assert_eq!(say(&world, "alice", &channel).await.0, 201);
+}
+
+#[tokio::test]
+async fn a_message_calls_roles_that_the_space_has_now() {
+    let world = World::with(&["alice", "bob"]).await;
+    let space = world.space("alice").await;
+    let channel = world.channel("alice", &space, "kitchen").await;
+    world.bring("alice", &space, &["bob"]).await;
+    let cooks = world.role("alice", &space, 3, json!([])).await;
+    let call = async |who: &str, conversation: &str, roles: &[&str]| {
+        let mention = |role: &&str| json!({ "space_role": role });
+        let mentions: Vec<Value> = roles.iter().map(mention).collect();
+        let path = format!("/v1/conversations/{conversation}/messages");
+        let body = json!({"body": "dinner?", "mentions": mentions});
+        world.post(who, &path).body(body).problem().await
+    };
+    assert_eq!(call("alice", &channel, &[&cooks]).await.0, 201);
+    let missing = problem(403, "permission_missing", "");
+    assert_eq!(call("bob", &channel, &[&cooks]).await, missing);
+    let not_found = problem(404, "role_not_found", "");
+    let nowhere = fresh_id().to_string();
+    for none in [&nowhere, &space] {
+        assert_eq!(call("alice", &channel, &[&cooks, none]).await, not_found);
+    }
+    let elsewhere = world.space("alice").await;
+    let others = world.role("alice", &elsewhere, 3, json!([])).await;
+    assert_eq!(call("alice", &channel, &[&others]).await, not_found);
+    let group = world.group("alice", &["bob"]).await;
+    let not_here = problem(422, "no_space_roles_here", "");
+    assert_eq!(call("alice", &group, &[&cooks]).await, not_here);
+
+    // What another node has done is looked up where it matters, however fresh what is known is.
+    let role = SpaceRoleId(fresh_id());
+    let define = Act::DefineRole {
+        role,
+        name: Title::parse("Waiters").unwrap(),
+        permissions: Permissions::NONE,
+        rank: 2,
+    };
+    assert_eq!(say(&world, "alice", &channel).await.0, 201);
+    world.cut_short("alice", &space, define).await;
+    let waiters = role.to_string();
+    assert_eq!(call("alice", &channel, &[&waiters]).await.0, 201);
+    let messages = world
+        .events(&StreamName::conversation(channel.parse().unwrap()))
+        .await;
+    let Event::Conversation(ConversationEvent::MessageSent(sent)) =
+        messages.last().unwrap().event().unwrap()
+    else {
+        panic!("{messages:?}")
+    };
+    assert_eq!(sent.mentions, [Mention::SpaceRole(role)].into());
+    let remove = format!("/v1/spaces/{space}/roles/{cooks}");
+    assert_eq!(world.delete("alice", &remove).send().await.0, 200);
+    let gone = call("alice", &channel, &[&cooks]).await;
+    assert_eq!(gone, not_found);
 }
 
 #[tokio::test]

@@ -223,7 +223,7 @@ impl Asker<'_> {
     /// Whether the asker may what needs `permission`, in a channel; elsewhere roles decide.
     pub(super) fn needs_in_channel(&self, permission: Permission) -> Result<(), Refused> {
         match self.settings.kind {
-            Kind::Channel if !self.allowed.has(permission) => {
+            Kind::Channel if !self.allowed.permissions.has(permission) => {
                 Err(Refused::PermissionMissing(permission))
             }
             Kind::Channel | Kind::Direct | Kind::Group => Ok(()),
@@ -233,7 +233,7 @@ impl Asker<'_> {
     /// Whether the asker keeps others in order here: waits for nobody, and writes where few may.
     pub(super) fn keeps_order(&self) -> bool {
         match self.settings.kind {
-            Kind::Channel => self.allowed.has(Permission::ManageMessages),
+            Kind::Channel => self.allowed.permissions.has(Permission::ManageMessages),
             Kind::Direct | Kind::Group => self.role >= Role::Admin,
         }
     }
@@ -247,13 +247,13 @@ mod tests {
 
     use super::{ChannelNow, Viewers, follow_by};
     use crate::conversation::{
-        Act, ArchiveChanged, ChannelKind, Command, Contact, Content, ContentKind, Conversation,
-        ConversationEvent, Draft, Kind, MemberAdded, MemberLeft, MemberRemoved, Mention,
-        MentionedRole, MessageFact, Refused, Role, SettingsChange, SpaceFollowed, State,
+        Act, Allowed, ArchiveChanged, ChannelKind, Command, Contact, Content, ContentKind,
+        Conversation, ConversationEvent, Draft, Kind, MemberAdded, MemberLeft, MemberRemoved,
+        Mention, MentionedRole, MessageFact, Refused, Role, SettingsChange, SpaceFollowed, State,
         UserCommand, WhoMayPost,
     };
     use crate::decider::Decider as _;
-    use crate::ids::{AttachmentId, ConversationId, SpaceId, UserId, Version};
+    use crate::ids::{AttachmentId, ConversationId, SpaceId, SpaceRoleId, UserId, Version};
     use crate::space::{ChannelRemoved, Permission, Permissions};
     use crate::testing::conversation::{body, emoji, given, group_of, sent, title};
     use crate::testing::{ALICE, BOB, CAROL, Given, moment, user};
@@ -310,12 +310,25 @@ mod tests {
     }
 
     fn may(by: UserId, act: Act, allowed: &[Permission]) -> Command {
+        may_call(by, act, allowed, [])
+    }
+
+    /// The same, where the space has these roles.
+    fn may_call(
+        by: UserId,
+        act: Act,
+        allowed: &[Permission],
+        roles: impl IntoIterator<Item = SpaceRoleId>,
+    ) -> Command {
         Command::User(Box::new(UserCommand {
             by,
             act,
             contact: Contact::Free,
             inherited: Some(Role::Owner),
-            allowed: Permissions::of(allowed),
+            allowed: Allowed {
+                permissions: Permissions::of(allowed),
+                roles: roles.into_iter().collect(),
+            },
         }))
     }
 
@@ -554,6 +567,29 @@ mod tests {
         channel([ALICE])
             .when(may(CAROL, Act::Leave, &Permission::ALL))
             .then_refused(Refused::NotFound);
+    }
+
+    #[test]
+    fn a_role_of_the_space_is_called_by_who_may_call_everyone() {
+        let (cooks, waiters) = (SpaceRoleId(BOB.0), SpaceRoleId(CAROL.0));
+        let call = |roles: &[SpaceRoleId]| {
+            let mentions = roles.iter().copied().map(Mention::SpaceRole);
+            Act::Send(Draft {
+                mentions: mentions.collect(),
+                ..Draft::plain(body("hey"), moment(0))
+            })
+        };
+        let sending = [Permission::SendMessages];
+        channel([ALICE])
+            .when(may_call(ALICE, call(&[cooks]), &sending, [cooks]))
+            .then_refused(Refused::PermissionMissing(Permission::MentionEveryone));
+        let calling = [Permission::SendMessages, Permission::MentionEveryone];
+        channel([ALICE])
+            .when(may_call(ALICE, call(&[cooks]), &calling, [cooks, waiters]))
+            .then_some(1);
+        channel([ALICE])
+            .when(may_call(ALICE, call(&[cooks, waiters]), &calling, [cooks]))
+            .then_refused(Refused::RoleNotFound);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::conversation::channel::ChannelNow;
 use crate::conversation::content::{Content, ContentKind};
 use crate::conversation::event::{HistoryVisibility, Origin, Role, WhoMayPost};
 use crate::conversation::mentions::Mention;
-use crate::ids::{AttachmentId, Seq, UserId};
+use crate::ids::{AttachmentId, Seq, SpaceRoleId, UserId};
 use crate::space::Permissions;
 use crate::values::{Emoji, MessageBody, Reason, Title};
 
@@ -185,6 +185,15 @@ pub enum Contact {
     Blocked,
 }
 
+/// What somebody may in a channel, as its space has it; looked up there before deciding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// What they may.
+    pub permissions: Permissions,
+    /// Of the roles that their message calls, those that the space has, without that of everyone.
+    pub roles: BTreeSet<SpaceRoleId>,
+}
+
 /// Something asked by a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserCommand {
@@ -196,8 +205,8 @@ pub struct UserCommand {
     pub contact: Contact,
     /// The role that they have at the least in a group that they are in; see [`Role::inherited_by`].
     pub inherited: Option<Role>,
-    /// What they may in a channel, as its space has it; none elsewhere.
-    pub allowed: Permissions,
+    /// What they may in a channel; nothing elsewhere.
+    pub allowed: Allowed,
 }
 
 /// A fact from another system's history. Who may import is decided where the import comes in; the
@@ -259,7 +268,7 @@ impl Command {
             act,
             contact: Contact::Free,
             inherited: None,
-            allowed: Permissions::NONE,
+            allowed: Allowed::default(),
         }))
     }
 }

@@ -3,14 +3,13 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::conversation::command::{Act, Command, Contact, UserCommand};
+use crate::conversation::command::{Act, Allowed, Command, Contact, UserCommand};
 use crate::conversation::event::{ConversationEvent, Kind, Role};
 use crate::conversation::refused::Refused;
 use crate::conversation::state::{Settings, State};
 use crate::conversation::{channel, imported, start};
 use crate::decider::Decider;
 use crate::ids::{Seq, UserId, Version};
-use crate::space::Permissions;
 
 /// Decides for streams `conversation-{id}`.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +62,7 @@ fn decide_for_user(state: &State, command: &UserCommand) -> Decision {
     } = command;
     let asker = || {
         let asker = Asker::of(*by, *contact, *inherited, state)?;
-        let allowed = *allowed;
+        let allowed = allowed.clone();
         Ok(Asker { allowed, ..asker })
     };
     match &command.act {
@@ -104,7 +103,7 @@ pub(super) struct Asker<'a> {
     pub(super) role: Role,
     pub(super) contact: Contact,
     /// What they may in a channel.
-    pub(super) allowed: Permissions,
+    pub(super) allowed: Allowed,
     visible_from: Seq,
     pub(super) last_sent_at: Option<DateTime<Utc>>,
     pub(super) settings: &'a Settings,
@@ -127,7 +126,7 @@ impl<'a> Asker<'a> {
                     Kind::Direct | Kind::Channel => member.role,
                 },
                 contact,
-                allowed: Permissions::NONE,
+                allowed: Allowed::default(),
                 visible_from: member.visible_from,
                 last_sent_at: member.last_sent_at,
                 settings,

@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 use crate::conversation::decide::{Asker, Conversation};
 use crate::conversation::event::{Kind, Role};
 use crate::conversation::refused::Refused;
-use crate::ids::UserId;
+use crate::ids::{SpaceRoleId, UserId};
 use crate::space::Permission;
 
-/// A role that can be called.
+/// A role in a group that can be called.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
@@ -24,7 +24,8 @@ pub enum MentionedRole {
     Owner,
 }
 
-/// Whom a message calls: `{"user": id}`, `"everyone"`, `"here"` or `{"role": "admin"}`.
+/// Whom a message calls: `{"user": id}`, `"everyone"`, `"here"`, `{"role": "admin"}` or, in a channel,
+/// `{"space_role": id}`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
@@ -37,9 +38,10 @@ pub enum Mention {
     /// Every member who is there at the moment. Clients tell those whom they reach; the log does not
     /// know who is there, so that nobody's count of mentions has it.
     Here,
-    /// Those with a role. Not in a channel, where nobody has one of these; roles of a space are not
-    /// mentioned.
+    /// Those with a role. Not in a channel, where nobody has one of these.
     Role(MentionedRole),
+    /// Members of a channel who have this role in its space; not the role of everyone. Not elsewhere.
+    SpaceRole(SpaceRoleId),
 }
 
 impl Conversation {
@@ -73,6 +75,14 @@ impl Asker<'_> {
                 Err(Refused::NoRolesInChannel)
             }
             Mention::Role(_) => Ok(()),
+            Mention::SpaceRole(_) if self.settings.kind != Kind::Channel => {
+                Err(Refused::NoSpaceRolesHere)
+            }
+            Mention::SpaceRole(role) => {
+                self.needs_in_channel(Permission::MentionEveryone)?;
+                let is_there = self.allowed.roles.contains(role);
+                is_there.then_some(()).ok_or(Refused::RoleNotFound)
+            }
         })
     }
 }
@@ -85,7 +95,7 @@ mod tests {
     use crate::conversation::{
         Act, Command, Conversation, ConversationEvent, Draft, MessageSent, Refused,
     };
-    use crate::ids::UserId;
+    use crate::ids::{SpaceRoleId, UserId};
     use crate::testing::conversation::{body, direct_of, given, group_of};
     use crate::testing::{ALICE, BOB, CAROL, moment, user};
 
@@ -169,11 +179,24 @@ mod tests {
     }
 
     #[test]
+    fn outside_channels_there_are_no_roles_of_a_space() {
+        let role = Mention::SpaceRole(SpaceRoleId(ALICE.0));
+        for conversation in [group_of(ALICE, &[BOB]), direct_of(ALICE, BOB)] {
+            given([conversation])
+                .when(call(ALICE, [role]))
+                .then_refused(Refused::NoSpaceRolesHere);
+        }
+    }
+
+    #[test]
     fn mentions_are_stored_as_clients_send_them() {
-        let stored = serde_json::to_string(&BTreeSet::from(ALL_SORTS)).expect("it is JSON");
-        assert_eq!(
-            stored,
-            format!(r#"[{{"user":"{ALICE}"}},"everyone","here",{{"role":"admin"}}]"#)
+        let role = SpaceRoleId(BOB.0);
+        let mut mentions = BTreeSet::from(ALL_SORTS);
+        mentions.insert(Mention::SpaceRole(role));
+        let stored = serde_json::to_string(&mentions).expect("it is JSON");
+        let expected = format!(
+            r#"[{{"user":"{ALICE}"}},"everyone","here",{{"role":"admin"}},{{"space_role":"{role}"}}]"#
         );
+        assert_eq!(stored, expected);
     }
 }

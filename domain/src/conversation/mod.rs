@@ -24,7 +24,7 @@ mod threads;
 
 pub use channel::{ChannelNow, Viewers};
 pub use command::{
-    Act, Command, Contact, Draft, ImportedFact, MessageFact, SettingsChange, UserCommand,
+    Act, Allowed, Command, Contact, Draft, ImportedFact, MessageFact, SettingsChange, UserCommand,
 };
 pub use content::{Content, ContentKind, Encrypted, Said, TextFormat};
 pub use decide::Conversation;

@@ -9,7 +9,7 @@ use crate::conversation::{
     WhoMayPost,
 };
 use crate::decider::Decider as _;
-use crate::ids::{UserId, Version};
+use crate::ids::{SpaceRoleId, UserId, Version};
 use crate::testing::conversation::{body, emoji, given, inheriting, title};
 use crate::testing::{Given, moment, user};
 use crate::values::Emoji;
@@ -71,6 +71,7 @@ fn mention() -> impl Strategy<Value = Mention> {
         Just(Mention::Everyone),
         Just(Mention::Here),
         Just(Mention::Role(MentionedRole::Admin)),
+        who().prop_map(|user| Mention::SpaceRole(SpaceRoleId(user.0))),
     ]
 }
 

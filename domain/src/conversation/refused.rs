@@ -20,8 +20,16 @@ pub enum Refused {
     #[error("this is done in the space of the channel")]
     RunBySpace,
     /// In a channel nobody is admin or owner, and nobody would be called.
-    #[error("a channel has no admins and no owner; mention members, or everyone")]
+    #[error(
+        "a channel has no admins and no owner; mention members, roles of the space, or everyone"
+    )]
     NoRolesInChannel,
+    /// Only channels are of a space, which has roles of its own.
+    #[error("roles of a space are mentioned in its channels only")]
+    NoSpaceRolesHere,
+    /// The space of the channel has no such role that is called by itself.
+    #[error("the space has no such role; that of everyone is called by `everyone`")]
+    RoleNotFound,
     /// The asker lacks a permission in the channel.
     #[error("this needs the permission {} in this channel", .0.as_str())]
     PermissionMissing(Permission),
@@ -106,6 +114,8 @@ impl Refusal for Refused {
             Self::OwnerStays => "owner_stays",
             Self::WithOneself => "with_oneself",
             Self::NoRolesInChannel => "no_roles_in_channel",
+            Self::NoSpaceRolesHere => "no_space_roles_here",
+            Self::RoleNotFound => "role_not_found",
             Self::MessageNotFound => "message_not_found",
             Self::MessageDeleted => "message_deleted",
             Self::TooManyPins => "too_many_pins",
@@ -124,7 +134,9 @@ impl Refusal for Refused {
 
     fn kind(&self) -> RefusalKind {
         match self {
-            Self::NotFound | Self::NoSuchMember | Self::MessageNotFound => RefusalKind::NotFound,
+            Self::NotFound | Self::NoSuchMember | Self::RoleNotFound | Self::MessageNotFound => {
+                RefusalKind::NotFound
+            }
             Self::RoleTooLow | Self::PermissionMissing(_) | Self::NotTheAuthor | Self::Blocked => {
                 RefusalKind::Forbidden
             }
@@ -145,6 +157,7 @@ impl Refusal for Refused {
             | Self::SaysNothing
             | Self::ContentDiffers
             | Self::NoRolesInChannel
+            | Self::NoSpaceRolesHere
             | Self::WithOneself => RefusalKind::Invalid,
         }
     }

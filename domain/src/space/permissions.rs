@@ -32,7 +32,7 @@ pub enum Permission {
     AddReactions,
     /// Attach files.
     AttachFiles,
-    /// Call everyone, or everyone who is there.
+    /// Call everyone, everyone who is there, or a role.
     MentionEveryone,
     /// Pin and unpin.
     PinMessages,

@@ -257,6 +257,11 @@ impl Space {
         held.filter_map(|id| Some((id, self.roles.get(&id)?)))
     }
 
+    /// Whether messages may call `role` by itself: not where there is none, and not that of everyone.
+    pub fn may_be_called(&self, role: SpaceRoleId) -> bool {
+        role != SpaceRoleId::everyone(self.id) && self.roles.contains_key(&role)
+    }
+
     fn evolve(&mut self, version: Version, event: &SpaceEvent) {
         let touch = |by: UserId| Touch { version, by };
         match event {

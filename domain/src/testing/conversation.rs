@@ -2,12 +2,11 @@
 
 use super::Given;
 use crate::conversation::{
-    Act, ArchiveChanged, Command, Contact, Conversation, ConversationEvent, HistoryVisibility,
-    Kind, MemberRole, MessageSent, Role, Started, UserCommand,
+    Act, Allowed, ArchiveChanged, Command, Contact, Conversation, ConversationEvent,
+    HistoryVisibility, Kind, MemberRole, MessageSent, Role, Started, UserCommand,
 };
 use crate::ids::UserId;
 use crate::personal::Personal;
-use crate::space::Permissions;
 use crate::values::{Emoji, MessageBody, Title};
 
 pub(crate) fn given(history: impl IntoIterator<Item = ConversationEvent>) -> Given<Conversation> {
@@ -32,7 +31,7 @@ pub(crate) fn inheriting(by: UserId, act: Act, role: Role) -> Command {
         act,
         contact: Contact::Free,
         inherited: Some(role),
-        allowed: Permissions::NONE,
+        allowed: Allowed::default(),
     }))
 }
 

@@ -11,6 +11,7 @@ use crate::database::{
     text, time,
 };
 use crate::read_models::messages::Format;
+use crate::read_models::spaces::called_roles;
 use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 
 /// The read model.
@@ -239,15 +240,25 @@ const UNREAD: &str = "\
     - (SELECT count(*) FROM messages AS x WHERE x.conversation = c.id AND x.thread IS NULL \
         AND x.deleted_seq IS NOT NULL AND x.ordinal > c.base AND x.author <> $1)";
 
-/// How many of the messages that `$1` has not seen call them, by what they are in it now: seen is
-/// what the mark of the conversation covers, or that of the thread. The target of a user is their id.
-const MENTIONED: &str = "\
-    (SELECT count(DISTINCT x.message) FROM mentions AS x WHERE x.conversation = c.id \
-        AND x.message > c.base_seq AND x.author <> $1 AND x.target IN (CAST($1 AS TEXT), 'everyone', \
-            CASE WHEN c.role IN ('admin', 'owner') THEN 'admin' END, \
-            CASE WHEN c.role = 'owner' THEN 'owner' END) \
-        AND NOT EXISTS (SELECT 1 FROM thread_receipts AS r WHERE r.conversation = c.id \
-            AND r.thread = x.thread AND r.member = $1 AND r.seq >= x.message))";
+/// How many of the messages that `$1` has not seen call them, by what they are in it now, and in its
+/// space: seen is what the mark of the conversation covers, or that of the thread. The target of a user is
+/// their id.
+fn mentioned() -> String {
+    format!(
+        "(SELECT count(DISTINCT x.message) FROM (\
+            SELECT y.message, y.thread FROM mentions AS y WHERE y.conversation = c.id \
+                AND y.message > c.base_seq AND y.author <> $1 \
+                AND y.target IN (CAST($1 AS TEXT), 'everyone', \
+                    CASE WHEN c.role IN ('admin', 'owner') THEN 'admin' END, \
+                    CASE WHEN c.role = 'owner' THEN 'owner' END) \
+            UNION ALL SELECT y.message, y.thread FROM {} AS t CROSS JOIN mentions AS y \
+                WHERE y.conversation = c.id AND y.target = t.target \
+                AND y.message > c.base_seq AND y.author <> $1) AS x \
+        WHERE NOT EXISTS (SELECT 1 FROM thread_receipts AS r WHERE r.conversation = c.id \
+            AND r.thread = x.thread AND r.member = $1 AND r.seq >= x.message))",
+        called_roles("c.space"),
+    )
+}
 
 /// Who is with `$1` in a direct conversation.
 const OTHER: &str = "\
@@ -255,7 +266,7 @@ const OTHER: &str = "\
         WHERE o.conversation = c.id AND o.member <> $1 ORDER BY o.member LIMIT 1) END";
 
 /// The conversations that `user` is a member of, newest activity first: up to `limit`, those after
-/// activity `before`. Needs the models conversations, members, messages and receipts.
+/// activity `before`. Needs the models conversations, members, messages, receipts and spaces.
 pub async fn of_member(
     snapshot: &mut Snapshot,
     user: UserId,
@@ -288,6 +299,7 @@ async fn list(
         .map(|column| format!("c.{column}"))
         .collect();
     let columns = columns.join(", ");
+    let mentioned = mentioned();
     // Steps, so that each is computed once for a row, and only for the rows of the page: the page, the
     // mark, the seq and the ordinal up to which all is seen.
     let sql = format!(
@@ -303,7 +315,7 @@ async fn list(
          based AS MATERIALIZED (SELECT c.*, COALESCE((SELECT x.ordinal FROM messages AS x \
             WHERE x.conversation = c.id AND x.seq <= c.base_seq \
             ORDER BY x.seq DESC LIMIT 1), 0) AS base FROM seen AS c) \
-         SELECT c.*, {OTHER} AS other, {UNREAD} AS unread, {MENTIONED} AS mentions \
+         SELECT c.*, {OTHER} AS other, {UNREAD} AS unread, {mentioned} AS mentions \
          FROM based AS c \
          ORDER BY c.activity DESC"
     );

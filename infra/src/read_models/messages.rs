@@ -425,7 +425,7 @@ pub struct Pin {
 pub struct Mentioned {
     /// Where.
     pub conversation: ConversationId,
-    /// Who: a user's id, `everyone`, `admin` or `owner`.
+    /// Who: a user's id, `everyone`, `admin`, `owner`, or `role:` and the id of a role of a space.
     pub target: String,
     /// By which message.
     pub message: Seq,
@@ -442,6 +442,7 @@ pub fn target(mention: Mention) -> Option<String> {
         Mention::Everyone => Some("everyone".to_owned()),
         Mention::Role(MentionedRole::Admin) => Some("admin".to_owned()),
         Mention::Role(MentionedRole::Owner) => Some("owner".to_owned()),
+        Mention::SpaceRole(role) => Some(format!("role:{role}")),
         Mention::Here => None,
     }
 }

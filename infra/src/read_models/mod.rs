@@ -81,7 +81,7 @@ mod tests {
             ("search", 1, "a96ae8235e60394c"),
             ("services", 1, "e6641de66741f3a3"),
             ("sessions", 3, "5c70546783f6b801"),
-            ("spaces", 1, "b4effe8c7eed46ad"),
+            ("spaces", 2, "bc4588ced9cfec7e"),
             ("users", 5, "a1d0b5de08b3e25b"),
         ];
         let models = ALL.map(|model| {

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use domain::notifications::{Level, Place, QuietHours, Rule, Settings};
-use domain::{ConversationId, Position, PushSubscriptionId, SessionId, UserId};
+use domain::{
+    ConversationId, Position, PushSubscriptionId, SessionId, SpaceId, SpaceRoleId, UserId,
+};
 use serde::Serialize;
 
 use crate::database::{
-    AsJson, DatabaseError, Index, Row, Table, Transaction, flag, id, int, micros, micros_if_any,
-    text, time,
+    AsJson, DatabaseError, Index, Row, Table, Transaction, Value, flag, id, int, micros,
+    micros_if_any, text, time,
 };
 use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 
@@ -438,6 +440,8 @@ pub struct Candidate {
     pub user: UserId,
     /// What they are in the conversation.
     pub role: domain::conversation::Role,
+    /// Whether they have a role of its space that the message calls.
+    pub called_role: CalledRole,
     /// What they set for the conversation.
     pub rule: Rule,
     /// What they set for all.
@@ -450,11 +454,22 @@ pub struct Candidate {
     pub is_blocked: bool,
 }
 
+/// Whether somebody has a role that is called, or any of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalledRole {
+    /// They have.
+    Held,
+    /// They have not, or none is called.
+    NotHeld,
+}
+
 /// A message of which people may be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Where.
     pub conversation: ConversationId,
+    /// The space of that, if it is a channel.
+    pub space: Option<SpaceId>,
     /// Which.
     pub seq: domain::Seq,
     /// By whom.
@@ -476,12 +491,36 @@ pub struct Calls {
     pub admins: bool,
     /// The owner.
     pub owner: bool,
+    /// Those with these roles of the space.
+    pub roles: BTreeSet<SpaceRoleId>,
     /// By name, and whose message it answers.
     pub users: BTreeSet<UserId>,
 }
 
+/// That `m` has a role of the space that the message calls, and that there is; adds what it compares with to
+/// `values`.
+fn has_called_role(message: &Message, values: &mut Vec<Value>) -> String {
+    let Some(space) = message.space.filter(|_| !message.calls.roles.is_empty()) else {
+        return "FALSE".to_owned();
+    };
+    values.push(Value::Id(space.0));
+    let of_space = values.len();
+    let role = |role: &SpaceRoleId| {
+        values.push(Value::Id(role.0));
+        format!("${}", values.len())
+    };
+    let roles: Vec<String> = message.calls.roles.iter().map(role).collect();
+    format!(
+        "EXISTS (SELECT 1 FROM space_member_roles AS h CROSS JOIN space_roles AS d \
+            WHERE h.space = ${of_space} AND h.member = m.member AND h.role IN ({}) \
+                AND d.space = h.space AND d.role = h.role)",
+        roles.join(", ")
+    )
+}
+
 /// Active members of the conversation, except the author, with a browser that takes pushes, whom the
-/// message calls or who want to be told of everything there, in the order of ids: up to `limit`, those after `after`. Needs this model, members, messages, receipts and users.
+/// message calls or who want to be told of everything there, in the order of ids: up to `limit`, those after
+/// `after`. Needs this model, members, messages, receipts, spaces and users.
 pub async fn candidates(
     snapshot: &mut Snapshot,
     message: &Message,
@@ -499,8 +538,20 @@ pub async fn candidates(
         Place::LargeGroup => "s.group_level, 'mentions'",
     };
     let calls = &message.calls;
+    let mut values = vec![
+        crate::database::json(&user_keys(calls.users.iter().copied()))?,
+        message.conversation.into(),
+        message.seq.into(),
+        message.author.into(),
+        // No message has the seq 0.
+        message.thread.unwrap_or(domain::Seq::ZERO).into(),
+        after.into(),
+        now.into(),
+        limit.into(),
+    ];
+    let has_called_role = has_called_role(message, &mut values);
     let mut called = format!(
-        "COALESCE(r.level, {by_setting}) = 'all' OR f.member IS NOT NULL \
+        "COALESCE(r.level, {by_setting}) = 'all' OR f.member IS NOT NULL OR {has_called_role} \
          OR m.member IN (SELECT k.user_id FROM {})",
         SETTINGS.keys_of(snapshot.dialect(), SETTINGS.key)
     );
@@ -515,6 +566,7 @@ pub async fn candidates(
     }
     let sql = format!(
         "SELECT m.member, m.role, r.level, r.muted_until, {}, f.member AS follower, \
+            {has_called_role} AS has_called_role, \
             EXISTS (SELECT 1 FROM receipts AS x WHERE x.conversation = $2 AND x.member = m.member \
                 AND x.kind = 'seen' AND x.seq >= $3) \
             OR EXISTS (SELECT 1 FROM thread_receipts AS x WHERE x.conversation = $2 \
@@ -534,17 +586,6 @@ pub async fn candidates(
          ORDER BY m.member LIMIT $8",
         columns.join(", ")
     );
-    let values = [
-        crate::database::json(&user_keys(calls.users.iter().copied()))?,
-        message.conversation.into(),
-        message.seq.into(),
-        message.author.into(),
-        // No message has the seq 0.
-        message.thread.unwrap_or(domain::Seq::ZERO).into(),
-        after.into(),
-        now.into(),
-        limit.into(),
-    ];
     let rows = snapshot.all(&sql, &values).await?;
     let candidate = |row: &Row| -> Result<Candidate, DatabaseError> {
         let user: UserId = row.get("member")?;
@@ -555,6 +596,11 @@ pub async fn candidates(
         Ok(Candidate {
             user,
             role: parse_stored(&row.get::<String>("role")?)?,
+            called_role: if row.get("has_called_role")? {
+                CalledRole::Held
+            } else {
+                CalledRole::NotHeld
+            },
             rule: Rule {
                 level: level_if_any(row, "level")?,
                 muted_until: row.get("muted_until")?,

@@ -16,13 +16,14 @@ mod units;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use domain::conversation::Mention;
 use domain::{ConversationId, Position, Seq, UserId, Version};
 use serde::Serialize;
 
 pub use query::{Lookup, Match, Query, QueryInvalid};
 
 use crate::database::{DatabaseError, Row, Table, Transaction, id, int, micros, text, time};
-use crate::read_models::{Model, ReadError, Snapshot};
+use crate::read_models::{Model, ReadError, Snapshot, messages};
 
 /// The read model.
 pub const MODEL: Model = Model {
@@ -70,9 +71,15 @@ pub fn author(author: UserId) -> String {
     format!("@{author}")
 }
 
-/// The token of messages that call `target`, as it stands in `mentions`.
-pub fn mention(target: &str) -> String {
-    format!("!{target}")
+/// The token of messages that call whom `mention` says; `None` where it counts for nobody. Calls for roles
+/// of a space have one for all of them: one may have any number of roles.
+pub fn mention(mention: Mention) -> Option<String> {
+    match mention {
+        Mention::SpaceRole(_) => Some("!role".to_owned()),
+        Mention::User(_) | Mention::Everyone | Mention::Here | Mention::Role(_) => {
+            messages::target(mention).map(|target| format!("!{target}"))
+        }
+    }
 }
 
 /// Whether a text has a link.

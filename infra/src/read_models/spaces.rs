@@ -21,11 +21,12 @@ use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 /// The read model.
 pub const MODEL: Model = Model {
     name: "spaces",
-    version: 1,
+    version: 2,
     category: "space",
     tables: &[
         &SPACES,
         &MEMBERS,
+        &MEMBER_ROLES,
         &CHANNELS,
         &CATEGORIES,
         &ROLES,
@@ -65,6 +66,15 @@ const MEMBERS: Table = Table {
         columns: "member, joined_position",
         condition: None,
     }],
+};
+
+/// The roles of members one by one, as other models look them up: what `space_members` has. One that is
+/// removed may still stand here; it is not in `space_roles` then.
+const MEMBER_ROLES: Table = Table {
+    name: "space_member_roles",
+    columns: &[id("space"), id("member"), id("role")],
+    key: &["space", "member", "role"],
+    indexes: &[],
 };
 
 const CHANNELS: Table = Table {
@@ -332,6 +342,37 @@ async fn store_rows<R: Part>(
     R::TABLE.delete(transaction, generation, &by, &gone).await
 }
 
+#[derive(Serialize)]
+struct MemberRole {
+    space: SpaceId,
+    member: UserId,
+    role: SpaceRoleId,
+}
+
+/// Writes the roles of `members` one by one, as their rows have them.
+async fn store_member_roles(
+    transaction: &mut Transaction,
+    generation: u64,
+    members: &Rows<Member>,
+) -> Result<(), DatabaseError> {
+    let by = ["space", Member::ID];
+    let touched = keys(Member::ID, members.keys().copied());
+    MEMBER_ROLES
+        .delete(transaction, generation, &by, &touched)
+        .await?;
+    let of_one = |row: &Member| {
+        let (space, member) = (row.space, row.member);
+        let roles = row.roles.0.clone().into_iter();
+        roles.map(move |role| MemberRole {
+            space,
+            member,
+            role,
+        })
+    };
+    let roles: Vec<MemberRole> = members.values().flatten().flat_map(of_one).collect();
+    MEMBER_ROLES.upsert(transaction, generation, &roles).await
+}
+
 /// Fills in the rows that `batch` names, as they stand in a generation.
 pub async fn load(
     transaction: &mut Transaction,
@@ -361,6 +402,7 @@ pub async fn store(
     let spaces: Vec<&Space> = batch.spaces.values().flatten().collect();
     SPACES.upsert(transaction, generation, &spaces).await?;
     store_rows(transaction, generation, &batch.members).await?;
+    store_member_roles(transaction, generation, &batch.members).await?;
     store_rows(transaction, generation, &batch.channels).await?;
     store_rows(transaction, generation, &batch.categories).await?;
     store_rows(transaction, generation, &batch.roles).await?;
@@ -530,6 +572,30 @@ pub async fn of_member(
         spaces.push((Space::from_row(row)?, row.get("joined_position")?));
     }
     Ok(spaces)
+}
+
+/// The roles that `user` was given in any space, of those that there are.
+pub async fn roles_of_member(
+    snapshot: &mut Snapshot,
+    user: UserId,
+) -> Result<BTreeSet<SpaceRoleId>, ReadError> {
+    // In SQLite a cross join also says in which order.
+    let sql = "SELECT h.role FROM space_members AS m CROSS JOIN space_member_roles AS h \
+               CROSS JOIN space_roles AS d WHERE m.member = $1 AND h.space = m.space \
+               AND h.member = m.member AND d.space = h.space AND d.role = h.role";
+    let rows = snapshot.all(sql, &[user.into()]).await?;
+    let roles = rows.iter().map(|row| row.get("role").map(SpaceRoleId));
+    Ok(roles.collect::<Result<_, _>>()?)
+}
+
+/// The roles that `$1` was given in `space`, which is a column, of those that there are: each as the
+/// target that it is in `mentions`.
+pub(super) fn called_roles(space: &str) -> String {
+    format!(
+        "(SELECT 'role:' || CAST(h.role AS TEXT) AS target \
+          FROM space_member_roles AS h CROSS JOIN space_roles AS d \
+          WHERE h.space = {space} AND h.member = $1 AND d.space = h.space AND d.role = h.role)"
+    )
 }
 
 /// The space, whoever asks.

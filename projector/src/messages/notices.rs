@@ -69,7 +69,7 @@ pub(super) fn of_message(
     }
     let called = sent.mentions.iter().filter_map(|mention| match mention {
         Mention::User(user) => Some(*user),
-        Mention::Everyone | Mention::Here | Mention::Role(_) => None,
+        Mention::Everyone | Mention::Here | Mention::Role(_) | Mention::SpaceRole(_) => None,
     });
     let called: BTreeSet<UserId> = called.collect();
     let notice = |user_id, kind| Notice {

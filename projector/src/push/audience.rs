@@ -10,7 +10,7 @@ use domain::{ConversationId, Position, Seq, UserId};
 use infra::database::Database;
 use infra::read_models::conversations::preview;
 use infra::read_models::notifications::{
-    Calls, Candidate, Message, PushSubscription, candidates, subscriptions,
+    CalledRole, Calls, Candidate, Message, PushSubscription, candidates, subscriptions,
 };
 use infra::read_models::{ReadError, Snapshot, conversations, messages, users};
 
@@ -99,6 +99,7 @@ pub(super) async fn chunk(
     calls.users.extend(answered);
     let asked = Message {
         conversation: told.conversation,
+        space: conversation.space,
         seq: told.seq,
         author: told.sent.author,
         thread: told.sent.thread,
@@ -172,6 +173,9 @@ fn calls(sent: &MessageSent) -> Calls {
             Mention::Everyone => calls.everyone = true,
             Mention::Role(MentionedRole::Admin) => calls.admins = true,
             Mention::Role(MentionedRole::Owner) => calls.owner = true,
+            Mention::SpaceRole(role) => {
+                calls.roles.insert(*role);
+            }
             // Those who are there see it.
             Mention::Here => {}
         }
@@ -191,6 +195,7 @@ fn reach(
         Role::Admin => calls.admins,
         Role::Member => false,
     };
+    let by_role = by_role || candidate.called_role == CalledRole::Held;
     if calls.everyone || by_role || called.contains(&candidate.user) {
         Reach::Called
     } else if answered == Some(candidate.user) {

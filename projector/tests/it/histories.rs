@@ -257,7 +257,12 @@ async fn say(log: &Log, step: &Step) {
     let seq = |number: &u8| version(u64::from(*number));
     match step {
         Step::Mention(r, p, q) => {
-            let mentions = [Mention::User(person(q)), Mention::Everyone, Mention::Here];
+            let mentions = [
+                Mention::User(person(q)),
+                Mention::Everyone,
+                Mention::Here,
+                Mention::SpaceRole(spaces::role(*q)),
+            ];
             let call = |sent: &mut MessageSent| sent.mentions = mentions.into();
             room(log, *r).say_as(person(p), "called", call).await;
         }

@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{BOTH, Kinds, Log, Running, Scratch, until, user};
+use crate::spaces;
 
 /// Of RFC 8291, appendix A.
 const KEY: &str =
@@ -334,6 +335,33 @@ async fn what_is_told_is_what_each_wants() {
         let last = room.send(carol, "the last").await;
         world.start();
         assert_eq!(world.taken(alice, 3).await[2].payload["seq"], json!(last));
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_for_a_role_of_a_space_is_told_to_those_who_have_it() {
+    for kind in BOTH {
+        let world = World::new(kind).await;
+        let (alice, bob, carol) = (user(1), user(2), user(3));
+        let log = Arc::clone(&world.log);
+        let room = spaces::house(&log, &[alice, bob, carol]).await;
+        let mentions = Rule {
+            level: Some(Level::Mentions),
+            muted_until: None,
+        };
+        world.rule(bob, room.id, mentions).await;
+        world.rule(carol, room.id, mentions).await;
+        spaces::give(&log, bob, 1).await;
+        spaces::give(&log, carol, 2).await;
+        let call = spaces::call(&room, alice, &[0, 1]).await;
+        let told = world.taken(bob, 1).await;
+        assert_eq!(told[0].payload["reason"], "mention");
+        assert_eq!(told[0].payload["seq"], json!(call));
+        let last = spaces::call(&room, alice, &[2]).await;
+        let told = world.taken(carol, 1).await;
+        assert_eq!(told[0].payload["seq"], json!(last));
+        world.taken(bob, 1).await;
         world.close().await;
     }
 }

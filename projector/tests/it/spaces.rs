@@ -1,6 +1,10 @@
 //! Spaces in the log, and the rows that they become.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::conversation::{
+    ChannelOf, ConversationEvent, HistoryVisibility, Kind, MemberRole, Mention, MessageSent, Role,
+    Started,
+};
 use domain::space::{
     CategoryRemoved, CategorySet, ChannelCreated, ChannelKind, ChannelMoved, ChannelRemoved,
     ChannelRenamed, Created, InviteCreated, InviteRevoked, InviteUsed, Joining, JoiningChanged,
@@ -10,12 +14,16 @@ use domain::space::{
 };
 use domain::values::{Reason, Title};
 use domain::{
-    CategoryId, ConversationId, InviteId, Personal, SpaceId, SpaceRoleId, StreamName, UserId,
+    CategoryId, ConversationId, InviteId, Personal, Seq, SpaceId, SpaceRoleId, StreamName, UserId,
+    Version,
 };
-use infra::read_models::{Snapshot, spaces};
+use infra::database::Database;
+use infra::read_models::messages::notices::{self, NoticeKind};
+use infra::read_models::messages::unseen::{Window, unseen};
+use infra::read_models::{Snapshot, conversations, spaces};
 use uuid::Uuid;
 
-use crate::harness::{BOTH, Log, Running, Scratch, user};
+use crate::harness::{ALL, BOTH, Log, Room, Running, Scratch, dump, start_of_time, user};
 
 pub(crate) fn space(number: u8) -> SpaceId {
     SpaceId(Uuid::from_u128(0x59_0000 + u128::from(number)))
@@ -33,7 +41,7 @@ fn category(number: u8) -> CategoryId {
     CategoryId(id(0xca, number))
 }
 
-fn role(number: u8) -> SpaceRoleId {
+pub(crate) fn role(number: u8) -> SpaceRoleId {
     SpaceRoleId(id(0x401e, number))
 }
 
@@ -46,7 +54,7 @@ fn name(text: &str) -> Personal<Title> {
 }
 
 fn moment(number: u8) -> DateTime<Utc> {
-    crate::harness::start_of_time() + TimeDelta::seconds(number.into())
+    start_of_time() + TimeDelta::seconds(number.into())
 }
 
 /// How many sorts of events [`event`] makes.
@@ -180,6 +188,134 @@ fn joined(user: UserId) -> SpaceEvent {
 
 pub(crate) async fn happen(log: &Log, of: u8, event: SpaceEvent) {
     log.append(StreamName::space(space(of)), event).await;
+}
+
+/// A space of the user 0 with the roles 0 to 2, and a channel of it; both have these members, too.
+pub(crate) async fn house<'a>(log: &'a Log, members: &[UserId]) -> Room<'a> {
+    happen(log, 1, created(1)).await;
+    for user in members {
+        happen(log, 1, joined(*user)).await;
+    }
+    for number in 0..3 {
+        // One of the sort that defines a role.
+        happen(log, 1, event(1, 11, number, number + 1)).await;
+    }
+    let room = log.room(channel(0));
+    let member = |user| MemberRole {
+        user,
+        role: Role::Member,
+    };
+    let all = std::iter::once(user(0)).chain(members.iter().copied());
+    room.say(ConversationEvent::Started(Started {
+        kind: Kind::Channel,
+        title: Some(name("general")),
+        creator: Some(user(0)),
+        members: all.map(member).collect(),
+        history_visibility: HistoryVisibility::Start,
+        channel: Some(ChannelOf {
+            space: space(1),
+            kind: ChannelKind::Text,
+            space_version: Version(1),
+        }),
+    }))
+    .await;
+    room
+}
+
+fn given(who: UserId, number: u8) -> RoleGiven {
+    RoleGiven {
+        user: who,
+        role: role(number),
+        by: user(0),
+    }
+}
+
+pub(crate) async fn give(log: &Log, who: UserId, number: u8) {
+    happen(log, 1, SpaceEvent::RoleAssigned(given(who, number))).await;
+}
+
+/// A message that calls these roles.
+pub(crate) async fn call(room: &Room<'_>, author: UserId, roles: &[u8]) -> Seq {
+    let roles = roles.iter().map(|it| Mention::SpaceRole(role(*it)));
+    let call = |sent: &mut MessageSent| sent.mentions = roles.collect();
+    room.say_as(author, "dinner?", call).await
+}
+
+/// The messages that call `who`: how many are counted, which are listed, and how many are said to be missed.
+async fn calls(database: &Database, who: UserId) -> (u64, Vec<Seq>, u64) {
+    let mut snapshot = Snapshot::of(database, &ALL).await.unwrap();
+    let listed = conversations::of_member(&mut snapshot, who, None, 10).await;
+    let counted = listed.unwrap().iter().map(|it| it.mentions).sum();
+    let notices = notices::list(&mut snapshot, who, None, 10).await.unwrap();
+    let unread = notices::unread(&mut snapshot, who, domain::Position::ZERO);
+    let are_unread = notices.iter().filter(|it| !it.is_read);
+    assert_eq!(unread.await.unwrap(), are_unread.count() as u64);
+    let notices = notices.into_iter().map(|it| it.notice);
+    let mentions = notices.filter(|it| it.kind == NoticeKind::Mention);
+    let mentions: Vec<Seq> = mentions.map(|it| it.message).collect();
+    let window = Window::since(start_of_time());
+    let missed = unseen(&mut snapshot, who, window, 10).await.unwrap();
+    let missed = missed.iter().map(|it| it.calls).sum();
+    (counted, mentions, missed)
+}
+
+#[tokio::test]
+async fn a_role_calls_those_who_have_it_now() {
+    for kind in BOTH {
+        let log = Log::new();
+        let scratch = Scratch::new(kind).await;
+        let database = scratch.open().await;
+        let running = Running::start(&log, &database);
+        let (anna, bob, carol) = (user(0), user(1), user(2));
+        let room = house(&log, &[bob, carol]).await;
+        give(&log, bob, 0).await;
+        give(&log, bob, 1).await;
+        let first = call(&room, anna, &[0, 1]).await;
+        let second = call(&room, anna, &[2]).await;
+        call(&room, bob, &[0]).await;
+        let told = async |who| {
+            running.caught_up(&log).await;
+            calls(&database, who).await
+        };
+        let none = || (0, vec![], 0);
+        assert_eq!(told(bob).await, (1, vec![first], 1), "once, and not by bob");
+        assert_eq!(told(carol).await, none());
+        // Who gets a role is called by what they have not seen.
+        give(&log, carol, 2).await;
+        assert_eq!(told(carol).await, (1, vec![second], 1));
+        happen(&log, 1, SpaceEvent::RoleWithdrawn(given(bob, 1))).await;
+        assert_eq!(told(bob).await, (1, vec![first], 1), "by the other role");
+        happen(&log, 1, SpaceEvent::RoleWithdrawn(given(bob, 0))).await;
+        assert_eq!(told(bob).await, none());
+        give(&log, bob, 1).await;
+        // A role that is removed calls nobody, also where something else happens to who had it.
+        let removed = RoleRemoved {
+            role: role(2),
+            by: anna,
+        };
+        happen(&log, 1, SpaceEvent::RoleRemoved(removed)).await;
+        give(&log, carol, 1).await;
+        let (of_bob, of_carol) = (told(bob).await, told(carol).await);
+        assert_eq!(of_bob, (1, vec![first], 1));
+        assert_eq!(of_carol, of_bob);
+        let live = dump(&database).await;
+        running.projector.rebuild("spaces").unwrap().done().await;
+        assert_eq!(told(bob).await, of_bob);
+        assert_eq!(dump(&database).await, live);
+        // Who is put out has no role when they come back.
+        let kicked = SpaceMemberKicked {
+            user: carol,
+            by: anna,
+        };
+        happen(&log, 1, SpaceEvent::MemberKicked(kicked)).await;
+        happen(&log, 1, joined(carol)).await;
+        assert_eq!(told(carol).await, none());
+        room.seen(bob, first).await;
+        let (counted, _, missed) = told(bob).await;
+        assert_eq!((counted, missed), (0, 0));
+        running.stop().await.unwrap();
+        database.close().await;
+    }
 }
 
 /// The rows are as much of the space as decides what its members may.

@@ -1,6 +1,8 @@
 //! Spaces as their members see them, and nobody else.
 
-use domain::conversation::{ChannelKind, ChannelOf, ConversationEvent, HistoryVisibility, Started};
+use domain::conversation::{
+    ChannelKind, ChannelOf, ConversationEvent, HistoryVisibility, Mention, MessageSent, Started,
+};
 use domain::space::{
     ChannelCreated, Created, InviteCreated, Joining, OverrideSet, Permission, Permissions,
     RoleGiven, RoleSet, SpaceEvent, SpaceMemberBanned, SpaceMemberJoined, Target,
@@ -230,6 +232,51 @@ async fn why_somebody_may_is_told_to_those_who_see_the_channel() {
             .await;
         let mut sources = owner["permissions"].as_array().unwrap().iter();
         assert!(sources.all(|it| it["because"]["source"] == "owner"));
+        door.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_for_a_role_is_counted_listed_and_found_by_those_who_have_it() {
+    for kind in BOTH {
+        let door = Door::open(kind).await;
+        house(&door).await;
+        let (alice, bob, carol) = (user(1), user(2), user(3));
+        let room = door.log.room(OPEN);
+        let calls =
+            |role| move |sent: &mut MessageSent| sent.mentions = [Mention::SpaceRole(role)].into();
+        let seq = room.say_as(alice, "dinner?", calls(COOKS)).await;
+        let nobodys = SpaceRoleId(Uuid::from_u128(0x401f));
+        room.say_as(alice, "breakfast?", calls(nobodys)).await;
+        let told = async |who| {
+            let channel = door.get(who, &format!("/v1/conversations/{OPEN}")).await;
+            let list = door.get(who, "/v1/notifications").await;
+            let found = door.get(who, "/v1/search?mentions=me").await;
+            let hits = found["hits"].as_array().unwrap().iter();
+            let hits: Vec<Value> = hits.map(|hit| hit["message"]["seq"].clone()).collect();
+            let listed = each(&list["notifications"], "message");
+            (channel["mention_count"].clone(), listed, hits)
+        };
+        let called = (json!(1), vec![json!(seq)], vec![json!(seq)]);
+        let not_called = (json!(0), vec![], vec![]);
+        assert_eq!(told(bob).await, called);
+        assert_eq!(told(carol).await, not_called);
+        let path = format!("/v1/conversations/{OPEN}/messages/{seq}");
+        let message = door.get(carol, &path).await;
+        assert_eq!(message["mentions"], json!([{"space_role": COOKS}]));
+        let given = |user| RoleGiven {
+            user,
+            role: COOKS,
+            by: alice,
+        };
+        for event in [
+            SpaceEvent::RoleWithdrawn(given(bob)),
+            SpaceEvent::RoleAssigned(given(carol)),
+        ] {
+            door.log.append(StreamName::space(SPACE), event).await;
+        }
+        assert_eq!(told(bob).await, not_called);
+        assert_eq!(told(carol).await, called);
         door.close().await;
     }
 }

@@ -75,6 +75,7 @@ journeys! {
     spaces::whoever_asks_why_is_told,
     spaces::who_runs_a_space_arranges_its_channels,
     spaces::what_members_may_is_set_for_each,
+    spaces::a_role_is_called_and_those_who_have_it_are_told,
     spaces::an_invite_is_used_up_revoked_and_gone_with_its_maker,
     operations::a_read_model_is_rebuilt_on_demand_while_it_is_read,
 }

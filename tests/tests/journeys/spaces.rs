@@ -360,6 +360,44 @@ pub(crate) async fn what_members_may_is_set_for_each(site: &Site) {
     anna.says(&house.open, "not at all").await;
 }
 
+pub(crate) async fn a_role_is_called_and_those_who_have_it_are_told(site: &Site) {
+    let (anna, bob, carol) = (
+        site.person("anna").await,
+        site.person("bob").await,
+        site.person("carol").await,
+    );
+    let house = House::of(&anna).await;
+    house.invites(&bob).await;
+    house.invites(&carol).await;
+    let cooks = house.role("Cooks", 3, json!([])).await;
+    house.gives(&bob, &cooks).await;
+    let messages = format!("/v1/conversations/{}/messages", house.open);
+    let call = async |who: &Person, role: &str| {
+        let call = json!({"body": "Dinner?", "mentions": [{ "space_role": role }]});
+        who.post(&messages, call).await
+    };
+    call(&bob, &cooks).await.problem(403, "permission_missing");
+    // The role of everyone is called by `everyone`.
+    for none in [bob.id.as_str(), house.space.as_str()] {
+        call(&anna, none).await.problem(404, "role_not_found");
+    }
+    let called = call(&anna, &cooks).await.ok();
+    let told = async |who: &Person| {
+        let position = &called["position"];
+        let path = format!("/v1/conversations/{}?min_position={position}", house.open);
+        let channel = who.get(&path).await.ok();
+        let path = format!("/v1/notifications?min_position={position}");
+        let list = who.get(&path).await.ok();
+        let notice = &list["notifications"][0];
+        let notice = [notice["kind"].clone(), notice["message"].clone()];
+        (channel["mention_count"].clone(), notice)
+    };
+    let mention = [json!("mention"), called["seq"].clone()];
+    assert_eq!(told(&bob).await, (json!(1), mention));
+    let nothing = [Value::Null, Value::Null];
+    assert_eq!(told(&carol).await, (json!(0), nothing));
+}
+
 pub(crate) async fn an_invite_is_used_up_revoked_and_gone_with_its_maker(site: &Site) {
     let (anna, bob, carol) = (
         site.person("anna").await,

@@ -139,15 +139,33 @@ fn personal() -> String {
 
 /// Calls for `target`, where `$1` is that by `role`, a condition on their membership `m`.
 fn calls(target: &str, role: &str) -> String {
+    calls_among("members AS m", &format!("'{target}'"), role)
+}
+
+/// Calls for the roles that `$1` has in the spaces of channels. A message may call several of them.
+fn role_calls() -> String {
+    let calls = calls_among(
+        "members AS m CROSS JOIN conversations AS c CROSS JOIN space_member_roles AS h \
+         CROSS JOIN space_roles AS d",
+        "'role:' || CAST(h.role AS TEXT)",
+        "c.id = m.conversation AND h.space = c.space AND h.member = m.member \
+         AND d.space = h.space AND d.role = h.role",
+    );
+    format!("SELECT DISTINCT * FROM ({calls}) AS called")
+}
+
+/// Calls for `target` in what `$1` is in by their membership `m`, which is one of `among`, where `role` is
+/// so.
+fn calls_among(among: &str, target: &str, role: &str) -> String {
     format!(
         "SELECT x.position, x.conversation, x.seq, 'mention' AS kind, x.seq AS message, x.thread, \
             x.author AS actor, x.sent_at AS at, CAST(NULL AS TEXT) AS detail, 1 AS rank \
-         FROM members AS m CROSS JOIN mentions AS y CROSS JOIN messages AS x \
+         FROM {among} CROSS JOIN mentions AS y CROSS JOIN messages AS x \
          WHERE m.member = $1 AND m.left_seq IS NULL AND {role} \
-            AND y.conversation = m.conversation AND y.target = '{target}' AND y.author <> $1 \
+            AND y.conversation = m.conversation AND y.target = {target} AND y.author <> $1 \
             AND y.message > m.joined_seq \
             AND y.message >= COALESCE((SELECT z.message FROM mentions AS z \
-                WHERE z.conversation = m.conversation AND z.target = '{target}' \
+                WHERE z.conversation = m.conversation AND z.target = {target} \
                 ORDER BY z.message DESC LIMIT 1 OFFSET {}), 0) \
             AND x.conversation = y.conversation AND x.seq = y.message \
             AND x.position < $2 AND x.position > $3 AND {}",
@@ -206,6 +224,7 @@ fn all(condition: &str) -> String {
         calls("everyone", "TRUE"),
         calls("admin", "m.role IN ('admin', 'owner')"),
         calls("owner", "m.role = 'owner'"),
+        role_calls(),
         answers(),
         added(),
     ];
@@ -223,7 +242,7 @@ fn all(condition: &str) -> String {
 }
 
 /// What concerned `user` in the conversations that they are in, newest first: up to `limit`, before
-/// position `before`. Needs this model, conversations, members, notifications, receipts and users.
+/// position `before`. Needs this model, conversations, members, notifications, receipts, spaces and users.
 pub async fn list(
     snapshot: &mut Snapshot,
     user: UserId,

@@ -6,6 +6,7 @@ use domain::conversation::Kind;
 use domain::{ConversationId, Position, UserId};
 
 use crate::database::{DatabaseError, Row};
+use crate::read_models::spaces::called_roles;
 use crate::read_models::{ReadError, Snapshot, parse_stored};
 
 /// Of each conversation so many messages, the last ones, are looked at.
@@ -50,7 +51,8 @@ pub struct Unseen {
 }
 
 /// What `user` has not seen of what is in `window`, in the conversations that they are in; those with the
-/// newest messages first, up to `limit`. Needs this model, conversations, members, receipts and users.
+/// newest messages first, up to `limit`. Needs this model, conversations, members, receipts, spaces and
+/// users.
 pub async fn unseen(
     snapshot: &mut Snapshot,
     user: UserId,
@@ -58,8 +60,8 @@ pub async fn unseen(
     limit: usize,
 ) -> Result<Vec<Unseen>, ReadError> {
     let sql = format!(
-        "WITH page AS MATERIALIZED (SELECT c.id AS conversation, c.kind, c.activity, m.role, \
-            m.joined_seq, COALESCE((SELECT max(r.seq) FROM receipts AS r \
+        "WITH page AS MATERIALIZED (SELECT c.id AS conversation, c.kind, c.space, c.activity, \
+            m.role, m.joined_seq, COALESCE((SELECT max(r.seq) FROM receipts AS r \
                 WHERE r.conversation = c.id AND r.member = $1 AND r.kind = 'seen'), 0) AS seen_seq \
             FROM members AS m JOIN conversations AS c ON c.id = m.conversation \
             WHERE m.member = $1 AND m.left_seq IS NULL \
@@ -72,9 +74,9 @@ pub async fn unseen(
                 ORDER BY z.seq DESC LIMIT 1 OFFSET {MESSAGES_MAX}), 0) AS floor_seq FROM page AS p), \
          news AS MATERIALIZED (SELECT b.conversation, b.kind, b.activity, x.thread, CASE \
             WHEN EXISTS (SELECT 1 FROM mentions AS y WHERE y.conversation = x.conversation \
-                AND y.message = x.seq AND y.target IN (CAST($1 AS TEXT), 'everyone', \
+                AND y.message = x.seq AND (y.target IN (CAST($1 AS TEXT), 'everyone', \
                     CASE WHEN b.role IN ('admin', 'owner') THEN 'admin' END, \
-                    CASE WHEN b.role = 'owner' THEN 'owner' END)) THEN 1 \
+                    CASE WHEN b.role = 'owner' THEN 'owner' END) OR y.target IN {})) THEN 1 \
             WHEN EXISTS (SELECT 1 FROM messages AS a WHERE a.conversation = x.conversation \
                 AND a.seq = x.reply_to AND a.author = $1) THEN 1 \
             WHEN EXISTS (SELECT 1 FROM thread_followers AS f WHERE f.conversation = x.conversation \
@@ -91,6 +93,7 @@ pub async fn unseen(
          SELECT n.conversation, n.kind, count(*) AS all_of_it, sum(n.calls) AS calls, \
             sum(CASE WHEN n.thread IS NULL OR n.calls = 1 THEN 1 ELSE 0 END) AS plain \
          FROM news AS n GROUP BY n.conversation, n.kind, n.activity ORDER BY n.activity DESC",
+        called_roles("b.space"),
     );
     let values = [
         user.into(),
