@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use domain::{Position, StreamName};
 use infra::clock::Clock;
-use infra::database::{Database, DatabaseError, Fault};
+use infra::database::{Database, DatabaseError, Dialect, Fault};
 use infra::event_store::{
     EventStore, RecordedEvent, Subscription, SubscriptionItem, subscribe_all,
 };
@@ -19,13 +19,13 @@ use crate::fact::{Parking, Unfit};
 /// How long a live read model rests after a batch at the least, unless somebody waits for it.
 const REST_MIN: Duration = Duration::from_millis(25);
 
-/// How long it rests at the most, and after a batch that had nothing for it; it is behind by that much at
-/// most on a machine that keeps up.
-const REST_MAX: Duration = Duration::from_millis(100);
+/// How long it rests at the most; it is behind by that much at most on a machine that keeps up. On a server,
+/// who waits may be in a process that cannot say so: there it is always the least.
+const REST_MAX: Duration = Duration::from_millis(50);
 
 /// How many times as long as it worked on a batch it rests. What comes meanwhile goes into the next
 /// batch: under load, few transactions with many events cost far less than many with few.
-const REST_TIMES: u32 = 4;
+const REST_TIMES: u32 = 2;
 
 /// Bytes of events in one transaction, after the first event; more go into the next.
 const TRANSACTION_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -133,7 +133,7 @@ impl Generation {
                     let begun = Instant::now();
                     self.apply(&events).await?;
                     if until == Until::Stopped {
-                        self.rest(begun.elapsed(), &events).await?;
+                        self.rest(begun.elapsed(), events.len()).await?;
                     } else if end == Gathered::ToTheEnd {
                         return Ok(());
                     }
@@ -334,18 +334,20 @@ impl Generation {
         }
     }
 
-    /// Rests after a batch of `events` that took so long, unless somebody waits for this read model.
-    async fn rest(&self, took: Duration, events: &[Arc<RecordedEvent>]) -> Result<(), Stop> {
-        let model = self.projection.model();
-        let is_ours = |event: &Arc<RecordedEvent>| event.stream.category() == model.category;
-        let rest = if events.iter().any(is_ours) {
-            (took * REST_TIMES).clamp(REST_MIN, REST_MAX)
-        } else {
-            REST_MAX
+    /// Rests after a batch of `events` that took so long, unless somebody waits for this read model. After a
+    /// full batch the log has more: whoever is behind does not rest.
+    async fn rest(&self, took: Duration, events: usize) -> Result<(), Stop> {
+        if events >= TRANSACTION_EVENTS_MIN {
+            return Ok(());
+        }
+        let rest = match self.around.database.dialect() {
+            Dialect::Postgres => REST_MIN,
+            Dialect::Sqlite => (took * REST_TIMES).clamp(REST_MIN, REST_MAX),
         };
+        let name = self.projection.model().name;
         tokio::select! {
             rested = self.pause(rest) => rested,
-            () = self.around.database.hurried(model.name) => Ok(()),
+            () = self.around.database.hurried(name) => Ok(()),
         }
     }
 

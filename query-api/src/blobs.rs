@@ -23,6 +23,7 @@ use utoipa::IntoParams;
 use crate::QueryApi;
 use crate::answers::ReadProblems;
 use crate::attachments::attachment_not_found;
+use crate::min_position::MinPosition;
 
 const MODELS: [&Model; 1] = [&model::MODEL];
 
@@ -199,10 +200,15 @@ pub(crate) async fn get(
         let hint = "this process has no place for them: set attachments_url";
         return Err(Failure::unavailable("read attachments", hint).into());
     };
-    let mut snapshot = api.snapshot(&MODELS, None).await?;
-    let kept = model::kept(&mut snapshot, [id]).await?;
-    drop(snapshot);
-    let attachment = kept.into_iter().next().ok_or_else(attachment_not_found)?;
+    let attachment = match kept(&api, id, None).await? {
+        Some(attachment) => attachment,
+        // Whoever gave the address out knew of it, maybe by a read model that is ahead of this one.
+        None => {
+            let head = *api.store.head().borrow();
+            let kept = kept(&api, id, Some(MinPosition(head))).await?;
+            kept.ok_or_else(attachment_not_found)?
+        }
+    };
     let file = File::of(attachment, variant).ok_or_else(attachment_not_found)?;
     let mut answer = file.headers(expires - now.timestamp())?;
     if says(&headers, &header::IF_NONE_MATCH, &file.etag) == Some(true) {
@@ -227,6 +233,16 @@ pub(crate) async fn get(
     let bytes = bytes
         .inspect_err(|failure| tracing::error!(%failure, "a file was cut off while it was sent"));
     Ok((status, answer, Body::from_stream(bytes)).into_response())
+}
+
+/// The attachment as of now, or of `min_position` at the least.
+async fn kept(
+    api: &QueryApi,
+    id: AttachmentId,
+    min_position: Option<MinPosition>,
+) -> Result<Option<Attachment>, Problem> {
+    let mut snapshot = api.snapshot(&MODELS, min_position).await?;
+    Ok(model::kept(&mut snapshot, [id]).await?.into_iter().next())
 }
 
 fn beyond(size: u64) -> Response {

@@ -239,9 +239,11 @@ impl Search {
                 Mention::Role(MentionedRole::Admin),
                 Mention::Role(MentionedRole::Owner),
             ];
-            let role = self.roles.first().copied().map(Mention::SpaceRole);
-            let mentions = mentions.into_iter().chain(role);
-            Lookup::OneOf(mentions.filter_map(model::mention).collect())
+            let mut tokens: Vec<String> = mentions.into_iter().filter_map(model::mention).collect();
+            if !self.roles.is_empty() {
+                tokens.push(model::ROLE.to_owned());
+            }
+            Lookup::OneOf(tokens)
         }));
         lookups
     }

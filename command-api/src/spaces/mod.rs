@@ -36,7 +36,7 @@ use crate::answer::Answer;
 use crate::asking::Asking;
 use crate::conversations::broken;
 use crate::problems::{CommandProblems, response};
-use step::Change;
+use step::{Change, Made};
 
 pub(crate) fn routes() -> OpenApiRouter<CommandApi> {
     OpenApiRouter::new()
@@ -88,7 +88,11 @@ impl CommandApi {
         let envelope = asking.envelope(&(name, space, fields))?;
         let by = asking.user;
         let inherited = self.inherited_role(by).await?;
-        let removes = matches!(act, Act::RemoveChannel { .. });
+        let made = if matches!(act, Act::RemoveChannel { .. }) {
+            Made::Removal
+        } else {
+            Made::Other
+        };
         let command = Command { by, act, inherited };
         let stream = StreamName::space(space);
         let done = self.spaces().execute(&stream, envelope, command).await?;
@@ -97,7 +101,7 @@ impl CommandApi {
             since: done.seq,
             cause: (asking.command, asking.command),
         };
-        let followed = self.in_step_for_answer(change, removes).await;
+        let followed = self.in_step_for_answer(change, made).await;
         Ok(Answer::new(thing, done).at_least(followed))
     }
 }

@@ -35,16 +35,16 @@ impl CommandApi {
             let Some(space) = &state.space else {
                 return Allowed::default();
             };
-            let mut roles = called.clone();
-            roles.retain(|role| space.may_be_called(*role));
+            let mut callable_roles = called.clone();
+            callable_roles.retain(|role| space.may_be_called(*role));
             Allowed {
                 permissions: space.permissions(asker, Some(conversation), inherited),
-                roles,
+                callable_roles,
             }
         };
         let state = self.space_recently(space).await?;
         let lately = held(&state);
-        if lately.permissions.has_all(needed) && lately.roles == called {
+        if lately.permissions.has_all(needed) && lately.callable_roles == called {
             return Ok(lately);
         }
         let state = self.space_now(space).await?;

@@ -77,16 +77,24 @@ impl InStep {
     }
 }
 
+/// What a command on a space was about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Made {
+    /// Removing a channel.
+    Removal,
+    /// Anything else.
+    Other,
+}
+
 impl CommandApi {
     /// Has the channels follow what a command has just stored, so that the answer can say where that is
     /// in the log. The answer neither fails by it nor waits for ever: [`super::Following`] sees to the
-    /// rest. The event is read only where it `removes` a channel, of which the space knows no more.
-    pub(super) async fn in_step_for_answer(&self, change: Change, removes: bool) -> Position {
+    /// rest. Only what removed a channel is read: the space knows no more of that.
+    pub(super) async fn in_step_for_answer(&self, change: Change, made: Made) -> Position {
         let following = async {
-            let removal = if removes {
-                self.removal(change).await
-            } else {
-                Ok(None)
+            let removal = match made {
+                Made::Removal => self.removal(change).await,
+                Made::Other => Ok(None),
             };
             match removal {
                 Ok(removal) => self.keep_in_step(change, removal.as_slice()).await,

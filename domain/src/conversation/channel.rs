@@ -327,7 +327,7 @@ mod tests {
             inherited: Some(Role::Owner),
             allowed: Allowed {
                 permissions: Permissions::of(allowed),
-                roles: roles.into_iter().collect(),
+                callable_roles: roles.into_iter().collect(),
             },
         }))
     }

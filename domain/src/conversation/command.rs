@@ -191,7 +191,7 @@ pub struct Allowed {
     /// What they may.
     pub permissions: Permissions,
     /// Of the roles that their message calls, those that the space has, without that of everyone.
-    pub roles: BTreeSet<SpaceRoleId>,
+    pub callable_roles: BTreeSet<SpaceRoleId>,
 }
 
 /// Something asked by a user.

@@ -80,7 +80,7 @@ impl Asker<'_> {
             }
             Mention::SpaceRole(role) => {
                 self.needs_in_channel(Permission::MentionEveryone)?;
-                let is_there = self.allowed.roles.contains(role);
+                let is_there = self.allowed.callable_roles.contains(role);
                 is_there.then_some(()).ok_or(Refused::RoleNotFound)
             }
         })

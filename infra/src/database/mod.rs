@@ -77,6 +77,16 @@ pub enum Dialect {
     Postgres,
 }
 
+impl Dialect {
+    /// The function that gives the greatest of its values.
+    pub const fn greatest(self) -> &'static str {
+        match self {
+            Self::Sqlite => "max",
+            Self::Postgres => "GREATEST",
+        }
+    }
+}
+
 impl Database {
     /// Opens `postgres://…` (or `postgresql://…`), `sqlite:PATH` or a plain path.
     ///
@@ -409,4 +419,31 @@ fn postgres_arguments(values: &[Value]) -> Result<PgArguments, sqlx::error::BoxD
         }
     }
     Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::Database;
+
+    #[tokio::test]
+    async fn a_hurry_is_for_what_it_names_and_lasts_as_long_as_somebody_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("read.db").display().to_string();
+        let database = Database::open(&path).await.unwrap();
+        let waiting = tokio::spawn({
+            let database = database.clone();
+            async move { database.hurried("messages").await }
+        });
+        let is_hurried = |name: &str| database.hurried(name).now_or_never().is_some();
+        let first = database.hurry(["messages", "members"]);
+        waiting.await.unwrap();
+        let second = database.hurry(["messages"]);
+        assert!(is_hurried("messages") && is_hurried("members") && !is_hurried("users"));
+        drop(first);
+        assert!(is_hurried("messages") && !is_hurried("members"));
+        drop(second);
+        assert!(!is_hurried("messages"));
+    }
 }

@@ -435,6 +435,9 @@ pub struct Mentioned {
     pub thread: Option<Seq>,
 }
 
+/// What a role of a space has before its id in `mentions`.
+pub(super) const ROLE_TARGET: &str = "role:";
+
 /// How `mention` stands in `mentions`; `None` where it counts for nobody.
 pub fn target(mention: Mention) -> Option<String> {
     match mention {
@@ -442,7 +445,7 @@ pub fn target(mention: Mention) -> Option<String> {
         Mention::Everyone => Some("everyone".to_owned()),
         Mention::Role(MentionedRole::Admin) => Some("admin".to_owned()),
         Mention::Role(MentionedRole::Owner) => Some("owner".to_owned()),
-        Mention::SpaceRole(role) => Some(format!("role:{role}")),
+        Mention::SpaceRole(role) => Some(format!("{ROLE_TARGET}{role}")),
         Mention::Here => None,
     }
 }

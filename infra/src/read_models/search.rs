@@ -71,11 +71,13 @@ pub fn author(author: UserId) -> String {
     format!("@{author}")
 }
 
-/// The token of messages that call whom `mention` says; `None` where it counts for nobody. Calls for roles
-/// of a space have one for all of them: one may have any number of roles.
+/// Messages that call any role of a space have it: one may have any number of roles.
+pub const ROLE: &str = "!role";
+
+/// The token of messages that call whom `mention` says; `None` where it counts for nobody.
 pub fn mention(mention: Mention) -> Option<String> {
     match mention {
-        Mention::SpaceRole(_) => Some("!role".to_owned()),
+        Mention::SpaceRole(_) => Some(ROLE.to_owned()),
         Mention::User(_) | Mention::Everyone | Mention::Here | Mention::Role(_) => {
             messages::target(mention).map(|target| format!("!{target}"))
         }

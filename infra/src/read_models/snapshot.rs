@@ -140,7 +140,7 @@ pub async fn wait_for(
     position: Position,
     longest: Duration,
 ) -> Result<Position, ReadError> {
-    wait(database, models, position, longest, Patience::Some).await
+    wait(database, models, position, longest, Rests::Allowed).await
 }
 
 /// The same for a person who waits for the answer: a projector in this process does not rest meanwhile.
@@ -150,13 +150,13 @@ pub async fn hurry_to(
     position: Position,
     longest: Duration,
 ) -> Result<Position, ReadError> {
-    wait(database, models, position, longest, Patience::None).await
+    wait(database, models, position, longest, Rests::Cut).await
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Patience {
-    None,
-    Some,
+enum Rests {
+    Allowed,
+    Cut,
 }
 
 async fn wait(
@@ -164,7 +164,7 @@ async fn wait(
     models: &[&Model],
     position: Position,
     longest: Duration,
-    patience: Patience,
+    rests: Rests,
 ) -> Result<Position, ReadError> {
     let deadline = Instant::now() + longest.min(WAIT_MAX);
     let mut progress = database.progress();
@@ -179,7 +179,7 @@ async fn wait(
             Err(error) => return Err(error),
             Ok(_) => {}
         }
-        if patience == Patience::None {
+        if rests == Rests::Cut {
             hurry.get_or_insert_with(|| database.hurry(models.iter().map(|model| model.name)));
         }
         let until = (Instant::now() + POLL).min(deadline);

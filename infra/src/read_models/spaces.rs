@@ -16,6 +16,7 @@ use crate::database::{
     AsJson, DatabaseError, Index, Row, Table, Transaction, Value, flag, id, int, micros,
     micros_if_any, text, time,
 };
+use crate::read_models::messages::ROLE_TARGET;
 use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 
 /// The read model.
@@ -588,13 +589,19 @@ pub async fn roles_of_member(
     Ok(roles.collect::<Result<_, _>>()?)
 }
 
+/// How the role of `h`, a row of `space_member_roles`, stands in `mentions`.
+pub(super) fn target_of_role() -> String {
+    format!("'{ROLE_TARGET}' || CAST(h.role AS TEXT)")
+}
+
 /// The roles that `$1` was given in `space`, which is a column, of those that there are: each as the
 /// target that it is in `mentions`.
 pub(super) fn called_roles(space: &str) -> String {
     format!(
-        "(SELECT 'role:' || CAST(h.role AS TEXT) AS target \
+        "(SELECT {} AS target \
           FROM space_member_roles AS h CROSS JOIN space_roles AS d \
-          WHERE h.space = {space} AND h.member = $1 AND d.space = h.space AND d.role = h.role)"
+          WHERE h.space = {space} AND h.member = $1 AND d.space = h.space AND d.role = h.role)",
+        target_of_role(),
     )
 }
 

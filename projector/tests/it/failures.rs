@@ -371,40 +371,17 @@ async fn waiting_for_a_position_ends_when_it_is_there_or_the_time_is_over() {
         let behind = wait_for(&database, &ALL, future, none).await;
         assert!(matches!(behind, Err(ReadError::Behind(behind)) if behind.at == Some(log.head())));
         let while_it_comes = std::time::Duration::from_secs(5);
-        let (at, ()) = tokio::join!(wait_for(&database, &ALL, future, while_it_comes), async {
-            log.register(user(9), "nine").await;
-        });
+        let (at, in_a_hurry, ()) = tokio::join!(
+            wait_for(&database, &ALL, future, while_it_comes),
+            hurry_to(&database, &ALL, future, while_it_comes),
+            async {
+                log.register(user(9), "nine").await;
+            }
+        );
         assert_eq!(at.unwrap(), future);
+        assert_eq!(in_a_hurry.unwrap(), future);
         running.stop().await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn who_cannot_wait_is_not_kept_waiting_by_rests() {
-    let log = Log::new();
-    talk(&log, 1).await;
-    let scratch = Scratch::new(Kinds::Sqlite).await;
-    let database = scratch.open().await;
-    let running = Running::start(&log, &database);
-    running.caught_up(&log).await;
-    let longest = std::time::Duration::from_secs(5);
-    let (mut patient, mut hurried) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
-    for _ in 0..10 {
-        talk(&log, 1).await;
-        let begun = std::time::Instant::now();
-        let reached = wait_for(&database, &ALL, log.head(), longest).await;
-        patient += begun.elapsed();
-        reached.unwrap();
-    }
-    for _ in 0..10 {
-        talk(&log, 1).await;
-        let begun = std::time::Instant::now();
-        let reached = hurry_to(&database, &ALL, log.head(), longest).await;
-        hurried += begun.elapsed();
-        reached.unwrap();
-    }
-    assert!(hurried < patient / 2, "{hurried:?} beside {patient:?}");
-    running.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -285,6 +285,28 @@ async fn a_message_is_told_once_whoever_starts_again() {
 }
 
 #[tokio::test]
+async fn what_is_older_than_an_hour_is_told_to_nobody() {
+    let mut world = World::new(Kinds::Sqlite).await;
+    let (alice, bob) = (user(1), user(2));
+    let group = world.log.group(alice, &[bob], Start).await.id;
+    world.log.room(group).send(alice, "tea?").await;
+    world.taken(bob, 1).await;
+    world.stop().await;
+    world.log.room(group).send(alice, "it gets cold").await;
+    let clock = &world.log.clock;
+    clock.set(clock.now() + TimeDelta::minutes(30));
+    let late = world.log.room(group).send(alice, "it got cold").await;
+    clock.set(clock.now() + TimeDelta::minutes(31));
+    world.start();
+    let told = world.taken(bob, 2).await;
+    assert_eq!(told[1].payload["seq"], json!(late));
+    let next = world.log.room(group).send(alice, "new tea!").await;
+    let told = world.taken(bob, 3).await;
+    assert_eq!(told[2].payload["seq"], json!(next));
+    world.close().await;
+}
+
+#[tokio::test]
 async fn what_is_told_is_what_each_wants() {
     for kind in BOTH {
         let mut world = World::new(kind).await;

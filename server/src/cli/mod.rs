@@ -196,12 +196,16 @@ fn command_line() -> clap::Command {
 }
 
 fn about_itself(command: clap::Command) -> clap::Command {
-    if command.get_name() == "serve" {
-        return command;
-    }
+    let also = match command.get_name() {
+        "serve" | "config" => return command,
+        "owner-code" => Some("secret_file"),
+        _ => None,
+    };
     let is_of_serving = |setting: &clap::Arg| {
+        let id = setting.get_id().as_str();
         setting.get_help_heading() == Some(SETTINGS)
-            && !SETTINGS_OF_COMMANDS.contains(&setting.get_id().as_str())
+            && !SETTINGS_OF_COMMANDS.contains(&id)
+            && also != Some(id)
     };
     command
         .mut_args(|setting| {
@@ -290,9 +294,12 @@ mod tests {
         assert!(!status.contains("--smtp-url"), "{status}");
         let slack = help(&["verbatim", "import", "slack", "--help"]);
         assert!(slack.contains("--owner") && !slack.contains("--smtp-url"));
+        let code = help(&["verbatim", "owner-code", "--help"]);
+        assert!(code.contains("--secret-file") && !code.contains("--smtp-url"));
         for all in [
             ["verbatim", "--help"].as_slice(),
             &["verbatim", "serve", "--help"],
+            &["verbatim", "config", "check", "--help"],
         ] {
             assert!(help(all).contains("--smtp-url"));
         }

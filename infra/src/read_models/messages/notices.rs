@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Changes, NOTICES};
-use crate::database::{DatabaseError, Row, Transaction, Value, micros};
+use crate::database::{DatabaseError, Dialect, Row, Transaction, Value, micros};
+use crate::read_models::spaces::target_of_role;
 use crate::read_models::{ReadError, Snapshot, parse_stored};
 
 /// Of the calls for everyone, or for a role, in one conversation so many are listed.
@@ -138,16 +139,17 @@ fn personal() -> String {
 }
 
 /// Calls for `target`, where `$1` is that by `role`, a condition on their membership `m`.
-fn calls(target: &str, role: &str) -> String {
-    calls_among("members AS m", &format!("'{target}'"), role)
+fn calls(dialect: Dialect, target: &str, role: &str) -> String {
+    calls_among(dialect, "members AS m", &format!("'{target}'"), role)
 }
 
 /// Calls for the roles that `$1` has in the spaces of channels. A message may call several of them.
-fn role_calls() -> String {
+fn role_calls(dialect: Dialect) -> String {
     let calls = calls_among(
+        dialect,
         "members AS m CROSS JOIN conversations AS c CROSS JOIN space_member_roles AS h \
          CROSS JOIN space_roles AS d",
-        "'role:' || CAST(h.role AS TEXT)",
+        &target_of_role(),
         "c.id = m.conversation AND h.space = c.space AND h.member = m.member \
          AND d.space = h.space AND d.role = h.role",
     );
@@ -155,20 +157,20 @@ fn role_calls() -> String {
 }
 
 /// Calls for `target` in what `$1` is in by their membership `m`, which is one of `among`, where `role` is
-/// so.
-fn calls_among(among: &str, target: &str, role: &str) -> String {
+/// so. The bound is one, so that what is before it is not even looked at.
+fn calls_among(dialect: Dialect, among: &str, target: &str, role: &str) -> String {
     format!(
         "SELECT x.position, x.conversation, x.seq, 'mention' AS kind, x.seq AS message, x.thread, \
             x.author AS actor, x.sent_at AS at, CAST(NULL AS TEXT) AS detail, 1 AS rank \
          FROM {among} CROSS JOIN mentions AS y CROSS JOIN messages AS x \
          WHERE m.member = $1 AND m.left_seq IS NULL AND {role} \
             AND y.conversation = m.conversation AND y.target = {target} AND y.author <> $1 \
-            AND y.message > m.joined_seq \
-            AND y.message >= COALESCE((SELECT z.message FROM mentions AS z \
+            AND y.message >= {}(m.joined_seq + 1, COALESCE((SELECT z.message FROM mentions AS z \
                 WHERE z.conversation = m.conversation AND z.target = {target} \
-                ORDER BY z.message DESC LIMIT 1 OFFSET {}), 0) \
+                ORDER BY z.message DESC LIMIT 1 OFFSET {}), 0)) \
             AND x.conversation = y.conversation AND x.seq = y.message \
             AND x.position < $2 AND x.position > $3 AND {}",
+        dialect.greatest(),
         CALLS_MAX - 1,
         is_free("x.author"),
     )
@@ -218,13 +220,13 @@ const IS_READ: &str = "\
 
 /// All of it of which `condition` holds, newest first: `$4` at most, before position `$2` and after `$3`.
 /// What is one event is told once.
-fn all(condition: &str) -> String {
+fn all(dialect: Dialect, condition: &str) -> String {
     let parts = [
         personal(),
-        calls("everyone", "TRUE"),
-        calls("admin", "m.role IN ('admin', 'owner')"),
-        calls("owner", "m.role = 'owner'"),
-        role_calls(),
+        calls(dialect, "everyone", "TRUE"),
+        calls(dialect, "admin", "m.role IN ('admin', 'owner')"),
+        calls(dialect, "owner", "m.role = 'owner'"),
+        role_calls(dialect),
         answers(),
         added(),
     ];
@@ -258,7 +260,7 @@ pub async fn list(
     let sql = format!(
         "SELECT e.*, {IS_READ} AS is_read FROM ({}) AS e \
          WHERE e.nth = 1 ORDER BY e.position DESC LIMIT $4",
-        all("TRUE")
+        all(snapshot.dialect(), "TRUE")
     );
     let rows = snapshot.all(&sql, &values).await?;
     let listed = |row: &Row| -> Result<Listed, DatabaseError> {
@@ -290,7 +292,7 @@ pub async fn unread(
 ) -> Result<u64, ReadError> {
     let sql = format!(
         "SELECT count(*) AS unread FROM (SELECT 1 FROM ({}) AS a WHERE a.nth = 1 LIMIT $4) AS b",
-        all(&format!("NOT {IS_READ}"))
+        all(snapshot.dialect(), &format!("NOT {IS_READ}"))
     );
     let values = [user.into(), i64::MAX.into(), read.into(), UNREAD_MAX.into()];
     let row = snapshot.first(&sql, &values).await?;

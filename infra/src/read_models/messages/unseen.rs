@@ -6,6 +6,7 @@ use domain::conversation::Kind;
 use domain::{ConversationId, Position, UserId};
 
 use crate::database::{DatabaseError, Row};
+use crate::read_models::messages::ROLE_TARGET;
 use crate::read_models::spaces::called_roles;
 use crate::read_models::{ReadError, Snapshot, parse_stored};
 
@@ -74,9 +75,11 @@ pub async fn unseen(
                 ORDER BY z.seq DESC LIMIT 1 OFFSET {MESSAGES_MAX}), 0) AS floor_seq FROM page AS p), \
          news AS MATERIALIZED (SELECT b.conversation, b.kind, b.activity, x.thread, CASE \
             WHEN EXISTS (SELECT 1 FROM mentions AS y WHERE y.conversation = x.conversation \
-                AND y.message = x.seq AND (y.target IN (CAST($1 AS TEXT), 'everyone', \
+                AND y.message = x.seq AND y.target IN (CAST($1 AS TEXT), 'everyone', \
                     CASE WHEN b.role IN ('admin', 'owner') THEN 'admin' END, \
-                    CASE WHEN b.role = 'owner' THEN 'owner' END) OR y.target IN {})) THEN 1 \
+                    CASE WHEN b.role = 'owner' THEN 'owner' END)) THEN 1 \
+            WHEN EXISTS (SELECT 1 FROM mentions AS y WHERE y.conversation = x.conversation \
+                AND y.message = x.seq AND y.target LIKE '{ROLE_TARGET}%' AND y.target IN {}) THEN 1 \
             WHEN EXISTS (SELECT 1 FROM messages AS a WHERE a.conversation = x.conversation \
                 AND a.seq = x.reply_to AND a.author = $1) THEN 1 \
             WHEN EXISTS (SELECT 1 FROM thread_followers AS f WHERE f.conversation = x.conversation \

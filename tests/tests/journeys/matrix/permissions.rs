@@ -43,7 +43,8 @@ impl Held {
     }
 }
 
-/// What is asked in a channel, by what it is called in the table: every act that a permission is about.
+/// What is asked in a channel, by what it is called in the table: every act that a permission is about, and
+/// what is read there.
 pub(super) fn in_channel() -> Vec<(&'static str, Request)> {
     const CHANNEL: &str = "/v1/conversations/{channel}";
     let at = |path: &str| format!("{CHANNEL}{path}");
@@ -57,6 +58,14 @@ pub(super) fn in_channel() -> Vec<(&'static str, Request)> {
         (
             "read what is said now",
             request(Method::GET, at("/messages/{later}"), Value::Null),
+        ),
+        (
+            "read the channel",
+            request(Method::GET, at(""), Value::Null),
+        ),
+        (
+            "read who is in it",
+            request(Method::GET, at("/members"), Value::Null),
         ),
         ("write", says(json!({ "body": "hello" }))),
         (
@@ -84,6 +93,18 @@ pub(super) fn in_channel() -> Vec<(&'static str, Request)> {
             request(Method::PATCH, at("/messages/{seq}"), json!({ "body": "!" })),
         ),
         (
+            "edit a file into one's own message",
+            request(
+                Method::PATCH,
+                at("/messages/{own}"),
+                json!({ "body": "!", "attachments": ["{attachment}"] }),
+            ),
+        ),
+        (
+            "answer in a thread",
+            says(json!({ "body": "hello", "thread": "{seq}" })),
+        ),
+        (
             "delete one's own message",
             request(Method::DELETE, at("/messages/{own}"), Value::Null),
         ),
@@ -105,7 +126,7 @@ pub(super) fn in_channel() -> Vec<(&'static str, Request)> {
         ),
         (
             "unpin",
-            request(Method::DELETE, at("/messages/{seq}/pin"), Value::Null),
+            request(Method::DELETE, at("/messages/{pinned}/pin"), Value::Null),
         ),
         (
             "set slow mode",
@@ -162,6 +183,9 @@ impl Cast {
         let slow = owner.post(&format!("{space}/channels"), slow).await.ok();
         let slow = slow["id"].as_str().expect("an id");
         let seq = owner.says(&channel, "hello").await;
+        let pinned = owner.says(&channel, "hello").await;
+        let pin = format!("/v1/conversations/{channel}/messages/{pinned}/pin");
+        owner.ask(Method::PUT, &pin, None, &[]).await.ok();
         let own = member.says(&channel, "hello").await;
         let change = async |what: &str, body: Value| {
             let changed = owner.ask(Method::PATCH, what, Some(body), &[]).await;
@@ -182,6 +206,7 @@ impl Cast {
         scene.set("own", json!(own));
         let (file, _) = upload(member, b"tea").await;
         scene.set("attachment", json!(id_of(&file)));
+        scene.set("pinned", json!(pinned));
         scene.set("slow", json!(slow));
 
         let said = json!({ "body": "hello" });
