@@ -200,15 +200,13 @@ pub(crate) async fn get(
         let hint = "this process has no place for them: set attachments_url";
         return Err(Failure::unavailable("read attachments", hint).into());
     };
-    let attachment = match kept(&api, id, None).await? {
-        Some(attachment) => attachment,
+    let mut attachment = kept(&api, id, None).await?;
+    if attachment.is_none() {
         // Whoever gave the address out knew of it, maybe by a read model that is ahead of this one.
-        None => {
-            let head = *api.store.head().borrow();
-            let kept = kept(&api, id, Some(MinPosition(head))).await?;
-            kept.ok_or_else(attachment_not_found)?
-        }
-    };
+        let head = *api.store.head().borrow();
+        attachment = kept(&api, id, Some(MinPosition(head))).await?;
+    }
+    let attachment = attachment.ok_or_else(attachment_not_found)?;
     let file = File::of(attachment, variant).ok_or_else(attachment_not_found)?;
     let mut answer = file.headers(expires - now.timestamp())?;
     if says(&headers, &header::IF_NONE_MATCH, &file.etag) == Some(true) {
