@@ -106,11 +106,8 @@ impl Projector {
         let mut retry = Retry::new("all");
         while !stop.is_cancelled() {
             if let Err(error) = self.prepare().await {
-                let wait = retry.failed(&error);
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    () = tokio::time::sleep(wait) => continue,
-                }
+                retry.pause_after(&error, &stop).await;
+                continue;
             }
             retry.succeeded();
             let round = stop.child_token();
@@ -203,12 +200,8 @@ impl Projector {
             let plan = match self.plan(model, build).await {
                 Ok(plan) => plan,
                 Err(error) => {
-                    let wait = retry.failed(&error);
-                    tokio::select! {
-                        () = stop.cancelled() => break,
-                        () = tokio::time::sleep(wait) => {}
-                    }
-                    if error.fault() == Fault::Missing {
+                    retry.pause_after(&error, stop).await;
+                    if error.fault() == Fault::Missing && !stop.is_cancelled() {
                         // Somebody dropped our tables. If this fails too, the next round sees it.
                         let _ = self.prepare().await;
                     }
@@ -234,13 +227,7 @@ impl Projector {
                     return Err(ProjectorError::OtherOwner { name: model.name });
                 }
                 Ok(Err(Stop::Lost)) => build = Build::Anew,
-                Err(error) => {
-                    let wait = retry.failed(&error);
-                    tokio::select! {
-                        () = stop.cancelled() => break,
-                        () = tokio::time::sleep(wait) => {}
-                    }
-                }
+                Err(error) => retry.pause_after(&error, stop).await,
             }
         }
         Ok(())

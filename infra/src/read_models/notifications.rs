@@ -14,6 +14,7 @@ use crate::database::{
     AsJson, DatabaseError, Index, Row, Table, Transaction, Value, flag, id, int, micros,
     micros_if_any, text, time,
 };
+use crate::read_models::spaces::{GIVEN_ROLES, ROLE_IS_THERE};
 use crate::read_models::{Model, ReadError, Snapshot, parse_stored};
 
 /// The read model.
@@ -511,9 +512,8 @@ fn has_called_role(message: &Message, values: &mut Vec<Value>) -> String {
     };
     let roles: Vec<String> = message.calls.roles.iter().map(role).collect();
     format!(
-        "EXISTS (SELECT 1 FROM space_member_roles AS h CROSS JOIN space_roles AS d \
-            WHERE h.space = ${of_space} AND h.member = m.member AND h.role IN ({}) \
-                AND d.space = h.space AND d.role = h.role)",
+        "EXISTS (SELECT 1 FROM {GIVEN_ROLES} WHERE h.space = ${of_space} \
+            AND h.member = m.member AND h.role IN ({}) AND {ROLE_IS_THERE})",
         roles.join(", ")
     )
 }

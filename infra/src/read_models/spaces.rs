@@ -581,13 +581,21 @@ pub async fn roles_of_member(
     user: UserId,
 ) -> Result<BTreeSet<SpaceRoleId>, ReadError> {
     // In SQLite a cross join also says in which order.
-    let sql = "SELECT h.role FROM space_members AS m CROSS JOIN space_member_roles AS h \
-               CROSS JOIN space_roles AS d WHERE m.member = $1 AND h.space = m.space \
-               AND h.member = m.member AND d.space = h.space AND d.role = h.role";
-    let rows = snapshot.all(sql, &[user.into()]).await?;
+    let sql = format!(
+        "SELECT h.role FROM space_members AS m CROSS JOIN {GIVEN_ROLES} \
+         WHERE m.member = $1 AND h.space = m.space AND h.member = m.member AND {ROLE_IS_THERE}"
+    );
+    let rows = snapshot.all(&sql, &[user.into()]).await?;
     let roles = rows.iter().map(|row| row.get("role").map(SpaceRoleId));
     Ok(roles.collect::<Result<_, _>>()?)
 }
+
+/// The roles `h` that members were given, beside the roles `d`; where [`ROLE_IS_THERE`], one was not removed
+/// since.
+pub(super) const GIVEN_ROLES: &str = "space_member_roles AS h CROSS JOIN space_roles AS d";
+
+/// See [`GIVEN_ROLES`].
+pub(super) const ROLE_IS_THERE: &str = "d.space = h.space AND d.role = h.role";
 
 /// How the role of `h`, a row of `space_member_roles`, stands in `mentions`.
 pub(super) fn target_of_role() -> String {
@@ -599,8 +607,7 @@ pub(super) fn target_of_role() -> String {
 pub(super) fn called_roles(space: &str) -> String {
     format!(
         "(SELECT {} AS target \
-          FROM space_member_roles AS h CROSS JOIN space_roles AS d \
-          WHERE h.space = {space} AND h.member = $1 AND d.space = h.space AND d.role = h.role)",
+          FROM {GIVEN_ROLES} WHERE h.space = {space} AND h.member = $1 AND {ROLE_IS_THERE})",
         target_of_role(),
     )
 }

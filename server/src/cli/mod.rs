@@ -209,8 +209,11 @@ fn about_itself(command: clap::Command) -> clap::Command {
     };
     command
         .mut_args(|setting| {
-            let hide = is_of_serving(&setting) || setting.is_hide_set();
-            setting.hide(hide)
+            if is_of_serving(&setting) {
+                setting.hide(true)
+            } else {
+                setting
+            }
         })
         .after_help("`verbatim --help` shows all settings; each of them counts here too.")
         .mut_subcommands(about_itself)

@@ -92,6 +92,14 @@ impl<'a> House<'a> {
     }
 }
 
+async fn three(site: &Site) -> [Person; 3] {
+    [
+        site.person("anna").await,
+        site.person("bob").await,
+        site.person("carol").await,
+    ]
+}
+
 fn id_of(answer: &Value) -> String {
     answer["id"].as_str().expect("an id").to_owned()
 }
@@ -176,11 +184,7 @@ pub(crate) async fn a_hidden_channel_is_opened_by_a_role_and_closed_by_a_kick(si
 }
 
 pub(crate) async fn who_is_banned_is_kept_out_and_a_space_changes_hands(site: &Site) {
-    let (anna, bob, carol) = (
-        site.person("anna").await,
-        site.person("bob").await,
-        site.person("carol").await,
-    );
+    let [anna, bob, carol] = three(site).await;
     let house = House::of(&anna).await;
     house.invites(&bob).await;
     house.invites(&carol).await;
@@ -361,11 +365,7 @@ pub(crate) async fn what_members_may_is_set_for_each(site: &Site) {
 }
 
 pub(crate) async fn a_role_is_called_and_those_who_have_it_are_told(site: &Site) {
-    let (anna, bob, carol) = (
-        site.person("anna").await,
-        site.person("bob").await,
-        site.person("carol").await,
-    );
+    let [anna, bob, carol] = three(site).await;
     let house = House::of(&anna).await;
     house.invites(&bob).await;
     house.invites(&carol).await;
@@ -399,11 +399,7 @@ pub(crate) async fn a_role_is_called_and_those_who_have_it_are_told(site: &Site)
 }
 
 pub(crate) async fn an_invite_is_used_up_revoked_and_gone_with_its_maker(site: &Site) {
-    let (anna, bob, carol) = (
-        site.person("anna").await,
-        site.person("bob").await,
-        site.person("carol").await,
-    );
+    let [anna, bob, carol] = three(site).await;
     let house = House::of(&anna).await;
     let invites = house.at("/invites");
     let code_of = |invite: &Value| {

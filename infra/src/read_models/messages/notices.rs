@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{Changes, NOTICES};
 use crate::database::{DatabaseError, Dialect, Row, Transaction, Value, micros};
-use crate::read_models::spaces::target_of_role;
+use crate::read_models::spaces::{GIVEN_ROLES, ROLE_IS_THERE, target_of_role};
 use crate::read_models::{ReadError, Snapshot, parse_stored};
 
 /// Of the calls for everyone, or for a role, in one conversation so many are listed.
@@ -147,11 +147,11 @@ fn calls(dialect: Dialect, target: &str, role: &str) -> String {
 fn role_calls(dialect: Dialect) -> String {
     let calls = calls_among(
         dialect,
-        "members AS m CROSS JOIN conversations AS c CROSS JOIN space_member_roles AS h \
-         CROSS JOIN space_roles AS d",
+        &format!("members AS m CROSS JOIN conversations AS c CROSS JOIN {GIVEN_ROLES}"),
         &target_of_role(),
-        "c.id = m.conversation AND h.space = c.space AND h.member = m.member \
-         AND d.space = h.space AND d.role = h.role",
+        &format!(
+            "c.id = m.conversation AND h.space = c.space AND h.member = m.member AND {ROLE_IS_THERE}"
+        ),
     );
     format!("SELECT DISTINCT * FROM ({calls}) AS called")
 }

@@ -179,9 +179,8 @@ impl Cast {
         })
     }
 
-    /// A fresh conversation as `actor` finds it, in which everybody is what they are called.
-    pub(super) async fn scene(&self, actor: Actor) -> Scene {
-        let owner = &self.owner;
+    /// Whom the owner has come in where `actor` asks.
+    fn members(&self, actor: Actor) -> Vec<&Person> {
         let mut members = vec![
             &self.removed,
             &self.member,
@@ -192,6 +191,13 @@ impl Cast {
         if let Actor::ServerAdminMember | Actor::ServerOwnerMember = actor {
             members.extend(self.person(actor));
         }
+        members
+    }
+
+    /// A fresh conversation as `actor` finds it, in which everybody is what they are called.
+    pub(super) async fn scene(&self, actor: Actor) -> Scene {
+        let owner = &self.owner;
+        let members = self.members(actor);
         let conversation = owner.starts_group("Team", &members).await;
         let at = format!("/v1/conversations/{conversation}");
         let of = |person: &Person| format!("{at}/members/{}", person.id);
@@ -234,44 +240,38 @@ impl Cast {
         }
     }
 
+    /// Has the owner make something; gives `what` of the answer.
+    pub(super) async fn made(&self, path: &str, body: Value, what: &str) -> String {
+        let made = self.owner.post(path, body).await.ok();
+        made[what].as_str().expect("text").to_owned()
+    }
+
     /// The same with a space of its own, in which everybody is what they are called.
     pub(super) async fn scene_with_space(&self, actor: Actor) -> Scene {
         let mut scene = self.scene(actor).await;
         let owner = &self.owner;
-        let made = async |path: &str, body: Value, what: &str| {
-            let made = owner.post(path, body).await.ok();
-            made[what].as_str().expect("an id").to_owned()
-        };
         let space = json!({ "name": "Team", "joining": "open" });
-        let space = made("/v1/spaces", space, "id").await;
+        let space = self.made("/v1/spaces", space, "id").await;
         let at = format!("/v1/spaces/{space}");
-        let mut members = vec![
-            &self.removed,
-            &self.member,
-            &self.admin,
-            &self.other,
-            &self.bot,
-        ];
-        if let Actor::ServerAdminMember | Actor::ServerOwnerMember = actor {
-            members.extend(self.person(actor));
-        }
-        for member in members {
+        for member in self.members(actor) {
             member.post(&format!("{at}/join"), Value::Null).await.ok();
         }
         let path = format!("{at}/roles");
         let admin = json!({ "name": "Admins", "rank": 5, "permissions": ["administrator"] });
-        let admin = made(&path, admin, "id").await;
+        let admin = self.made(&path, admin, "id").await;
         let given = format!("{at}/members/{}/roles/{admin}", self.admin.id);
         owner.ask(Method::PUT, &given, None, &[]).await.ok();
         let removed = format!("{at}/members/{}", self.removed.id);
         owner.ask(Method::DELETE, &removed, None, &[]).await.ok();
-        let role = made(&path, json!({ "name": "Waiters", "rank": 1 }), "id").await;
+        let role = self
+            .made(&path, json!({ "name": "Waiters", "rank": 1 }), "id")
+            .await;
         let category = json!({ "name": "Front" });
-        let category = made(&format!("{at}/categories"), category, "id").await;
+        let category = self.made(&format!("{at}/categories"), category, "id").await;
         let channel = json!({ "name": "general", "kind": "text" });
-        let channel = made(&format!("{at}/channels"), channel, "id").await;
+        let channel = self.made(&format!("{at}/channels"), channel, "id").await;
         let invites = format!("{at}/invites");
-        let code = made(&invites, json!({}), "code").await;
+        let code = self.made(&invites, json!({}), "code").await;
         let invite = owner.post(&invites, json!({})).await.ok();
         let position = &invite["position"];
         let path = format!("{at}?min_position={position}");

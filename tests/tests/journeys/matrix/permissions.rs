@@ -46,27 +46,26 @@ impl Held {
 /// What is asked in a channel, by what it is called in the table: every act that a permission is about, and
 /// what is read there.
 pub(super) fn in_channel() -> Vec<(&'static str, Request)> {
-    const CHANNEL: &str = "/v1/conversations/{channel}";
-    let at = |path: &str| format!("{CHANNEL}{path}");
-    let request = |method: Method, path: String, body: Value| Request::new(method, path, body);
-    let says = |body: Value| request(Method::POST, at("/messages"), body);
+    let with = |method: Method, path: &str, body: Value| {
+        Request::new(method, format!("/v1/conversations/{path}"), body)
+    };
+    let bare = |method: Method, path: &str| with(method, path, Value::Null);
+    let says = |body: Value| with(Method::POST, "{channel}/messages", body);
+    let edits = |message: &str, body: Value| {
+        let path = format!("{{channel}}/messages/{message}");
+        with(Method::PATCH, &path, body)
+    };
     vec![
         (
             "read what was said before",
-            request(Method::GET, at("/messages/{seq}"), Value::Null),
+            bare(Method::GET, "{channel}/messages/{seq}"),
         ),
         (
             "read what is said now",
-            request(Method::GET, at("/messages/{later}"), Value::Null),
+            bare(Method::GET, "{channel}/messages/{later}"),
         ),
-        (
-            "read the channel",
-            request(Method::GET, at(""), Value::Null),
-        ),
-        (
-            "read who is in it",
-            request(Method::GET, at("/members"), Value::Null),
-        ),
+        ("read the channel", bare(Method::GET, "{channel}")),
+        ("read who is in it", bare(Method::GET, "{channel}/members")),
         ("write", says(json!({ "body": "hello" }))),
         (
             "call everyone",
@@ -86,17 +85,16 @@ pub(super) fn in_channel() -> Vec<(&'static str, Request)> {
         ),
         (
             "edit one's own message",
-            request(Method::PATCH, at("/messages/{own}"), json!({ "body": "!" })),
+            edits("{own}", json!({ "body": "!" })),
         ),
         (
             "edit another's message",
-            request(Method::PATCH, at("/messages/{seq}"), json!({ "body": "!" })),
+            edits("{seq}", json!({ "body": "!" })),
         ),
         (
             "edit a file into one's own message",
-            request(
-                Method::PATCH,
-                at("/messages/{own}"),
+            edits(
+                "{own}",
                 json!({ "body": "!", "attachments": ["{attachment}"] }),
             ),
         ),
@@ -106,43 +104,28 @@ pub(super) fn in_channel() -> Vec<(&'static str, Request)> {
         ),
         (
             "delete one's own message",
-            request(Method::DELETE, at("/messages/{own}"), Value::Null),
+            bare(Method::DELETE, "{channel}/messages/{own}"),
         ),
         (
             "delete another's message",
-            request(Method::DELETE, at("/messages/{seq}"), Value::Null),
+            bare(Method::DELETE, "{channel}/messages/{seq}"),
         ),
         (
             "react",
-            request(
-                Method::PUT,
-                at("/messages/{seq}/reactions/{emoji}"),
-                Value::Null,
-            ),
+            bare(Method::PUT, "{channel}/messages/{seq}/reactions/{emoji}"),
         ),
-        (
-            "pin",
-            request(Method::PUT, at("/messages/{seq}/pin"), Value::Null),
-        ),
+        ("pin", bare(Method::PUT, "{channel}/messages/{seq}/pin")),
         (
             "unpin",
-            request(Method::DELETE, at("/messages/{pinned}/pin"), Value::Null),
+            bare(Method::DELETE, "{channel}/messages/{pinned}/pin"),
         ),
         (
             "set slow mode",
-            request(
-                Method::PATCH,
-                CHANNEL.to_owned(),
-                json!({ "slow_mode_s": 5 }),
-            ),
+            with(Method::PATCH, "{channel}", json!({ "slow_mode_s": 5 })),
         ),
         (
             "write again in a slow channel",
-            request(
-                Method::POST,
-                "/v1/conversations/{slow}/messages".to_owned(),
-                json!({ "body": "hello" }),
-            ),
+            with(Method::POST, "{slow}/messages", json!({ "body": "hello" })),
         ),
     ]
 }
@@ -180,8 +163,7 @@ impl Cast {
         let space = scene.fill("/v1/spaces/{space}");
         let channel = scene.fill("{channel}");
         let slow = json!({ "name": "slow", "kind": "text" });
-        let slow = owner.post(&format!("{space}/channels"), slow).await.ok();
-        let slow = slow["id"].as_str().expect("an id");
+        let slow = &self.made(&format!("{space}/channels"), slow, "id").await;
         let seq = owner.says(&channel, "hello").await;
         let pinned = owner.says(&channel, "hello").await;
         let pin = format!("/v1/conversations/{channel}/messages/{pinned}/pin");
@@ -196,8 +178,7 @@ impl Cast {
         member.says(slow, "hello").await;
         let names: Vec<&str> = held.permissions().iter().map(|it| it.as_str()).collect();
         let role = json!({ "name": "Held", "rank": 5, "permissions": names });
-        let role = owner.post(&format!("{space}/roles"), role).await.ok();
-        let role = role["id"].as_str().expect("an id");
+        let role = self.made(&format!("{space}/roles"), role, "id").await;
         let given = format!("{space}/members/{}/roles/{role}", member.id);
         owner.ask(Method::PUT, &given, None, &[]).await.ok();
         let everyone = scene.fill("/v1/spaces/{space}/roles/{space}");
